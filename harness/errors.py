@@ -1,0 +1,61 @@
+"""Errors of the harness, and the one place where errors become exit codes."""
+
+from enum import IntEnum
+
+from power.errors import PowerError, UnknownMeterError
+from results.errors import DocumentMissingError, NotComparableError, ResultError
+from workloads.errors import OutOfMemoryError, UnknownNameError, UnsupportedError, WorkloadError
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; stable names of the contract."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    OUT_OF_MEMORY = 3
+    REGRESSED = 4
+    NOT_COMPARABLE = 5
+    INVALID_RUN = 6
+    IMPROVED = 7
+
+
+class HarnessError(Exception):
+    """Root of every error this package raises."""
+
+
+class UsageError(HarnessError, ValueError):
+    """Options that make no sense together or on this machine."""
+
+
+class NotThatDeviceError(UsageError):
+    """A device was asked for by name, and this machine is not one."""
+
+
+class WorkerError(HarnessError):
+    """A worker that could not be started at all (a failing trial is an outcome, not an error)."""
+
+
+class LimitUnavailableError(HarnessError, OSError):
+    """A ceiling was asked for that nothing on this machine can enforce."""
+
+
+KNOWN_ERRORS = (HarnessError, WorkloadError, PowerError, ResultError)
+
+_EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (UsageError, ExitCode.USAGE),
+    (UnknownNameError, ExitCode.USAGE),
+    (UnknownMeterError, ExitCode.USAGE),
+    (UnsupportedError, ExitCode.USAGE),
+    (DocumentMissingError, ExitCode.USAGE),
+    (OutOfMemoryError, ExitCode.OUT_OF_MEMORY),
+    (NotComparableError, ExitCode.NOT_COMPARABLE),
+)
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """Return the exit code of the contract for an error of any of the four packages."""
+    for kind, code in _EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    return ExitCode.ERROR

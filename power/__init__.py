@@ -1,0 +1,1 @@
+"""What energy costs: meters, their samples and the integration of them."""

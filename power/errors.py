@@ -1,0 +1,28 @@
+"""Errors of `power`: each names the meter, the cause and the command that mends it."""
+
+
+class PowerError(Exception):
+    """Root of every error this package raises."""
+
+
+class UnknownMeterError(PowerError, ValueError):
+    """A meter that no registry row names."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"unknown meter '{name}'; there is: {', '.join(known)}")
+
+
+class MeterUnavailableError(PowerError, OSError):
+    """A named meter that cannot be read on this machine; `hint` is the command that mends it."""
+
+    def __init__(self, meter: str, reason: str, hint: str | None = None) -> None:
+        super().__init__(f"meter '{meter}' is not usable: {reason}" + (f"; try: {hint}" if hint else ""))
+        self.meter, self.reason, self.hint = meter, reason, hint
+
+
+class MeterReadError(PowerError, OSError):
+    """A reading that failed in the middle of a run; the energy of that window is unavailable."""
+
+
+class CaptureError(PowerError, ValueError):
+    """A recorded capture that cannot be read back."""

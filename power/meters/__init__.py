@@ -1,0 +1,1 @@
+"""One meter a file."""

@@ -1,0 +1,1 @@
+"""What is kept and shown: the result document, statistics, tables and reports."""

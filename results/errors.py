@@ -1,0 +1,21 @@
+"""Errors of `results`: each names the document, the cause and the next step."""
+
+
+class ResultError(Exception):
+    """Root of every error this package raises."""
+
+
+class DocumentMissingError(ResultError, FileNotFoundError):
+    """A result document that is not there."""
+
+
+class DocumentInvalidError(ResultError, ValueError):
+    """A file that is not a result document of a version this program reads."""
+
+
+class DocumentWriteError(ResultError, OSError):
+    """A result document that could not be written; nothing that was there before is lost."""
+
+
+class NotComparableError(ResultError, ValueError):
+    """Two documents, or a document and a baseline, whose figures may not be put side by side."""

@@ -1,0 +1,1 @@
+"""The engines that train: torch (any torch device) and native (the C++ core)."""

@@ -1,0 +1,1 @@
+"""The native engine: the Python face of the C++ core."""

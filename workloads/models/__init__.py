@@ -1,0 +1,1 @@
+"""One network a file, as a specification of layers and shapes."""
