@@ -1,0 +1,70 @@
+"""What an engine is: the contract between the worker and whatever trains.
+
+The worker knows no tensor. It hands over bytes of a batch and gets a loss; it asks for the ledger; it is told of the
+border between two phases so that it can read the kernel's peak there.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, Protocol
+
+from workloads.recipes import Optimizer, Recipe
+from workloads.specification import Specification
+
+Phase = Literal["forward", "backward", "update"]
+# Called when a phase has just ended, in the order forward, backward, update, once each a step. An engine whose update
+# is fused into its backward pass never calls it with "update".
+Mark = Callable[[Phase], None]
+# Pixels (uint8, batch × channels × height × width, flat) and labels (uint8, batch).
+Batch = tuple[memoryview, memoryview]
+
+
+class Job(NamedTuple):
+    """All an engine needs to build a training, and nothing about measuring it."""
+
+    specification: Specification
+    recipe: Recipe
+    optimizer: Optimizer
+    batch_size: int
+    threads: int
+    seed: int
+    settings: dict[str, Any]
+
+
+class Training(Protocol):
+    """One network in training. Methods are called in this order; every one may raise OutOfMemoryError."""
+
+    def set_up(self) -> None:
+        """Allocate and initialise every persistent variable."""
+
+    def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
+        """Train on one batch of exactly `batch_size` items and return its mean cross-entropy."""
+        ...
+
+    def recalibrate(self, batches: Iterable[Batch]) -> None:
+        """Replace the moving averages by statistics over these batches, without training."""
+
+    def evaluate(self, images: memoryview, labels: memoryview) -> int:
+        """Return how many of up to `batch_size` items are classified rightly, with the moving averages."""
+        ...
+
+    def ledger(self) -> dict[str, int]:
+        """Return bytes by class of variable (`memory_model.CLASSES`), as really allocated."""
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class EngineModule(Protocol):
+    """The face of an engine's module."""
+
+    def warm_up(self, threads: int) -> None:
+        """Bring the engine's own libraries to life (thread pools, code pages), so that their memory has a name."""
+
+    def create(self, job: Job) -> Training:
+        """Return a training that has allocated nothing yet; raises UnsupportedError."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the record should say of the engine: version, instruction set, compiler, ..."""
+        ...

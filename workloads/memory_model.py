@@ -1,0 +1,159 @@
+"""The analytic memory model: specification × recipe × optimizer × batch → every variable and its bytes.
+
+Two conventions, both named in every figure. `paper` reproduces the published totals of Wang et al. (Tables 2
+to 5), with that paper's own way of counting. `honest` counts everything a trainer really holds: the image in its real
+type, the straight-through masks, ω and the moving averages, the momenta of β; scratch is what an engine adds.
+
+Persistent variables live from forward to backward or longer and add up. Of a transient class one variable is
+alive at a time, so the largest counts.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from workloads.errors import UnknownNameError
+from workloads.recipes import BITS, DType, Optimizer, Recipe
+from workloads.specification import Specification, Stage
+
+Convention = Literal["paper", "honest"]
+Lifetime = Literal["persistent", "transient"]
+
+CONVENTIONS: tuple[Convention, ...] = ("honest", "paper")
+CLASSES = ("X", "dX_Y", "mu_psi", "dY", "W", "dW", "beta", "momenta", "masks", "scratch", "input")
+
+
+class Variable(NamedTuple):
+    """One tensor of a trainer: `name` is its class and stage, as in `dW.conv2`."""
+
+    kind: str
+    stage: str
+    elements: int
+    dtype: DType
+    lifetime: Lifetime = "persistent"
+
+    @property
+    def name(self) -> str:
+        """Class and stage in one word, the key of by-layer tables and of the ledger."""
+        return f"{self.kind}.{self.stage}"
+
+    @property
+    def bytes(self) -> int:
+        """Storage in bytes; elements of fewer than 8 bits are packed, the last byte filled up."""
+        return (self.elements * BITS[self.dtype] + 7) // 8
+
+
+class MemoryModel(NamedTuple):
+    """The variables of one trainer at one batch size under one convention."""
+
+    convention: Convention
+    variables: tuple[Variable, ...]
+
+    def by_variable(self) -> dict[str, int]:
+        """Bytes of each class; of a transient class, the largest variable."""
+        totals = dict.fromkeys(CLASSES, 0)
+        for variable in self.variables:
+            if variable.lifetime == "transient":
+                totals[variable.kind] = max(totals[variable.kind], variable.bytes)
+            else:
+                totals[variable.kind] += variable.bytes
+        return totals
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes that are needed at once."""
+        return sum(self.by_variable().values())
+
+
+def model(
+    specification: Specification,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    batch_size: int,
+    convention: Convention = "honest",
+) -> MemoryModel:
+    """Return every variable of the trainer.
+
+    Raises UnknownNameError for a convention that is neither `paper` nor `honest`.
+    """
+    if convention not in CONVENTIONS:
+        raise UnknownNameError("convention", convention, list(CONVENTIONS))
+    count = _paper if convention == "paper" else _honest
+    return MemoryModel(convention, tuple(count(specification, recipe, optimizer, batch_size)))
+
+
+def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
+    """Count as the paper and its authors' spreadsheet do.
+
+    The image counts as an activation of the recipe's type, even as one bit; both transient buffers are sized by
+    the largest of all inputs and outputs; μ and ψ, β and ∂β are pairs; momenta are those of W alone. Bop is
+    counted as one momentum in place of the latent weights, its binary weights not at all.
+    """
+    for stage in network.stages:
+        largest = max(stage.inputs, stage.outputs) * batch
+        yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
+        yield Variable("dX_Y", stage.name, largest, recipe.gradient, "transient")
+        yield Variable("dY", stage.name, largest, recipe.output_gradient, "transient")
+        yield Variable("mu_psi", stage.name, 2 * stage.out_channels, recipe.statistic)
+        yield Variable("beta", stage.name, 2 * stage.out_channels, recipe.statistic)
+        if optimizer.latent_weights:
+            yield Variable("W", stage.name, stage.weights, recipe.weight)
+        yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
+        yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
+        yield from _paper_mask(stage, recipe, batch)
+
+
+def _paper_mask(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
+    """Pooling masks as published.
+
+    Pooling before the norm is counted at the pooling inputs. Pooling after the sign (CNV) is counted, on the side
+    that keeps real activations, at the *inputs of the convolutions before the pools*, and not at all on the side
+    that pools bits: only so does the published 4.17× follow. The earlier, power-of-two version counts no masks.
+    """
+    if recipe.output_gradient == "po2":
+        return
+    if stage.pool == "before_norm":
+        yield Variable("masks", stage.name, stage.outputs * batch, recipe.pool_mask)
+    elif stage.pool == "after_sign" and recipe.activation != "bit":
+        yield Variable("masks", stage.name, stage.inputs * batch, recipe.pool_mask)
+
+
+def _honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
+    """Count what is really held; see the module's first lines."""
+    first, *rest = network.stages
+    yield Variable("input", first.name, first.inputs * batch, "uint8")
+    if recipe.image != "uint8":  # else the input buffer itself is what the first ∂W reads
+        yield Variable("X", first.name, first.inputs * batch, recipe.image)
+    for stage in rest:
+        yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
+        yield Variable("dX_Y", stage.name, stage.inputs * batch, recipe.gradient, "transient")
+        if recipe.ste_mask == "kept":
+            yield Variable("masks", f"{stage.name}.ste", stage.inputs * batch, "bit")
+    for stage in network.stages:
+        yield from _honest_stage(stage, recipe, optimizer, batch)
+    yield from _honest_last(network.stages[-1], recipe, batch)
+
+
+def _honest_last(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
+    """The last stage's output has no next stage to retain it, and its own backward pass needs it."""
+    yield Variable("X", "logits", stage.normalised * batch, recipe.activation)
+
+
+def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
+    channels = stage.out_channels
+    # μ and ψ (σ); ω where the backward pass approximates by signs; and the two moving averages, always float32:
+    # an average over hundreds of steps cannot be held in float16 (its increments fall below half an ulp).
+    retained = 3 if recipe.norm == "l1_sign" else 2
+    yield Variable("mu_psi", stage.name, retained * channels, recipe.statistic)
+    yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
+    yield Variable("beta", stage.name, 2 * channels, recipe.statistic)
+    yield Variable("dX_Y", stage.name, stage.outputs * batch, recipe.gradient, "transient")
+    yield Variable("dY", stage.name, stage.outputs * batch, recipe.output_gradient, "transient")
+    yield Variable("W", stage.name, stage.weights, recipe.weight if optimizer.latent_weights else "bit")
+    yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
+    # β is real-valued under every optimizer: Bop flips weights and leaves β to Adam (Helwegen et al., section 4).
+    beta_momenta = optimizer.momenta if optimizer.latent_weights else 2
+    yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
+    yield Variable("momenta", f"{stage.name}.beta", beta_momenta * channels, recipe.momentum)
+    if stage.pool != "none":
+        size = stage.pooled_outputs if recipe.pool_mask == "code2" else stage.outputs
+        yield Variable("masks", f"{stage.name}.pool", size * batch, recipe.pool_mask)

@@ -1,0 +1,137 @@
+"""Training recipes: a trainer is data. The type and lifetime of each variable, the batch norm, the update.
+
+Every engine and the memory model obey these rows; nothing else tells one trainer from another. The names are
+those of `algorithms.md`'s sources: Courbariaux and Bengio 2016 (`standard`), Wang et al. 2023 (`lowmem`) and
+the rungs of that paper's ablation between the two.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+from workloads.errors import UnknownNameError
+
+DType = Literal["float32", "float16", "int8", "uint8", "code2", "po2", "int6", "bit"]
+
+# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent.
+BITS: dict[str, int] = {
+    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 6, "bit": 1,
+}  # fmt: skip
+
+
+class Recipe(NamedTuple):
+    """The type of each variable of one training algorithm.
+
+    `activation` is what is retained of X between forward and backward. `ste_mask` says where the clip of the
+    straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
+    element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, or `l1_sign`, whose backward pass puts
+    the retained sign times its mean magnitude ω in place of the normalised output. `gradient` is the type of Y and
+    ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
+    `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
+    """
+
+    name: str
+    summary: str
+    activation: DType
+    ste_mask: Literal["derived", "kept", "none"]
+    norm: Literal["l2", "l1", "l1_sign"]
+    gradient: DType
+    output_gradient: DType
+    weight: DType
+    weight_gradient: DType
+    momentum: DType
+    statistic: DType
+    pool_mask: DType
+    image: DType
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary for the job document."""
+        return self._asdict()
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Recipe":
+        """Read what `to_json` gave."""
+        return cls(**document)
+
+
+STANDARD = Recipe(
+    name="standard",
+    summary="Courbariaux & Bengio: everything float32",
+    activation="float32",
+    ste_mask="derived",
+    norm="l2",
+    gradient="float32",
+    output_gradient="float32",
+    weight="float32",
+    weight_gradient="float32",
+    momentum="float32",
+    statistic="float32",
+    pool_mask="float32",
+    image="float32",
+)
+FLOAT16 = STANDARD._replace(
+    name="float16",
+    summary="standard, stored in float16",
+    activation="float16",
+    gradient="float16",
+    output_gradient="float16",
+    weight="float16",
+    weight_gradient="float16",
+    momentum="float16",
+    statistic="float16",
+    pool_mask="float16",
+    image="float16",
+)
+FLOAT16_BOOLDW = FLOAT16._replace(
+    name="float16-booldw", summary="float16 with 1-bit weight gradients", weight_gradient="bit"
+)
+FLOAT16_BOOLDW_L1 = FLOAT16_BOOLDW._replace(
+    name="float16-booldw-l1", summary="float16-booldw with l1 batch normalisation", norm="l1"
+)
+LOWMEM = FLOAT16_BOOLDW_L1._replace(
+    name="lowmem",
+    summary="Wang et al.: only signs of activations are kept",
+    activation="bit",
+    ste_mask="kept",
+    norm="l1_sign",
+    pool_mask="bit",
+    image="uint8",
+)
+LOWMEM_PO2 = LOWMEM._replace(
+    name="lowmem-po2", summary="lowmem with ∂Y as 5-bit powers of two", output_gradient="po2"
+)
+LOWMEM_Q6 = LOWMEM._replace(name="lowmem-q6", summary="lowmem with 6-bit ∂Y", output_gradient="int6")
+
+_ROWS = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_Q6)
+RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
+
+
+class Optimizer(NamedTuple):
+    """What an optimizer keeps: how many momenta an element, and whether latent weights exist at all."""
+
+    name: str
+    summary: str
+    momenta: int
+    latent_weights: bool
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    row.name: row
+    for row in (
+        Optimizer("adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True),
+        Optimizer("sgd", "stochastic gradient descent with momentum", momenta=1, latent_weights=True),
+        Optimizer("bop", "Bop (Helwegen et al. 2019): flips bits, no latent weights", 1, False),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of that name; raises UnknownNameError naming those there are."""
+    if name not in RECIPES:
+        raise UnknownNameError("trainer", name, list(RECIPES))
+    return RECIPES[name]
+
+
+def optimizer(name: str) -> Optimizer:
+    """Return the optimizer of that name; raises UnknownNameError naming those there are."""
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, list(OPTIMIZERS))
+    return OPTIMIZERS[name]

@@ -1,0 +1,124 @@
+"""Names → lazily imported things. One row a workload, one row an engine; nothing heavy is imported here."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal, NamedTuple, cast
+
+from workloads.engines.base import EngineModule
+from workloads.errors import UnknownNameError, UnsupportedError
+from workloads.recipes import RECIPES
+from workloads.specification import Specification
+
+Augmentation = Literal["none", "shift-flip"]
+
+
+class Workload(NamedTuple):
+    """A network on a data set, with the settings that belong to the pair.
+
+    `learning_rate` is Adam's at the start of the schedule; `epochs` is what a run takes when neither steps nor epochs are
+    given. Rows name a module and not a function, so that listing them imports nothing.
+    """
+
+    name: str
+    summary: str
+    model: str
+    dataset: str
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["cosine", "constant"]
+    epochs: int
+    augmentation: Augmentation = "none"
+
+    def specification(self) -> Specification:
+        """Return the network, built by its module."""
+        module = import_module(f"workloads.models.{self.model}")
+        return cast(Specification, module.specification())
+
+
+class Engine(NamedTuple):
+    """What trains: the module that implements `EngineModule`, what it can run, and what it needs."""
+
+    name: str
+    summary: str
+    module: str
+    trainers: tuple[str, ...]
+    models: tuple[str, ...]
+    requires: str | None = None
+
+    def missing(self) -> str | None:
+        """Return why this engine cannot be used here, or None; imports nothing heavy."""
+        if self.requires and find_spec(self.requires) is None:
+            return f"'{self.requires}' is not installed; try: pip install 'edge-harness[{self.requires}]'"
+        return None
+
+    def supports(self, workload: Workload, trainer: str) -> bool:
+        """Tell whether this engine trains that workload with that trainer."""
+        return trainer in self.trainers and workload.model in self.models
+
+    def load(self) -> EngineModule:
+        """Import the engine. Only a worker should."""
+        return cast(EngineModule, import_module(self.module))
+
+
+_WORKLOADS = (
+    Workload("mlp-mnist", "784-256×4-10 on MNIST", "mlp", "mnist", 100, 1e-3, "cosine", 4),
+    Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-3, "cosine", 1, "shift-flip"),
+    Workload("cnv-svhn", "CNV on SVHN", "cnv", "svhn", 100, 1e-3, "cosine", 1),
+    Workload(
+        "binarynet-cifar10",
+        "BinaryNet on CIFAR-10",
+        "binarynet",
+        "cifar10",
+        100,
+        1e-3,
+        "cosine",
+        1,
+        "shift-flip",
+    ),
+    Workload("binarynet-svhn", "BinaryNet on SVHN", "binarynet", "svhn", 100, 1e-3, "cosine", 1),
+)
+_ENGINES = (
+    Engine(
+        "torch",
+        "PyTorch, any torch device",
+        "workloads.engines.torch",
+        trainers=tuple(RECIPES),
+        models=("mlp", "cnv", "binarynet"),
+        requires="torch",
+    ),
+)
+WORKLOADS: dict[str, Workload] = {row.name: row for row in _WORKLOADS}
+ENGINES: dict[str, Engine] = {row.name: row for row in _ENGINES}
+
+
+def workload(name: str) -> Workload:
+    """Return the workload of that name; raises UnknownNameError naming those there are."""
+    if name not in WORKLOADS:
+        raise UnknownNameError("workload", name, list(WORKLOADS))
+    return WORKLOADS[name]
+
+
+def engine(name: str) -> Engine:
+    """Return the engine of that name; raises UnknownNameError naming those there are."""
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, list(ENGINES))
+    return ENGINES[name]
+
+
+def engine_for(row: Workload, trainer: str, wanted: str | None = None) -> Engine:
+    """Return the engine named, or the first usable one that trains this workload with this trainer.
+
+    Raises UnsupportedError naming what is missing or which engine would do; a named engine is never
+    replaced by another.
+    """
+    candidates = [engine(wanted)] if wanted else list(ENGINES.values())
+    able = [each for each in candidates if each.supports(row, trainer)]
+    if not able:
+        others = [each.name for each in ENGINES.values() if each.supports(row, trainer)]
+        instead = f"; try: --engine {others[0]}" if others else "; no engine does yet"
+        names = " or ".join(each.name for each in candidates)
+        raise UnsupportedError(f"engine {names} does not train '{row.name}' with '{trainer}'{instead}")
+    usable = [each for each in able if each.missing() is None]
+    if not usable:
+        raise UnsupportedError("; ".join(f"engine {each.name}: {each.missing()}" for each in able))
+    return usable[0]
