@@ -15,8 +15,8 @@ Augmentation = Literal["none", "shift-flip"]
 class Workload(NamedTuple):
     """A network on a data set, with the settings that belong to the pair.
 
-    `learning_rate` is Adam's at the start of the schedule; `epochs` is what a run takes when neither steps nor epochs are
-    given. Rows name a module and not a function, so that listing them imports nothing.
+    `learning_rate` is Adam's at the start of the schedule; `epochs` is what a run takes when neither steps nor
+    epochs are given. Rows name a module and not a function, so that listing them imports nothing.
     """
 
     name: str
