@@ -148,7 +148,7 @@ def choose(limit_bytes: int, mechanism: str = "auto") -> Ceiling:
         for kind, folder in sorted(memory_groups(), reverse=True):
             if mechanism not in ("auto", kind):
                 continue
-            if kind == "cgroup-v2" and not _delegates_memory(folder):
+            if kind == "cgroup-v2" and not delegates_memory(folder):
                 reasons.append(f"{kind}: the memory controller is not enabled below {folder}")
                 continue
             try:
@@ -160,7 +160,8 @@ def choose(limit_bytes: int, mechanism: str = "auto") -> Ceiling:
     raise LimitUnavailableError(f"no ceiling by {mechanism}: {'; '.join(reasons) or 'no such control group'}")
 
 
-def _delegates_memory(folder: Path) -> bool:
+def delegates_memory(folder: Path) -> bool:
+    """Tell whether groups below this cgroup v2 folder may have a memory limit."""
     try:
         return "memory" in (folder / "cgroup.subtree_control").read_text().split()
     except OSError:

@@ -80,9 +80,7 @@ class Done(Message, tag="done"):
     """All is said."""
 
 
-AnyMessage = (
-    PhaseBegun | Peak | Progress | WindowEdge | Timing | Ledger | Quality | Facts | Failure | Done
-)
+AnyMessage = PhaseBegun | Peak | Progress | WindowEdge | Timing | Ledger | Quality | Facts | Failure | Done
 _DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
 
 

@@ -136,7 +136,9 @@ def _check(options: Options) -> None:
     if options.steps is not None and options.epochs is not None:
         raise UsageError("--steps and --epochs exclude each other; give one of them")
     if options.threads is not None and options.threads > usable_cores():
-        raise UsageError(f"--threads {options.threads}: this machine has {usable_cores()} processors to run on")
+        raise UsageError(
+            f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
+        )
 
 
 def _cell(

@@ -19,7 +19,16 @@ from harness.trial import Collector, assemble
 from results import schema
 
 # What a worker inherits of the environment; everything else could change what it does.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+)
 _LIBRARIES = ("edge-harness", "torch", "numpy")
 
 
@@ -42,7 +51,7 @@ class Observer(Protocol):
         """The trial is over, whatever became of it."""
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818  it is a request, not an error
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C in the middle of a plan; what was measured is in `document`."""
 
     def __init__(self, document: schema.Document) -> None:
@@ -118,7 +127,9 @@ def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obse
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
     validity = _validity(load, throttled)
     if validity.throttled and ending.outcome == "ok":
-        ending = Ending(outcome="invalid", reason="the device throttled during the run", highest=ending.highest)
+        ending = Ending(
+            outcome="invalid", reason="the device throttled during the run", highest=ending.highest
+        )
     return assemble(
         trial,
         collector,
@@ -156,7 +167,9 @@ def _validity(load: float, throttled_before: int | None) -> schema.Validity:
         notes.append(f"the machine was busy before the trial (load {load:.1f})")
     throttled_after = host.throttled_bits()
     if throttled_before is None or throttled_after is None:
-        return schema.Validity(throttled=None, load=load, notes=[*notes, "no firmware reports throttling here"])
+        return schema.Validity(
+            throttled=None, load=load, notes=[*notes, "no firmware reports throttling here"]
+        )
     # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
     new = (throttled_after & ~throttled_before) >> 16 | throttled_after
     causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]

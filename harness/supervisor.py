@@ -1,8 +1,8 @@
 """One worker, watched from start to end: whatever it does, there is a report, and no process is left.
 
 The worker runs in a session of its own, so that everything it starts can be ended with it and a Ctrl-C in the terminal
-reaches only the parent, which then ends the worker. Its messages come on a pipe of their own; what it prints is read and
-only the last of it kept.
+reaches only the parent, which then ends the worker. Its messages come on a pipe of their own; what it prints is read
+and only the last of it kept.
 """
 
 import contextlib

@@ -82,7 +82,9 @@ class Collector:
             steps_s=_thinned(seconds, _KEPT_STEPS),
         )
 
-    def memory(self, plan: TrialPlan, ending: Ending, allocator: str, ceiling: Ceiling | None) -> schema.Memory:
+    def memory(
+        self, plan: TrialPlan, ending: Ending, allocator: str, ceiling: Ceiling | None
+    ) -> schema.Memory:
         """Return the kernel's peaks beside the model and the ledger."""
         modelled = plan.memory_model()
         baseline, peak = self._baseline_bytes(), self._peak_bytes(ending.highest)
@@ -128,7 +130,9 @@ class Collector:
         edges = [(each.name, each.t_ns) for each in self.phases]
         ends = [t_ns for _, t_ns in edges[1:]] + [self.window.get("end", edges[-1][1])]
         return [
-            schema.Phase(name=name, start_s=(begin - start) * 1e-9, end_s=max(end, begin) * 1e-9 - start * 1e-9)
+            schema.Phase(
+                name=name, start_s=(begin - start) * 1e-9, end_s=max(end, begin) * 1e-9 - start * 1e-9
+            )
             for (name, begin), end in zip(edges, ends, strict=True)
         ]
 

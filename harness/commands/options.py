@@ -14,9 +14,7 @@ class Size(click.ParamType):
 
     name = "size"
 
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes, or fail with the form that is wanted."""
         if isinstance(value, int):
             return value

@@ -25,16 +25,30 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, metavar="N", help="Items a step; default: the workload's.")
 @click.option("--steps", type=int, metavar="N", help="Measured steps a trial.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs a trial; default: the workload's.")
-@click.option("--warmup", type=int, default=10, show_default=True, metavar="N", help="Steps before the measured ones.")
-@click.option("--repeats", type=int, default=2, show_default=True, metavar="N", help="Fresh trials of each pair.")
-@click.option("--meter", "meters", multiple=True, metavar="M", help="A meter, or none; repeatable. See `list meters`.")
-@click.option("--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side.")
+@click.option(
+    "--warmup", type=int, default=10, show_default=True, metavar="N", help="Steps before the measured ones."
+)
+@click.option(
+    "--repeats", type=int, default=2, show_default=True, metavar="N", help="Fresh trials of each pair."
+)
+@click.option(
+    "--meter", "meters", multiple=True, metavar="M", help="A meter, or none; repeatable. See `list meters`."
+)
+@click.option(
+    "--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side."
+)
 @click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
-@click.option("--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory a worker may use, as 512MiB.")
-@click.option("--mechanism", default="auto", metavar="M", help="What enforces it: cgroup-v2, cgroup-v1 or watchdog.")
+@click.option(
+    "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory a worker may use, as 512MiB."
+)
+@click.option(
+    "--mechanism", default="auto", metavar="M", help="What enforces it: cgroup-v2, cgroup-v1 or watchdog."
+)
 @click.option("--threads", type=int, metavar="N", help="Threads a worker; default: all processors.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the first repeat.")
-@click.option("--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA).")
+@click.option(
+    "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
+)
 @click.option(
     "--allocator",
     type=click.Choice(["stock", "pinned"]),
@@ -49,8 +63,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Batch statistics at evaluation.",
 )
-@click.option("--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long.")
-@click.option("--json", "json_path", metavar="FILE", help="Where the document goes; - is standard output alone.")
+@click.option(
+    "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
+)
+@click.option(
+    "--json", "json_path", metavar="FILE", help="Where the document goes; - is standard output alone."
+)
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def command(json_path: str | None, quiet: bool, **options: Any) -> int:
     """Measure trials, each in a fresh process, and print a table.
