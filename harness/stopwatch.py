@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.memory import Residency, read_residency, reset_peak
 from harness.protocol import Channel
@@ -91,7 +91,7 @@ class StepTimer:
         """The step ends."""
         self._durations["step"].append(time.monotonic_ns() - self._begun)
 
-    def durations_ns(self) -> Mapping[str, array[int] | None]:
+    def durations_ns(self) -> Mapping[str, Sequence[int] | None]:
         """Return the lists; None for a part that the engine never marked, since it is fused into another."""
         return {part: each if each else None for part, each in self._durations.items()}
 

@@ -1,5 +1,6 @@
 """From what a worker said to a trial of the result document."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -65,11 +66,7 @@ class Collector:
         steps = self._timing.get("step")
         if not steps:
             return schema.Time.unavailable(reason or "no step was measured")
-        medians = {
-            part: None if each is None else stats.estimate([t * 1e-9 for t in each]).median
-            for part, each in self._timing.items()
-            if part != "step"
-        }
+        medians = {part: _median_s(each) for part, each in self._timing.items() if part != "step"}
         fused = [part for part, median in medians.items() if median is None]
         seconds = [t * 1e-9 for t in steps]
         return schema.Time(
@@ -190,6 +187,10 @@ def assemble(
         settings=plan.settings,
         phases=collector.timeline(),
     )
+
+
+def _median_s(durations_ns: Sequence[int] | None) -> float | None:
+    return statistics.median(durations_ns) * 1e-9 if durations_ns else None
 
 
 def _above(ceiling: Ceiling, peak_bytes: int) -> str:
