@@ -48,11 +48,11 @@ def seconds(value_s: float | None) -> str:
 
 
 def joules(value_j: float | None, uncertainty_j: float | None = None) -> str:
-    """Return an energy, with its uncertainty to two digits where known: 1.42 ±0.05 J."""
+    """Return an energy, with its uncertainty where that shows in three digits: 1.42 ±0.05 J."""
     if value_j is None:
         return DASH
     factor, unit = _unit(max(abs(value_j), abs(uncertainty_j or 0.0)), _JOULES)
-    if not uncertainty_j:
+    if not uncertainty_j or uncertainty_j < 0.005 * abs(value_j):
         return f"{significant(value_j / factor)} {unit}"
     error = significant(uncertainty_j / factor, 1)
     decimals = len(error.partition(".")[2])

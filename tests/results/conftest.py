@@ -1,10 +1,12 @@
 """Documents to test with: small, complete, and made from the types themselves."""
 
+import io
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from results.schema import (
     Device,
@@ -111,6 +113,60 @@ def make_document(trials: list[Trial] | None = None, **changes: Any) -> Document
         "trials": trials,
     }
     return Document(**(fields | changes))
+
+
+def make_energy(net_j_per_step: float = 0.136, **changes: Any) -> Energy:
+    """A measured row over 100 steps."""
+    fields: dict[str, Any] = {
+        "meter": "rapl",
+        "domain": "package-0",
+        "gross_j": net_j_per_step * 100 + 5.0,
+        "idle_j": 5.0,
+        "net_j": net_j_per_step * 100,
+        "net_j_per_step": net_j_per_step,
+        "uncertainty_j": 0.5,
+        "rate_hz": 900.0,
+        "provenance": "measured",
+        "reason": None,
+    }
+    return Energy(**(fields | changes))
+
+
+def make_failed(trainer: str = "lowmem", repeat: int = 0, **changes: Any) -> Trial:
+    """A trial killed at its ceiling before anything was measured."""
+    fields: dict[str, Any] = {
+        "outcome": "out_of_memory",
+        "reason": "killed at the ceiling of 64 MiB",
+        "time": Time.unavailable("no step was finished"),
+        "memory": Memory.unavailable("killed before the first mark", allocator="pinned"),
+        "quality": Quality(train_loss=[], test_accuracy=None, test_items=0, reason="not trained"),
+    }
+    return make_trial(trainer, repeat, **(fields | changes))
+
+
+def render(renderable: Any, width: int = 80, colour: bool = False) -> str:
+    """What a terminal of `width` columns shows."""
+    console = Console(
+        width=width, file=io.StringIO(), force_terminal=colour, no_color=not colour, _environ={}
+    )
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def energy() -> Callable[..., Energy]:
+    return make_energy
+
+
+@pytest.fixture
+def failed() -> Callable[..., Trial]:
+    return make_failed
+
+
+@pytest.fixture
+def shown() -> Callable[..., str]:
+    return render
 
 
 @pytest.fixture

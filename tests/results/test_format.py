@@ -46,6 +46,7 @@ def test_seconds(value: float | None, text: str) -> None:
         (0.002, None, "2.00 mJ"),
         (-0.5, 0.6, "-500 ±600 mJ"),
         (0.0, None, "0 J"),
+        (12.3, 0.005, "12.3 J"),
     ],
 )
 def test_joules(value: float | None, error: float | None, text: str) -> None:
