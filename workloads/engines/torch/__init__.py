@@ -1,1 +1,39 @@
-"""The torch engine."""
+"""The torch engine: any recipe on any torch device, with packed bits and real float16 storage.
+
+`warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is imported when one of
+them is.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads.engines.base import Job, Training
+
+
+def warm_up(threads: int) -> None:
+    """Import torch and start its thread pool, so that their memory is not taken for the training's."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a = torch.ones(64, 64)
+    (a @ a).sum().item()
+    torch._int_mm(a.to(torch.int8), a.to(torch.int8))
+
+
+def create(job: "Job") -> "Training":
+    """Return a training that has allocated nothing yet; raises UnsupportedError."""
+    from workloads.engines.torch.trainer import TorchTraining
+
+    return TorchTraining(job)
+
+
+def facts() -> dict[str, Any]:
+    """Return torch's version, the instruction set it dispatches to, and its threads."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "isa": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+    }

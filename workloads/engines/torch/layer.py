@@ -1,0 +1,104 @@
+"""What one stage owns from step to step: weights, β, their gradients, and the batch-norm statistics.
+
+Every tensor has the type that the recipe gives its variable. Gradients are buffers of the layer, overwritten each
+step; with a real ∂W the buffer is also the latent weight's `.grad`. The momenta belong to the optimizer.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from workloads.engines.torch.gradients import WeightGradient
+from workloads.engines.torch.norm import scale_of
+from workloads.engines.torch.rounding import Dither, stochastic_round_
+from workloads.engines.torch.scratch import Scratch
+from workloads.engines.torch.weights import LatentWeights, PackedWeights, Weights
+from workloads.recipes import Recipe
+from workloads.specification import Stage
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+# Weight of a new batch in the moving averages; the first batches count alike until their share falls to this.
+AVERAGE_RATE = 0.1
+
+
+class Layer:
+    """One stage's state. Shapes: weights outputs × fan-in, β outputs, moving averages 2 × outputs (float32)."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        recipe: Recipe,
+        *,
+        latent: bool,
+        is_last: bool,
+        dither: Dither,
+        scratch: Scratch,
+        device: torch.device,
+    ) -> None:
+        self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
+        self.norm = recipe.norm
+        shape = (stage.out_channels, stage.fan_in)
+        self.weights = _initial_weights(shape, DTYPES[recipe.weight], latent, dither, scratch, device)
+        signs_only = recipe.weight_gradient == "bit"
+        self.gradient = WeightGradient(shape, None if signs_only else DTYPES[recipe.weight_gradient], device)
+        if latent and not signs_only:
+            self.weights.storage.grad = self.gradient.buffer
+        statistic = DTYPES[recipe.statistic]
+        self.beta = torch.zeros(stage.out_channels, dtype=statistic, device=device, requires_grad=True)
+        self.beta_gradient = torch.zeros(stage.out_channels, dtype=statistic, device=device)
+        self.moving = torch.zeros(2, stage.out_channels, device=device)
+        self.moving[1] = 1.0
+        self.batches_seen = 0
+        self.unscale = 1.0
+        self.saturated = 0
+        self.transient = {"dX_Y": 0, "dY": 0}
+
+    def observe(self, mean: Tensor, spread: Tensor) -> None:
+        """Take one batch's μ and spread (float32) into the moving averages."""
+        self.batches_seen += 1
+        share = max(AVERAGE_RATE, 1 / self.batches_seen)
+        self.moving[0].lerp_(mean, share)
+        self.moving[1].lerp_(spread, share)
+
+    def accumulate(self, mean: Tensor, spread: Tensor) -> None:
+        """Take one batch into a plain average: recalibration. Set `batches_seen` to 0 before the first."""
+        self.batches_seen += 1
+        self.moving[0].lerp_(mean, 1 / self.batches_seen)
+        self.moving[1].lerp_(spread, 1 / self.batches_seen)
+
+    def allocate(self, kind: str, batch: int, elements: int) -> Tensor:
+        """Return an uninitialised batch × elements tensor of the gradient type, and name it for the ledger."""
+        dtype = DTYPES[self.recipe.gradient]
+        tensor = torch.empty(batch, elements, dtype=dtype, device=self.beta.device)
+        self.transient[kind] = max(self.transient[kind], tensor.nbytes)
+        return tensor
+
+    def moving_scale(self) -> Tensor:
+        """Return σ or ψ of the moving averages."""
+        return scale_of(self.moving[1], self.norm)
+
+
+def _initial_weights(
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    latent: bool,
+    dither: Dither,
+    scratch: Scratch,
+    device: torch.device,
+) -> Weights:
+    """Draw W uniformly in ±sqrt(6 / (fan-in + outputs)) (Glorot & Bengio 2010), a block of rows at a time."""
+    bound = math.sqrt(6 / (shape[0] + shape[1]))
+    values = torch.empty(shape, dtype=dtype, device=device)
+    flat = values.view(-1)
+    step = scratch.block_bytes // 4
+    for start in range(0, flat.numel(), step):
+        part = flat[start : start + step]
+        with scratch:
+            block = scratch.take(tuple(part.shape), torch.float32)
+            block.uniform_(-bound, bound, generator=dither.generator)
+            if dtype == torch.float16:
+                stochastic_round_(block, dither.words(part.numel(), scratch), part, scratch)
+            else:
+                part.copy_(block)
+    return LatentWeights(values) if latent else PackedWeights(values, scratch)

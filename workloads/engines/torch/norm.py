@@ -1,0 +1,162 @@
+"""Batch normalisation over the channel, forward and backward, in place and in blocks of batch rows.
+
+Tensors are seen as batch × channels × positions. Reductions are float32 whatever the storage. No scale γ is learned: a
+positive scale does not survive the sign.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from workloads.engines.torch.bits import pack_flags_, unpack_into
+from workloads.engines.torch.rounding import saturate_into
+from workloads.engines.torch.scratch import Scratch
+
+Norm = Literal["l2", "l1", "l1_sign"]
+
+EPSILON = 1e-5
+"""Added to the variance in σ (l2)."""
+PSI_FLOOR = 2.0**-8
+"""Least ψ (l1): a channel that is constant over the batch has ψ = 0. About sqrt(EPSILON), and exact in float16."""
+
+
+def blocks(tensor: Tensor, scratch: Scratch) -> Iterator[tuple[slice, Tensor]]:
+    """Yield batch rows of `tensor` (B × C × S) as float32 copies in scratch, cut where packed bits can be cut."""
+    batch, channels, positions = tensor.shape
+    size = channels * positions
+    step = scratch.rows(size, multiple=1 if size % 8 == 0 else 8)
+    for start in range(0, batch, step):
+        part = tensor[start : start + step]
+        with scratch:
+            yield slice(start, start + part.shape[0]), scratch.take(tuple(part.shape), torch.float32).copy_(part)
+
+
+def per_channel(block: Tensor) -> Tensor:
+    """Sum a block over batch and positions → C."""
+    return block.sum(0).view(-1) if block.shape[2] == 1 else block.sum((0, 2))
+
+
+def moments(y: Tensor, norm: Norm, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    """Return μ and the spread of `y` (B × C × S) per channel, float32.
+
+    The spread is σ² = mean((Y − μ)²) for l2, and ψ = mean|Y − μ| for l1: what the moving averages hold.
+    """
+    count = y.shape[0] * y.shape[2]
+    mean = torch.zeros(y.shape[1], device=y.device)
+    spread = torch.zeros_like(mean)
+    for _, block in blocks(y, scratch):
+        mean += per_channel(block)
+    mean /= count
+    for _, block in blocks(y, scratch):
+        block.sub_(mean.unsqueeze(1))
+        spread += per_channel(block.mul_(block) if norm == "l2" else block.abs_())
+    return mean, spread.div_(count)
+
+
+def scale_of(spread: Tensor, norm: Norm) -> Tensor:
+    """Return what Y − μ is divided by: σ = sqrt(σ² + ε) for l2, ψ (at least PSI_FLOOR) for l1."""
+    return (spread + EPSILON).sqrt_() if norm == "l2" else spread.clamp(min=PSI_FLOOR)
+
+
+def normalise_(
+    y: Tensor, mean: Tensor, scale: Tensor, beta: Tensor, scratch: Scratch, keep: "Keep | None"
+) -> None:
+    """Overwrite `y` (B × C × S) with X⁺ = (Y − μ) / scale + β; `keep` sees every block of X⁺ as float32."""
+    slope = scale.reciprocal().unsqueeze(1)
+    offset = torch.addcmul(beta.float().unsqueeze(1), mean.unsqueeze(1), slope, value=-1)
+    for rows, block in blocks(y, scratch):
+        torch.addcmul(offset, block, slope, out=block)
+        y[rows].copy_(block)
+        if keep is not None:
+            keep.see_(rows, block, scratch)
+
+
+class Keep:
+    """Retains of X⁺ what `lowmem` retains: the packed signs, the packed mask |X⁺| ≤ 1 if wanted, and Σ|X⁺|."""
+
+    def __init__(self, bits: Tensor, mask: Tensor | None, channels: int) -> None:
+        self.bits, self.mask = bits, mask
+        self.magnitude = torch.zeros(channels, device=bits.device)
+
+    def see_(self, rows: slice, block: Tensor, scratch: Scratch) -> None:
+        """Take in one block of X⁺ (float32, destroyed)."""
+        size = block[0].numel()
+        part = slice(rows.start * size // 8, (rows.stop * size + 7) // 8)
+        with scratch:
+            flags = scratch.take(tuple(block.shape), torch.int8)
+            real = scratch.take(tuple(block.shape), torch.float32)
+            pack_flags_(flags.copy_(torch.ge(block, 0, out=real)), self.bits[part], scratch)
+            self.magnitude += per_channel(block.abs_())
+            if self.mask is not None:
+                pack_flags_(flags.copy_(block.le_(1)), self.mask[part], scratch)
+
+
+class Normalised(Protocol):
+    """What the backward pass still knows of the normalised output."""
+
+    def fill(self, rows: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        """Fill `out` (float32 block) with x̃, or with the sign that stands for it; return `out`."""
+        ...
+
+
+class FromSigns:
+    """X̂⁺: the next stage's retained bits."""
+
+    def __init__(self, bits: Tensor) -> None:
+        self._bits = bits
+
+    def fill(self, rows: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        """Fill `out` with ±1."""
+        size = out[0].numel()
+        return unpack_into(self._bits[rows.start * size // 8 : (rows.stop * size + 7) // 8], out, scratch)
+
+
+class FromOutput:
+    """x̃ = X⁺ − β: the next stage's retained real input, so that x̃ itself need not be kept."""
+
+    def __init__(self, output: Tensor, beta: Tensor) -> None:
+        self._output, self._beta = output, beta.unsqueeze(1)
+
+    def fill(self, rows: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        """Fill `out` with x̃."""
+        return out.copy_(self._output[rows]).sub_(self._beta)
+
+
+def backward_(
+    gradient: Tensor, norm: Norm, scale: Tensor, omega: Tensor | None, known: Normalised, scratch: Scratch
+) -> tuple[Tensor, int]:
+    """Overwrite ∂X⁺ (B × C × S) with ∂Y; return ∂β (float32, C) and how many elements saturated.
+
+    With v = ∂X⁺ / scale, and means over the channel:
+    l2       ∂Y = v − mean(v) − x̃ · mean(v ∘ x̃)
+    l1       ∂Y = v − mean(v) − sgn(x̃) · mean(v ∘ x̃)
+    l1_sign  ∂Y = v − mean(v) − X̂⁺ · ω · mean(v ∘ X̂⁺)   (Wang et al. 2023, Algorithm 2)
+    """
+    sums, moment = _sums(gradient, known, scratch)
+    count = gradient.shape[0] * gradient.shape[2]
+    slope = scale.float().reciprocal()
+    mean_v = (sums * slope / count).unsqueeze(1)
+    factor = moment.mul_(slope).div_(count)
+    factor = (factor if omega is None else factor * omega.float()).unsqueeze(1)
+    saturated = 0
+    for rows, block in blocks(gradient, scratch):
+        direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
+        if norm == "l1":
+            direction.ge_(0).mul_(2).sub_(1)
+        torch.addcmul(mean_v, block, slope.unsqueeze(1).neg(), out=block)
+        block.addcmul_(direction, factor).neg_()
+        saturated += saturate_into(gradient[rows], block)
+    return sums, saturated
+
+
+def _sums(gradient: Tensor, known: Normalised, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    """Return Σ ∂X⁺ and Σ ∂X⁺ ∘ x̃ (or its sign) per channel."""
+    sums = torch.zeros(gradient.shape[1], device=gradient.device)
+    moment = torch.zeros_like(sums)
+    for rows, block in blocks(gradient, scratch):
+        sums += per_channel(block)
+        direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
+        moment += per_channel(direction.mul_(block))
+    return sums, moment

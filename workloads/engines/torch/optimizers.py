@@ -1,0 +1,163 @@
+"""The updates, fused and in place, a chunk of elements at a time. No latent value, momentum or gradient is ever copied whole.
+
+Units. A one-bit ∂W is stored as ±1 and stands for ±1/√N (Wang et al. 2023); a float16 gradient is a sum over the batch
+and stands for the mean. `Slot.attenuation` is that factor. It is folded into the step and ε, never multiplied
+into the stored gradient, so that momenta live near 1 and float16 neither underflows nor loses digits.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from workloads.engines.torch.rounding import Dither, stochastic_round_
+from workloads.engines.torch.scratch import Scratch
+
+# Fills a float32 chunk with the gradient of those flat elements.
+GradientReader = Callable[[slice, Tensor, Scratch], Tensor]
+# 64 KiB a float32 chunk: the seven a float16 update works with fit a core's L2 cache.
+CHUNK = 1 << 14
+
+
+class Slot:
+    """One tensor to be trained.
+
+    `attenuation` × stored gradient = gradient of the loss. `latent` marks weights whose sign is used: their
+    gradient is cancelled at the border (|W| ≥ 1 when the gradient is one bit, |W| > 1 otherwise), and
+    `clip` keeps them in [−1, 1] after the step.
+    """
+
+    def __init__(
+        self, name: str, values: Tensor, read: GradientReader, attenuation: float, *, latent: bool, clip: bool
+    ) -> None:
+        self.name, self.values, self.read = name, values, read
+        self.attenuation, self.latent, self.clip = attenuation, latent, clip
+        self.momenta: dict[str, Tensor] = {}
+
+    @property
+    def elements(self) -> int:
+        """How many values the slot trains."""
+        return self.values.numel()
+
+
+class Optimizer(ABC):
+    """Runs over its slots in chunks; subclasses say which momenta they keep and how a chunk is updated."""
+
+    momenta: tuple[str, ...] = ()
+
+    def __init__(self, slots: list[Slot], dtype: torch.dtype, dither: Dither, scratch: Scratch) -> None:
+        self.slots, self.dtype = slots, dtype
+        self.dither, self.scratch = dither, scratch
+        self.steps_taken = 0
+        for slot in slots:
+            for name in self.momenta:
+                slot.momenta[name] = torch.zeros(slot.elements, dtype=dtype, device=slot.values.device)
+
+    def step(self, learning_rate: float) -> None:
+        """Update every slot from its gradient."""
+        self.steps_taken += 1
+        chunk = CHUNK if self.dither.generator.device.type == "cpu" else 1 << 24
+        for slot in self.slots:
+            for start in range(0, slot.elements, chunk):
+                part = slice(start, min(slot.elements, start + chunk))
+                with self.scratch:
+                    self._update(slot, part, learning_rate)
+
+    @abstractmethod
+    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
+        """Update those elements of a slot."""
+
+    def _load(self, stored: Tensor, part: slice) -> Tensor:
+        """Return a float32 chunk: the storage itself if it is float32, else a copy in scratch."""
+        view = stored.view(-1)[part]
+        if view.dtype == torch.float32:
+            return view
+        return self.scratch.take(tuple(view.shape), torch.float32).copy_(view)
+
+    def _store(self, value: Tensor, stored: Tensor, part: slice, words: Tensor | None, *, upper: bool = False) -> None:
+        """Write a float32 chunk back, stochastically rounded; nothing to do if it was the storage itself."""
+        if words is not None:
+            stochastic_round_(value, words, stored.view(-1)[part], self.scratch, upper=upper)
+
+    def _words(self, stored: Tensor, count: int) -> Tensor | None:
+        """Return random words for a chunk's rounding, or None where storage is float32."""
+        return None if stored.dtype == torch.float32 else self.dither.words(count, self.scratch)
+
+    def _gradient(self, slot: Slot, part: slice, values: Tensor) -> Tensor:
+        """Return the chunk's gradient, cancelled where a latent weight is saturated."""
+        gradient = slot.read(part, self.scratch.take((part.stop - part.start,), torch.float32), self.scratch)
+        if slot.latent:
+            low, high = torch.aminmax(values)
+            if float(low) <= -1 or float(high) >= 1:
+                inside = values.abs() <= 1 if slot.clip else values.abs() < 1
+                gradient.mul_(inside)
+        return gradient
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), ε outside the root.
+
+    float16 keeps the second moment as its square root s: v of a ±1 gradient starts at 1e-3 and grows by steps
+    that a float16 v would lose; s is of the gradient's own magnitude, and stochastic rounding keeps its mean. The
+    variance that rounding adds to s² is below 2^-22 of it.
+    """
+
+    momenta = ("first", "second")
+
+    def __init__(
+        self,
+        slots: list[Slot],
+        dtype: torch.dtype,
+        dither: Dither,
+        scratch: Scratch,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(slots, dtype, dither, scratch)
+        self.betas, self.epsilon = betas, epsilon
+
+    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
+        decay, decay2 = self.betas
+        first, second = slot.momenta["first"], slot.momenta["second"]
+        values = self._load(slot.values, part)
+        gradient = self._gradient(slot, part, values)
+        m = self._load(first, part).lerp_(gradient, 1 - decay)
+        s = self._load(second, part)
+        if self.dtype == torch.float32:
+            s.mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2)
+            root = torch.sqrt(s, out=gradient)
+        else:
+            s.mul_(s).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2).sqrt_()
+            root = gradient.copy_(s)
+        correction = math.sqrt(1 - decay2**self.steps_taken)
+        root.add_(self.epsilon / slot.attenuation * correction)
+        values.addcdiv_(m, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
+        if slot.clip:
+            values.clamp_(-1, 1)
+        words = self._words(slot.values if slot.values.dtype != torch.float32 else first, part.stop - part.start)
+        self._store(values, slot.values, part, words)
+        self._store(m, first, part, words, upper=True)
+        self._store(s, second, part, words, upper=True)
+
+
+class Momentum(Optimizer):
+    """Stochastic gradient descent with momentum 0.9: m ← 0.9·m + g; w ← w − η·m.
+
+    m is kept as the running mean (1 − 0.9)·m, which is of the gradient's own magnitude.
+    """
+
+    momenta = ("first",)
+    decay = 0.9
+
+    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
+        first = slot.momenta["first"]
+        values = self._load(slot.values, part)
+        m = self._load(first, part).lerp_(self._gradient(slot, part, values), 1 - self.decay)
+        values.add_(m, alpha=-learning_rate * slot.attenuation / (1 - self.decay))
+        if slot.clip:
+            values.clamp_(-1, 1)
+        words = self._words(first, part.stop - part.start)
+        self._store(values, slot.values, part, words)
+        self._store(m, first, part, words, upper=True)

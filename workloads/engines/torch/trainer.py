@@ -1,0 +1,170 @@
+"""The engine's face: one network in training, step by step (`workloads.engines.base.Training`)."""
+
+import math
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from workloads.engines.base import Batch, Job, Mark
+from workloads.engines.torch import stage
+from workloads.engines.torch.layer import DTYPES, Layer
+from workloads.engines.torch.ledger import Ledger
+from workloads.engines.torch.loss import cross_entropy
+from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
+from workloads.engines.torch.rounding import Dither
+from workloads.engines.torch.scratch import Scratch
+from workloads.engines.torch.sources import real_image
+from workloads.errors import OutOfMemoryError, UnsupportedError, WorkloadError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _memory_errors(
+    method: Callable[Concatenate["TorchTraining", P], R],
+) -> Callable[Concatenate["TorchTraining", P], R]:
+    """Raise a refused allocation of torch's as OutOfMemoryError."""
+
+    @wraps(method)
+    def guarded(self: "TorchTraining", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise OutOfMemoryError(str(error)) from error
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            raise OutOfMemoryError(str(error).splitlines()[0]) from error
+
+    return guarded
+
+
+class TorchTraining:
+    """A training on the CPU or a CUDA device (`settings["device"]`), obeying the job's recipe."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.device = torch.device(job.settings.get("device", "cpu"))
+        self.layers: list[Layer] = []
+        self._ledger = Ledger()
+
+    @_memory_errors
+    def set_up(self) -> None:
+        """Allocate and initialise every persistent variable, from the job's seed."""
+        job = self.job
+        torch.set_num_threads(job.threads)
+        self.scratch = Scratch(self.device) if self.device.type == "cpu" else Scratch(self.device, 1 << 28)
+        self.generator = torch.Generator(self.device).manual_seed(job.seed)
+        self.dither = Dither(self.generator)
+        stages = job.specification.stages
+        self.layers = [
+            Layer(
+                each, job.recipe, latent=job.optimizer.latent_weights, is_last=each is stages[-1],
+                dither=self.dither, scratch=self.scratch, device=self.device,
+            )
+            for each in stages
+        ]  # fmt: skip
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> Optimizer:
+        kind: type[Optimizer] = {"adam": Adam, "sgd": Momentum}[self.job.optimizer.name]
+        slots = [slot for layer in self.layers for slot in _slots(layer, self.job.batch_size)]
+        return kind(slots, DTYPES[self.job.recipe.momentum], self.dither, self.scratch)
+
+    @property
+    def saturated(self) -> int:
+        """How many gradient elements were clamped to float16's range so far; a healthy training has none."""
+        return sum(layer.saturated for layer in self.layers)
+
+    @_memory_errors
+    def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
+        """Train on one batch and return its mean cross-entropy; see `Training.step`."""
+        x = self._first(images)
+        target = _tensor(labels).to(self.device, torch.int64)
+        with self._ledger.watch(x):
+            for layer in self.layers:
+                x = stage.train(layer, x)
+                self._ledger.saw(x)
+        loss = cross_entropy(x.real.detach(), target)
+        mark("forward")
+        for layer in self.layers:
+            layer.unscale = loss.unscale
+        torch.autograd.backward(x.real, loss.gradient)
+        del x
+        mark("backward")
+        self.optimizer.step(learning_rate)
+        mark("update")
+        return loss.mean
+
+    @_memory_errors
+    def recalibrate(self, batches: Iterable[Batch]) -> None:
+        """Replace the moving averages by plain averages of the statistics of these batches."""
+        for layer in self.layers:
+            layer.batches_seen = 0
+        with torch.no_grad():
+            for images, _ in batches:
+                x = self._first(images)
+                for layer in self.layers:
+                    x = stage.recalibrate(layer, x)
+
+    @_memory_errors
+    def evaluate(self, images: memoryview, labels: memoryview) -> int:
+        """Return how many items are classified rightly, with the moving averages."""
+        with torch.no_grad():
+            x = self._first(images)
+            for layer in self.layers:
+                x = stage.evaluate(layer, x)
+            target = _tensor(labels).to(self.device, torch.int64)
+            return int((x.real.float().argmax(1) == target).sum())
+
+    def ledger(self) -> dict[str, int]:
+        """Return bytes by class of variable, as really allocated."""
+        return self._ledger.totals(self.layers, self.optimizer, self.scratch)
+
+    def close(self) -> None:
+        """Release everything."""
+        self.layers = []
+        for name in ("optimizer", "scratch", "generator", "dither"):
+            self.__dict__.pop(name, None)
+
+    def _first(self, images: memoryview) -> stage.Activations:
+        """Return the pixels, and the real image where the recipe retains that."""
+        pixels = _tensor(images).to(self.device).view(-1, self.layers[0].stage.inputs)
+        if self.job.recipe.image == "uint8":
+            return stage.Activations(pixels)
+        dtype = DTYPES[self.job.recipe.image]
+        real = torch.empty(pixels.shape, dtype=dtype, device=self.device)
+        with self.scratch:
+            block = self.scratch.take(tuple(pixels.shape), torch.float32) if dtype != torch.float32 else real
+            real.copy_(real_image(pixels, block))
+        return stage.Activations(pixels, real)
+
+
+def _tensor(data: memoryview) -> Tensor:
+    """Return the bytes as a uint8 tensor: the caller's own memory where that is writable, else a copy."""
+    return torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
+
+
+def _slots(layer: Layer, batch: int) -> list[Slot]:
+    """Return what the optimizer trains of a layer: its weights and β."""
+    recipe, name = layer.recipe, layer.stage.name
+    # float16 gradients are those of the summed loss; see `loss.cross_entropy`.
+    mean = 1.0 if recipe.gradient == "float32" else 1.0 / batch
+    signs = layer.gradient.is_sign
+    attenuation = 1 / math.sqrt(layer.stage.fan_in) if signs else mean
+
+    def weight_gradient(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        layer.gradient.chunk(part, out, scratch)
+        return out if signs or layer.unscale == 1.0 else out.mul_(layer.unscale)
+
+    def beta_gradient(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        return out.copy_(layer.beta_gradient[part])
+
+    weights = layer.weights.storage
+    return [
+        Slot(f"W.{name}", weights, weight_gradient, attenuation, latent=True, clip=not signs),
+        Slot(f"beta.{name}", layer.beta.detach(), beta_gradient, mean, latent=False, clip=False),
+    ]
