@@ -35,6 +35,8 @@ class Cut:
     """
 
     series: Series
+    t0_ns: int
+    t1_ns: int
     first: int
     last: int
     t_s: list[float]
@@ -105,7 +107,7 @@ def cut(series: Series, t0_ns: int, t1_ns: int) -> Cut:
     inner = range(first + 1, last)
     t_s = [0.0, *((series.t_ns[i] - t0_ns) * 1e-9 for i in inner), (t1_ns - t0_ns) * 1e-9]
     start, end = interpolate(series, t0_ns, first), interpolate(series, t1_ns, last - 1)
-    return Cut(series, first, last, t_s, [start, *(series.values[i] for i in inner), end])
+    return Cut(series, t0_ns, t1_ns, first, last, t_s, [start, *(series.values[i] for i in inner), end])
 
 
 def trapezoid(t_s: list[float], power_w: list[float]) -> float:

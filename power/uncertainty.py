@@ -29,10 +29,7 @@ neither neighbour does; everything else takes the larger value.
 **Gaps.** Over a hole in the samples the load is only known by its variance in the window: u² = σ²·Δt²/2 more
 for every hole (two random draws stand for its mean).
 
-**Idle.** u = T·u(P_idle) with u² = (u_before² + u_after²)/4 + drift²/12: the mean of the two levels
-stands for the idle power in between; if that wanders at random from one to the other, the mean of the path
-has the variance drift²/12 (a Brownian bridge; drift is the difference less what the two levels' own noise
-explains).
+**Idle.** u = T·u(P_idle); the level and its variance are derived in `power.idle`.
 
 **Coverage.** k = 1.96 for a normal sum; a sum ruled by one rectangular cause needs less (1.65). With the
 excess kurtosis η of the sum (η = Σ ηᵢuᵢ⁴/u⁴, −1.2 for a rectangular cause, 0 otherwise) we take
@@ -83,15 +80,6 @@ class Terms:
         return (*((part, _RECTANGULAR) for part in rectangular), *((part, 0.0) for part in normal))
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """The idle level around a window: its power, its variance (W²), and after − before where both exist."""
-
-    power_w: float
-    variance_w2: float
-    drift_w: float | None
-
-
 def random_terms(window: Cut) -> Terms:
     """Return the terms that come from sampling: edges and the inside, in J."""
     if window.series.domain.kind == "energy":
@@ -112,31 +100,17 @@ def gross_terms(window: Cut) -> Terms:
     )
 
 
-def net_terms(window: Cut, idle: Idle) -> Terms:
-    """Return all terms of the net energy of a window above an idle level, in J."""
+def net_terms(window: Cut, idle_w: float, idle_variance_w2: float) -> Terms:
+    """Return all terms of the net energy of a window above an idle level (W, W²), in J."""
     domain, random, duration_s = window.series.domain, random_terms(window), window.duration_s
-    net_j = energy_j(window) - idle.power_w * duration_s
+    net_j = energy_j(window) - idle_w * duration_s
     return Terms(
         gain_j=domain.gain_limit * abs(net_j) / sqrt(3),
         resolution_j=_resolution_j(window),
         edges_j=random.edges_j,
         sampling_j=random.sampling_j,
-        idle_j=sqrt(idle.variance_w2) * duration_s,
+        idle_j=sqrt(idle_variance_w2) * duration_s,
     )
-
-
-def idle_level(windows: list[Cut]) -> Idle:
-    """Return the idle level of one or two windows (before, after).
-
-    The mean of the two is the level in the middle of a linear drift; see the derivation above.
-    """
-    levels_w = [energy_j(window) / window.duration_s for window in windows]
-    noises_w2 = [(random_terms(window).standard_j / window.duration_s) ** 2 for window in windows]
-    if len(windows) == 1:
-        return Idle(levels_w[0], noises_w2[0], None)
-    drift_w = levels_w[1] - levels_w[0]
-    wander_w2 = max(0.0, drift_w**2 - sum(noises_w2))
-    return Idle(fmean(levels_w), sum(noises_w2) / 4 + wander_w2 / 12, drift_w)
 
 
 def power_variances_j2(window: Cut) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from power.base import Provenance
+from power.idle import Idle, idle_level
 from power.integrate import (
     MIN_IDLE_PERIODS,
     Cut,
@@ -14,7 +15,7 @@ from power.integrate import (
     why_not_covered,
 )
 from power.series import Series
-from power.uncertainty import Idle, gross_terms, idle_level, net_terms
+from power.uncertainty import gross_terms, net_terms
 
 Window = tuple[int, int]
 IdleWindows = tuple[Window | None, Window | None]
@@ -64,10 +65,10 @@ def measure(
     part, reason, needed_s = _measurable(series, window)
     if part is None:
         return unavailable(meter, series, reason or "unknown", needed_s)
-    level, idle_reason = _idle_level(series, idle)
+    level, idle_reason = _idle_level(series, idle, part)
     gross_j, idle_j = energy_j(part), None if level is None else level.power_w * part.duration_s
     gross_u = gross_terms(part)
-    terms = gross_u if level is None else net_terms(part, level)
+    terms = gross_u if level is None else net_terms(part, level.power_w, level.variance_w2)
     return WindowEnergy(
         meter=meter,
         domain=domain.name,
@@ -158,14 +159,14 @@ def _measurable(series: Series, window: Window) -> tuple[Cut | None, str | None,
     return (part, None, None) if refused is None else (None, *refused)
 
 
-def _idle_level(series: Series, idle: IdleWindows) -> tuple[Idle | None, str | None]:
+def _idle_level(series: Series, idle: IdleWindows, window: Cut) -> tuple[Idle | None, str | None]:
     """Return the idle level, and what is missing of it."""
     parts: list[Cut] = []
     missing: list[str] = []
-    for name, window in zip(("before", "after"), idle, strict=True):
-        reason = "none was taken" if window is None else why_not_covered(series, *window)
-        if window is not None and reason is None:
-            part = cut(series, *window)
+    for name, span in zip(("before", "after"), idle, strict=True):
+        reason = "none was taken" if span is None else why_not_covered(series, *span)
+        if span is not None and reason is None:
+            part = cut(series, *span)
             refused = refusal(part, MIN_IDLE_PERIODS)
             if refused is None:
                 parts.append(part)
@@ -175,4 +176,4 @@ def _idle_level(series: Series, idle: IdleWindows) -> tuple[Idle | None, str | N
     text = "; ".join(missing) if missing else None
     if not parts:
         return None, f"no net energy: {text}"
-    return idle_level(parts), text and f"idle level from one side only: {text}"
+    return idle_level(parts, window), text and f"idle level from one side only: {text}"
