@@ -12,6 +12,10 @@ import time
 from workloads.errors import OutOfMemoryError
 
 
+def load():
+    pass
+
+
 def warm_up(threads):
     pass
 

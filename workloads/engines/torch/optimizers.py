@@ -76,7 +76,9 @@ class Optimizer(ABC):
             return view
         return self.scratch.take(tuple(view.shape), torch.float32).copy_(view)
 
-    def _store(self, value: Tensor, stored: Tensor, part: slice, words: Tensor | None, *, upper: bool = False) -> None:
+    def _store(
+        self, value: Tensor, stored: Tensor, part: slice, words: Tensor | None, *, upper: bool = False
+    ) -> None:
         """Write a float32 chunk back, stochastically rounded; nothing to do if it was the storage itself."""
         if words is not None:
             stochastic_round_(value, words, stored.view(-1)[part], self.scratch, upper=upper)
@@ -136,7 +138,9 @@ class Adam(Optimizer):
         values.addcdiv_(m, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
         if slot.clip:
             values.clamp_(-1, 1)
-        words = self._words(slot.values if slot.values.dtype != torch.float32 else first, part.stop - part.start)
+        words = self._words(
+            slot.values if slot.values.dtype != torch.float32 else first, part.stop - part.start
+        )
         self._store(values, slot.values, part, words)
         self._store(m, first, part, words, upper=True)
         self._store(s, second, part, words, upper=True)

@@ -30,7 +30,9 @@ class Dither:
         return pairs.view(torch.int32)[:count]
 
 
-def stochastic_round_(value: Tensor, words: Tensor, out: Tensor, scratch: Scratch, *, upper: bool = False) -> None:
+def stochastic_round_(
+    value: Tensor, words: Tensor, out: Tensor, scratch: Scratch, *, upper: bool = False
+) -> None:
     """Round `value` (float32, |value| < 65472, destroyed) into `out` (float16), unbiased in the whole range.
 
     `words` holds a uniform int32 an element and is left as it is. With `upper` the word's halves swap their parts, so

@@ -12,7 +12,7 @@ from workloads.engines.base import Batch, Job, Mark
 from workloads.engines.torch import stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
-from workloads.engines.torch.loss import cross_entropy
+from workloads.engines.torch.loss import cross_entropy, propagate
 from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
@@ -92,7 +92,7 @@ class TorchTraining:
         mark("forward")
         for layer in self.layers:
             layer.unscale = loss.unscale
-        torch.autograd.backward(x.real, loss.gradient)
+        propagate(x.real, loss.gradient)
         del x
         mark("backward")
         self.optimizer.step(learning_rate)
