@@ -28,5 +28,17 @@ class DataCorruptError(DataError, ValueError):
     """A data file that is truncated, foreign, or fails its checksum."""
 
 
+class DataCacheError(DataError, OSError):
+    """The unpacked copy of a data set could not be written; nothing that was there before is lost."""
+
+
+class DataFetchError(DataError, OSError):
+    """A data file that could not be fetched: no network, not there, or not the published bytes."""
+
+
+class ExtraMissingError(DataError, ImportError):
+    """A library that one file format needs and the base install has not; names the extra."""
+
+
 class OutOfMemoryError(WorkloadError, MemoryError):
     """An allocation that the ceiling or the machine refused; an outcome, not a crash."""

@@ -1,0 +1,74 @@
+"""The command line: one verb a file in `commands/`, imported when it is called."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from harness import __version__
+
+# Verb → what `--help` says of it. The module of the same name holds `command`; listing them imports none.
+_VERBS = {
+    "run": "Measure memory, time and energy of training, and print a table.",
+    "show": "Print tables of result documents.",
+    "model": "Print the analytic memory table; nothing is run.",
+    "doctor": "Say which meters, limits and engines work here, and what mends the others.",
+    "list": "List workloads, trainers, devices, meters or datasets.",
+    "data": "Fetch, list and verify data sets.",
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported one at a time; `harness --help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = import_module(f"harness.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="edge-harness", prog_name="harness")
+def harness() -> None:
+    """Measure what training a binary neural network costs on this device: memory, time and energy.
+
+    With no option, `harness run` compares the standard and the low-memory trainer on a sample of MNIST.
+    """
+
+
+def main() -> None:
+    """Run the command line; every known error is one line on standard error and an exit code of the contract."""
+    try:
+        status = harness(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        status = exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        status = 1
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        status = 1
+    except Exception as error:
+        status = _report(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    """Say a known error in one line; anything else is ours, and the traceback is wanted."""
+    from harness.errors import KNOWN_ERRORS, exit_code_of
+
+    if not isinstance(error, KNOWN_ERRORS):
+        raise error
+    click.echo(f"harness: error: {error}", err=True)
+    return int(exit_code_of(error))

@@ -1,0 +1,36 @@
+"""`harness doctor`: every engine, meter and limit: works, or why not and the command that mends it."""
+
+import click
+
+from harness.commands.options import write_json
+
+
+@click.command(name="doctor")
+@click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")
+@click.option("--fix", is_flag=True, help="Print only the commands that would mend things; none is run.")
+def command(json_path: str | None, fix: bool) -> None:
+    """Say what works on this machine, and what mends the rest. Nothing is changed."""
+    import msgspec
+    from rich.console import Console
+
+    from harness import doctor
+    from results import tables
+
+    examination = doctor.examine()
+    if json_path:
+        write_json(msgspec.json.format(msgspec.json.encode(examination), indent=2).decode(), json_path)
+        return
+    if fix:
+        for line in doctor.commands(examination):
+            click.echo(line)
+        return
+    console = Console()
+    console.print(
+        tables.machine(examination.machine.host, examination.machine.device, examination.machine.notes)
+    )
+    for title, findings in (
+        ("engines", examination.engines),
+        ("meters", examination.meters),
+        ("limits", examination.limits),
+    ):
+        console.print(tables.findings(title, findings))

@@ -1,0 +1,36 @@
+"""`harness list`: workloads, trainers, devices, meters, datasets, engines."""
+
+import json
+from typing import Any
+
+import click
+
+from harness.commands.options import write_json
+
+_WHAT = ("workloads", "trainers", "devices", "meters", "datasets", "engines", "optimizers")
+
+
+@click.command(name="list")
+@click.argument("what", type=click.Choice(_WHAT))
+@click.option(
+    "--json", "json_path", is_flag=False, flag_value="-", metavar="FILE", help="As JSON; to FILE if named."
+)
+def command(what: str, json_path: str | None) -> None:
+    """List what there is."""
+    rows = _rows(what)
+    if json_path:
+        write_json(json.dumps(rows, indent=2), json_path)
+        return
+    from rich.console import Console
+
+    from results import tables
+
+    Console().print(tables.listing(rows))
+
+
+def _rows(what: str) -> list[dict[str, Any]]:
+    """Return one dictionary a row, with the same keys in every row."""
+    from harness import listing
+
+    rows: list[dict[str, Any]] = getattr(listing, what)()
+    return rows

@@ -1,0 +1,46 @@
+"""`harness model`: the analytic memory table; nothing is run."""
+
+import json
+
+import click
+
+from harness.commands.options import write_json
+
+
+@click.command(name="model")
+@click.argument("workload")
+@click.option(
+    "--trainer", "trainers", multiple=True, metavar="T", help="Repeatable; default: standard and lowmem."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Default: the workload's.")
+@click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
+@click.option(
+    "--convention",
+    type=click.Choice(["honest", "paper"]),
+    default="honest",
+    show_default=True,
+    help="paper: count as Wang et al. did.",
+)
+@click.option("--by-layer", is_flag=True, help="One row a variable and layer.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")
+def command(
+    workload: str,
+    trainers: tuple[str, ...],
+    batch_size: int | None,
+    optimizer: str,
+    convention: str,
+    by_layer: bool,
+    json_path: str | None,
+) -> None:
+    """Print what the variables of each trainer take, in MiB."""
+    from harness import modelling
+
+    chosen = modelling.model(workload, trainers, batch_size, optimizer, convention)
+    if json_path:
+        write_json(json.dumps(chosen.to_json(by_layer=by_layer), indent=2), json_path)
+        return
+    from rich.console import Console
+
+    from results import tables
+
+    Console().print(tables.memory_model(chosen.to_json(by_layer=by_layer)))

@@ -1,0 +1,138 @@
+"""`harness run`: measures trials and prints a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands.options import DATA_DIR, SIZE, write_json
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.sink import Sink
+    from results.schema import Document
+
+
+@click.command(name="run")
+@click.option("--device", default="auto", metavar="D", help="auto, pi, pi-zero2w, pi3b+, pi4, pi5 or host.")
+@click.option("--emulate", is_flag=True, help="Apply the device's memory ceiling and cores on this machine.")
+@click.option("--workload", "workloads", multiple=True, metavar="W", help="What to train; repeatable.")
+@click.option("--trainer", "trainers", multiple=True, metavar="T", help="How to train it; repeatable.")
+@click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
+@click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
+@click.option("--batch-size", type=int, metavar="N", help="Items a step; default: the workload's.")
+@click.option("--steps", type=int, metavar="N", help="Measured steps a trial.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs a trial; default: the workload's.")
+@click.option(
+    "--warmup", type=int, default=10, show_default=True, metavar="N", help="Steps before the measured ones."
+)
+@click.option(
+    "--repeats", type=int, default=2, show_default=True, metavar="N", help="Fresh trials of each pair."
+)
+@click.option(
+    "--meter", "meters", multiple=True, metavar="M", help="A meter, or none; repeatable. See `list meters`."
+)
+@click.option(
+    "--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side."
+)
+@click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
+@click.option(
+    "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory a worker may use, as 512MiB."
+)
+@click.option(
+    "--mechanism", default="auto", metavar="M", help="What enforces it: cgroup-v2, cgroup-v1 or watchdog."
+)
+@click.option("--threads", type=int, metavar="N", help="Threads a worker; default: all processors.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the first repeat.")
+@click.option(
+    "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
+)
+@click.option(
+    "--allocator",
+    type=click.Choice(["stock", "pinned"]),
+    default="stock",
+    show_default=True,
+    help="pinned: repeatable peaks, for gates.",
+)
+@click.option(
+    "--statistics",
+    type=click.Choice(["moving average", "recalibrated"]),
+    default="moving average",
+    show_default=True,
+    help="Batch statistics at evaluation.",
+)
+@click.option(
+    "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
+)
+@click.option(
+    "--json", "json_path", metavar="FILE", help="Where the document goes; - is standard output alone."
+)
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+def command(json_path: str | None, quiet: bool, **options: Any) -> int:
+    """Measure trials, each in a fresh process, and print a table.
+
+    The document goes to ./runs unless --json names a file.
+    """
+    # Imported here so that `harness run --help` stays quick.
+    from rich.console import Console
+
+    from harness import plan, runner
+    from harness.display import display
+    from harness.sink import Sink
+    from results import store
+
+    chosen = plan.build(plan.Options(**_given(options)))
+    to_stdout = json_path == "-"
+    errors = Console(stderr=True)
+    sink = None if to_stdout else Sink(Path(json_path) if json_path else None)
+    stopped = False
+    with display(errors, chosen, quiet=quiet) as observer:
+        try:
+            document = runner.run(chosen, observer, sink.keep if sink else lambda document: None)
+        except runner.Interrupted as interruption:
+            document, stopped = interruption.document, True
+    if to_stdout:
+        write_json(store.dumps(document), "-")
+    if not quiet:
+        _show(document, errors if to_stdout else Console(), sink)
+    if stopped:
+        kept = f"; {len(document.trials)} ended trials are kept" if document.trials else ""
+        errors.print(f"interrupted{kept}", soft_wrap=True)
+        return int(ExitCode.ERROR)
+    return _trouble(sink, errors) or int(verdict(document))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for; an option that was not given leaves its default to the plan."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def _show(document: "Document", console: "Console", sink: "Sink | None") -> None:
+    from results import tables
+
+    console.print(tables.results(document))
+    if sink:
+        console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
+
+
+def _trouble(sink: "Sink | None", errors: "Console") -> int:
+    """Say where the document is if it could not stay where it was wanted."""
+    if sink is None or sink.trouble is None:
+        return int(ExitCode.OK)
+    errors.print(f"harness: error: {sink.trouble}; the document is in {sink.path}", soft_wrap=True)
+    return int(ExitCode.ERROR)
+
+
+def verdict(document: "Document") -> ExitCode:
+    """Return the exit code for the worst outcome: an error before a broken ceiling before an invalid run."""
+    outcomes = {trial.outcome for trial in document.trials}
+    for outcome, code in (
+        ("error", ExitCode.ERROR),
+        ("out_of_memory", ExitCode.OUT_OF_MEMORY),
+        ("invalid", ExitCode.INVALID_RUN),
+    ):
+        if outcome in outcomes:
+            return code
+    return ExitCode.OK

@@ -1,0 +1,132 @@
+"""What works on this machine and what does not, with the command that mends it. Nothing is changed by asking."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness import ceilings, devices, host
+from harness.memory import read_residency
+from power import registry as meters
+from power.base import Probe
+from results.schema import Host
+from workloads.registry import ENGINES
+
+_CGROUP_HINT = (
+    "add cgroup_enable=memory to the kernel's command line (/boot/firmware/cmdline.txt on a Raspberry Pi)"
+)
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """One thing that was looked at: usable, or why not and what mends it."""
+
+    name: str
+    usable: bool
+    reason: str | None = None
+    hint: str | None = None
+    domains: list[str] = msgspec.field(default_factory=list)
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """The machine, and whether it is quiet enough to measure on."""
+
+    host: Host
+    device: str | None
+    quiet: bool
+    notes: list[str]
+
+
+class Examination(msgspec.Struct, kw_only=True):
+    """The document of `harness doctor --json`."""
+
+    schema: str = "harness.doctor"
+    schema_version: int = 1
+    machine: Machine
+    engines: list[Finding]
+    meters: list[Finding]
+    limits: list[Finding]
+
+
+def examine() -> Examination:
+    """Look at everything once."""
+    return Examination(
+        machine=_machine(),
+        engines=[_engine(name) for name in ENGINES],
+        meters=[_meter(probe) for probe in meters.probe_all()],
+        limits=list(_limits()),
+    )
+
+
+def commands(examination: Examination) -> list[str]:
+    """Return the commands that would mend what is not usable, for `doctor --fix`, which prints and runs none."""
+    findings: list[Finding] = [*examination.engines, *examination.meters, *examination.limits]
+    hints = [finding.hint for finding in findings if not finding.usable and finding.hint]
+    return list(dict.fromkeys(hints))
+
+
+def _machine() -> Machine:
+    described, found = host.describe(("edge-harness", "torch", "numpy")), devices.detect()
+    load = described.load_before or 0.0
+    notes = []
+    if load > 0.5 * described.cores:
+        notes.append(f"load {load:.1f} on {described.cores} processors: wait, or stop what else runs")
+    if described.governor not in (None, "performance"):
+        notes.append(
+            f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"
+        )
+    bits = host.throttled_bits() or 0
+    notes += [f"{cause} now" for bit, cause in host.THROTTLING.items() if bits >> bit & 1]
+    return Machine(host=described, device=found.model if found else None, quiet=not notes, notes=notes)
+
+
+def _engine(name: str) -> Finding:
+    missing = ENGINES[name].missing()
+    reason, _, hint = (missing or "").partition("; try: ")
+    return Finding(name=name, usable=missing is None, reason=reason or None, hint=hint or None)
+
+
+def _meter(probe: Probe) -> Finding:
+    return Finding(
+        name=probe.name,
+        usable=probe.usable,
+        reason=probe.reason,
+        hint=probe.hint,
+        domains=[domain.name for domain in probe.domains],
+    )
+
+
+def _limits() -> Iterator[Finding]:
+    groups = dict(ceilings.memory_groups())
+    for mechanism in ("cgroup-v2", "cgroup-v1"):
+        yield _group(mechanism, groups.get(mechanism))
+    yield Finding(name="watchdog", usable=True, reason="looks at the kernel's peak every 2 ms")
+    yield _peak_reset()
+
+
+def _group(mechanism: str, folder: Path | None) -> Finding:
+    if folder is None:
+        return Finding(
+            name=mechanism, usable=False, reason="no such memory controller here", hint=_CGROUP_HINT
+        )
+    if mechanism == "cgroup-v2" and not ceilings.delegates_memory(folder):
+        hint = (
+            "run as root: echo +memory > cgroup.subtree_control in the group above, or use systemd-run --user"
+        )
+        return Finding(
+            name=mechanism, usable=False, reason="the memory controller is not delegated", hint=hint
+        )
+    if not os.access(folder, os.W_OK):
+        return Finding(
+            name=mechanism, usable=False, reason="this user may not create groups", hint="run as root"
+        )
+    return Finding(name=mechanism, usable=True)
+
+
+def _peak_reset() -> Finding:
+    name = "peak per phase"
+    if read_residency() is not None and os.access("/proc/self/clear_refs", os.W_OK):
+        return Finding(name=name, usable=True)
+    return Finding(
+        name=name, usable=False, reason="/proc/self/clear_refs cannot be written (Linux 4.0 and newer)"
+    )

@@ -1,0 +1,103 @@
+"""The meters of a run: opened once, read in the parent, and cut to each trial's measured window."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from power import registry
+from power.base import Meter
+from power.recorder import Recorder
+from power.window import Window, WindowEnergy
+from results import schema
+
+
+class EnergyWatch:
+    """Reads the chosen meters around every trial: idle before, the trial, idle after.
+
+    With no meter named, this machine's own best one is taken, and where there is none the record says why. A meter
+    that was named is used or the run fails: MeterUnavailableError with the command that mends it.
+    """
+
+    def __init__(self, names: Sequence[str], idle_s: float, idling: Callable[[float], None]) -> None:
+        self._idle_s, self._idling = idle_s, idling
+        self._missing: str | None = None
+        if not names:
+            chosen = registry.automatic()
+            names = [chosen] if chosen else []
+            self._missing = None if chosen else why_no_meter()
+        self._meters = [registry.make(name) for name in names]
+        self._recorder: Recorder | None = None
+        self._before: Window | None = None
+
+    def __enter__(self) -> Self:
+        working = [meter for meter in self._meters if meter.absence is None]
+        if working:
+            self._recorder = Recorder(working)
+            self._recorder.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._recorder:
+            self._recorder.__exit__(kind, error, trace)
+
+    def before_trial(self) -> None:
+        """Read the meters while nothing runs."""
+        self._before = self._idle()
+
+    def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
+        """Return the energy of the measured window by meter and domain; rows without a value say why."""
+        after = self._idle()
+        rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
+        if self._missing:
+            rows.append(schema.Energy.unavailable("none", "none", self._missing))
+        if self._recorder is None:
+            return rows
+        if "begin" not in window or "end" not in window:
+            reason = "the trial ended before its measured window did"
+            return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
+        measured = self._recorder.energy(window["begin"], window["end"], idle=(self._before, after))
+        return rows + [_row(each, steps) for each in measured]
+
+    def _working(self) -> list[Meter]:
+        return [meter for meter in self._meters if meter.absence is None]
+
+    def _idle(self) -> Window | None:
+        if self._recorder is None or self._idle_s <= 0:
+            return None
+        self._idling(self._idle_s)
+        begin = time.monotonic_ns()
+        time.sleep(self._idle_s)
+        return begin, time.monotonic_ns()
+
+    @staticmethod
+    def _absent(meter: Meter) -> schema.Energy:
+        return schema.Energy.unavailable(meter.name, "none", meter.absence or "this meter measures nothing")
+
+
+def why_no_meter() -> str:
+    """Return one line: which of this machine's own meters came nearest, and where to read more."""
+    probes = [registry.probe(name) for name in registry.names() if registry.make(name).automatic]
+    near = [probe for probe in probes if probe.hint]
+    said = "; ".join(f"{probe.name}: {probe.reason}" for probe in near[:1])
+    return f"no usable meter{f' ({said})' if said else ''}; `harness doctor` lists what would do"
+
+
+def _row(measured: WindowEnergy, steps: int) -> schema.Energy:
+    net_j = measured.net_j
+    return schema.Energy(
+        meter=measured.meter,
+        domain=measured.domain,
+        gross_j=measured.gross_j,
+        idle_j=measured.idle_j,
+        net_j=net_j,
+        net_j_per_step=None if net_j is None else net_j / steps,
+        uncertainty_j=measured.uncertainty_j,
+        rate_hz=measured.rate_hz,
+        provenance=measured.provenance,
+        reason=measured.reason,
+        window_s=measured.duration_s,
+        idle_drift_w=measured.idle_drift_w,
+    )

@@ -1,0 +1,90 @@
+"""What the record says of the machine: facts that a reader needs to judge or repeat a figure."""
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from results.schema import Host
+
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_THERMAL = Path("/sys/class/thermal")
+# Raspberry Pi firmware driver: bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot.
+_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+
+
+def describe(libraries: Iterable[str]) -> Host:
+    """Return the machine as it is now; `libraries` are distributions whose versions belong in the record."""
+    reasons: dict[str, str] = {}
+    governor = _read(_GOVERNOR)
+    if governor is None:
+        reasons["governor"] = "this machine has no cpufreq"
+    temperature = temperature_c()
+    if temperature is None:
+        reasons["temperature_c"] = "no thermal zone names the processor"
+    libc = " ".join(platform.libc_ver()).strip() or None
+    if libc is None:
+        reasons["libc"] = "the C library does not name itself"
+    return Host(
+        machine=platform.machine(),
+        cpu=cpu_name(),
+        cores=usable_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        kernel=platform.release(),
+        python=platform.python_version(),
+        libc=libc,
+        governor=governor,
+        page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
+        load_before=os.getloadavg()[0],
+        temperature_c=temperature,
+        libraries=_versions(libraries),
+        reasons=reasons,
+    )
+
+
+def usable_cores() -> int:
+    """Return the processors this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_name() -> str:
+    """Return the processor's name: `model name` on x86, the device tree's model or the bare architecture elsewhere."""
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model"):
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def temperature_c() -> float | None:
+    """Return the hottest thermal zone, or None where there is none."""
+    readings = (_read(zone / "temp") for zone in sorted(_THERMAL.glob("thermal_zone*")))
+    values = [int(text) / 1000 for text in readings if text and text.lstrip("-").isdigit()]
+    return max(values, default=None)
+
+
+def throttled_bits() -> int | None:
+    """Return the firmware's throttling word, or None where no firmware reports one."""
+    text = _read(_THROTTLED)
+    return None if text is None else int(text, 16)
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in libraries:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip("\0\n ")
+    except OSError:
+        return None

@@ -1,0 +1,89 @@
+"""The parent's side of the protocol: every line a worker may send, decoded strictly."""
+
+from typing import Any
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """Root of the messages; see `protocol.py` for what each means."""
+
+
+class PhaseBegun(Message, tag="phase"):
+    """A phase begins."""
+
+    name: str
+    t_ns: int
+
+
+class Peak(Message, tag="peak"):
+    """A phase has ended with this residency."""
+
+    phase: str
+    rss_bytes: int
+    peak_rss_bytes: int
+    anon_bytes: int
+    file_bytes: int
+
+
+class Progress(Message, tag="progress"):
+    """Steps done so far and the loss just now."""
+
+    step: int
+    steps: int
+    loss: float | None
+
+
+class WindowEdge(Message, tag="window"):
+    """The measured window begins or ends."""
+
+    event: str
+    t_ns: int
+
+
+class Timing(Message, tag="timing"):
+    """Durations of the measured steps by part, in nanoseconds; None for a part that is fused into another."""
+
+    durations_ns: dict[str, list[int] | None]
+
+
+class Ledger(Message, tag="ledger"):
+    """Bytes by class of variable, as allocated."""
+
+    allocated: dict[str, int]
+
+
+class Quality(Message, tag="quality"):
+    """Losses and the test set."""
+
+    train_loss: list[float | None]
+    correct: int
+    items: int
+    statistics: str
+
+
+class Facts(Message, tag="facts"):
+    """What the record should say of the engine."""
+
+    engine: dict[str, Any]
+
+
+class Failure(Message, tag="failure"):
+    """The trial failed and the worker could still say why."""
+
+    outcome: str
+    reason: str
+    detail: str
+
+
+class Done(Message, tag="done"):
+    """All is said."""
+
+
+AnyMessage = PhaseBegun | Peak | Progress | WindowEdge | Timing | Ledger | Quality | Facts | Failure | Done
+_DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
+
+
+def decode(line: bytes) -> AnyMessage:
+    """Return the message; raises msgspec.DecodeError for anything that is not one."""
+    return _DECODER.decode(line)

@@ -1,0 +1,188 @@
+"""From options to trials: everything is checked and decided here, before anything runs."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import devices
+from harness.errors import UsageError
+from harness.host import usable_cores
+from workloads import memory_model, recipes, registry
+from workloads.datasets.base import PreparedDataset
+from workloads.datasets.registry import prepare
+from workloads.recipes import Optimizer, Recipe
+from workloads.registry import Engine, Workload
+from workloads.specification import Specification
+
+DEFAULT_WORKLOADS = ("mlp-mnist",)
+DEFAULT_TRAINERS = ("standard", "lowmem")
+
+
+class Options(msgspec.Struct, kw_only=True, frozen=True):
+    """What the command line asks for; None leaves the choice to the workload or the device."""
+
+    device: str = "auto"
+    emulate: bool = False
+    workloads: tuple[str, ...] = DEFAULT_WORKLOADS
+    trainers: tuple[str, ...] = DEFAULT_TRAINERS
+    engine: str | None = None
+    optimizer: str = "adam"
+    batch_size: int | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    warmup: int = 10
+    repeats: int = 2
+    meters: tuple[str, ...] = ()
+    trigger_pin: int | None = None
+    ceiling_bytes: int | None = None
+    mechanism: str = "auto"
+    threads: int | None = None
+    seed: int = 0
+    data_dir: Path | None = None
+    allocator: str = "stock"
+    statistics: str = "moving average"
+    silence_s: float = 900.0
+    idle_s: float = 10.0
+
+
+class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
+    """One trial, decided in full. `steps` counts all of them, the `warmup` steps at the start included."""
+
+    workload: Workload
+    specification: Specification
+    dataset: PreparedDataset
+    recipe: Recipe
+    optimizer: Optimizer
+    engine: Engine
+    batch_size: int
+    steps: int
+    warmup: int
+    threads: int
+    seed: int
+    repeat: int
+    settings: dict[str, Any]
+
+    def job(self) -> dict[str, Any]:
+        """Return the job document that the worker reads."""
+        return {
+            "schema": "harness.job",
+            "engine_module": self.engine.module,
+            "specification": self.specification.to_json(),
+            "recipe": self.recipe.to_json(),
+            "optimizer": self.optimizer._asdict(),
+            "data": self.dataset.to_json(),
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "warmup": self.warmup,
+            "threads": self.threads,
+            "seed": self.seed,
+            "settings": self.settings,
+        }
+
+    def memory_model(self) -> memory_model.MemoryModel:
+        """Return the honest model of this trial."""
+        return memory_model.model(self.specification, self.recipe, self.optimizer, self.batch_size)
+
+
+class Plan(msgspec.Struct, kw_only=True, frozen=True):
+    """All trials in running order, and what they run under."""
+
+    options: Options
+    profile: devices.Profile
+    found: devices.Found | None
+    ceiling_bytes: int | None
+    trials: tuple[TrialPlan, ...]
+
+
+def build(options: Options) -> Plan:
+    """Decide everything.
+
+    Raises UsageError, UnknownNameError, UnsupportedError or NotThatDeviceError for what cannot run, and DataError for
+    data that is missing or corrupt: before the first trial, not in the middle.
+    """
+    _check(options)
+    profile, found = devices.resolve(options.device, emulate=options.emulate)
+    ceiling = options.ceiling_bytes or (profile.memory_bytes if options.emulate else None)
+    prepared: dict[str, PreparedDataset] = {}
+    cells = [_cell(options, profile, name, prepared) for name in _pairs(options)]
+    # A B A B ...: what drifts over time then falls on all that is compared alike.
+    trials = tuple(
+        msgspec.structs.replace(cell, repeat=repeat, seed=options.seed + repeat)
+        for repeat in range(options.repeats)
+        for cell in cells
+    )
+    return Plan(options=options, profile=profile, found=found, ceiling_bytes=ceiling, trials=trials)
+
+
+def _pairs(options: Options) -> list[tuple[str, str]]:
+    return [(workload, trainer) for workload in options.workloads for trainer in options.trainers]
+
+
+def _check(options: Options) -> None:
+    positive = {
+        "--batch-size": options.batch_size,
+        "--steps": options.steps,
+        "--epochs": options.epochs,
+        "--repeats": options.repeats,
+        "--threads": options.threads,
+        "--ceiling": options.ceiling_bytes,
+    }
+    for name, value in positive.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}")
+    if options.warmup < 0:
+        raise UsageError(f"--warmup must not be negative, not {options.warmup}")
+    if options.steps is not None and options.epochs is not None:
+        raise UsageError("--steps and --epochs exclude each other; give one of them")
+    if options.threads is not None and options.threads > usable_cores():
+        raise UsageError(
+            f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
+        )
+
+
+def _cell(
+    options: Options, profile: devices.Profile, pair: tuple[str, str], prepared: dict[str, PreparedDataset]
+) -> TrialPlan:
+    """Decide one workload with one trainer, for every repeat alike."""
+    workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
+    optimizer = recipes.optimizer(options.optimizer)
+    engine = registry.engine_for(workload, recipe.name, options.engine)
+    if workload.dataset not in prepared:
+        prepared[workload.dataset] = prepare(workload.dataset, options.data_dir)
+    dataset = prepared[workload.dataset]
+    batch_size = options.batch_size or workload.batch_size
+    batches = dataset.train.count // batch_size
+    if batches == 0:
+        raise UsageError(
+            f"--batch-size {batch_size}: {dataset.description} has {dataset.train.count} training items; take fewer"
+        )
+    epochs = None if options.steps else options.epochs or workload.epochs
+    steps = options.warmup + options.steps if options.steps else batches * (epochs or 0)
+    if steps <= options.warmup:
+        raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
+    return TrialPlan(
+        workload=workload,
+        specification=workload.specification(),
+        dataset=dataset,
+        recipe=recipe,
+        optimizer=optimizer,
+        engine=engine,
+        batch_size=batch_size,
+        steps=steps,
+        warmup=options.warmup,
+        threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
+        seed=options.seed,
+        repeat=0,
+        settings={
+            "learning_rate": workload.learning_rate,
+            "schedule": workload.schedule,
+            "augmentation": workload.augmentation,
+            "statistics": options.statistics,
+            "layout": dataset.layout,
+            "epochs": epochs,
+            "steps": steps,
+            "warmup": options.warmup,
+            "ste_mask": recipe.ste_mask,
+        },
+    )

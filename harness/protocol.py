@@ -1,0 +1,76 @@
+"""What a worker says to its parent: JSON lines on a pipe of its own, so that a print breaks nothing.
+
+Each line is an object whose `type` is one of the functions below; `messages.py` is the parent's side and decodes the
+same fields strictly. Times are CLOCK_MONOTONIC nanoseconds, which parent and worker share.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Phases in the order a trial goes through them.
+PHASES = ("import", "library", "setup", "forward", "backward", "update", "train", "evaluate")
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None for what JSON has no word for: a diverged loss is not a number."""
+    return value if math.isfinite(value) else None
+
+
+class Channel:
+    """The worker's end of the pipe. A parent that is gone ends the worker, since nobody would read on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one message whole; raises BrokenPipeError when the parent is gone."""
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        view = memoryview(line)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def phase(self, name: str, t_ns: int) -> None:
+        """A phase begins."""
+        self.send({"type": "phase", "name": name, "t_ns": t_ns})
+
+    def peak(self, phase: str, residency: Mapping[str, int]) -> None:
+        """A phase has ended with this residency (the fields of `memory.Residency`)."""
+        self.send({"type": "peak", "phase": phase, **residency})
+
+    def progress(self, step: int, steps: int, loss: float) -> None:
+        """So many of all steps are done, with this loss just now."""
+        self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})
+
+    def window(self, event: str, t_ns: int) -> None:
+        """The measured window begins or ends."""
+        self.send({"type": "window", "event": event, "t_ns": t_ns})
+
+    def timing(self, durations_ns: Mapping[str, Sequence[int] | None]) -> None:
+        """Durations of the measured steps by part: step, data, forward, backward, update (None: fused)."""
+        lists = {part: None if each is None else list(each) for part, each in durations_ns.items()}
+        self.send({"type": "timing", "durations_ns": lists})
+
+    def ledger(self, allocated: Mapping[str, int]) -> None:
+        """Bytes by class of variable, as allocated."""
+        self.send({"type": "ledger", "allocated": dict(allocated)})
+
+    def quality(self, losses: Sequence[float], correct: int, items: int, statistics: str) -> None:
+        """How the training went: mean losses over equal stretches of it, and the test set."""
+        means = [finite(loss) for loss in losses]
+        counted = {"train_loss": means, "correct": correct, "items": items, "statistics": statistics}
+        self.send({"type": "quality", **counted})
+
+    def facts(self, engine: Mapping[str, Any]) -> None:
+        """What the record should say of the engine."""
+        self.send({"type": "facts", "engine": dict(engine)})
+
+    def failure(self, outcome: str, reason: str, detail: str) -> None:
+        """The trial failed: `out_of_memory` or `error`, in one line, with the traceback as detail."""
+        self.send({"type": "failure", "outcome": outcome, "reason": reason, "detail": detail})
+
+    def done(self) -> None:
+        """All is said."""
+        self.send({"type": "done"})

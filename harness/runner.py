@@ -1,0 +1,176 @@
+"""The parent: runs every trial of a plan in a fresh worker, reads the meters, and keeps the document as it grows.
+
+The document is written after each trial, so that whatever ends the harness loses at most the trial under way.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from harness import __version__, ceilings, host
+from harness.energy import EnergyWatch
+from harness.memory import Residency
+from harness.messages import AnyMessage
+from harness.plan import Plan, TrialPlan
+from harness.supervisor import Ending, Supervisor
+from harness.trial import Collector, assemble
+from results import schema
+
+# What a worker inherits of the environment; everything else could change what it does.
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+)
+_LIBRARIES = ("edge-harness", "torch", "numpy")
+
+
+class Observer(Protocol):
+    """Who looks on while a plan runs; the live display, or nobody."""
+
+    def trial_begins(self, index: int, trial: TrialPlan) -> None:
+        """The trial of that index (from 0) starts."""
+
+    def idling(self, seconds: float) -> None:
+        """The meters are being read without a load for so long."""
+
+    def message(self, message: AnyMessage, pid: int) -> None:
+        """The worker said something."""
+
+    def residency(self, residency: Residency) -> None:
+        """The worker holds this much just now."""
+
+    def trial_ended(self, trial: schema.Trial) -> None:
+        """The trial is over, whatever became of it."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a plan; what was measured is in `document`."""
+
+    def __init__(self, document: schema.Document) -> None:
+        super().__init__("interrupted")
+        self.document = document
+
+
+def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None]) -> schema.Document:
+    """Run every trial and return the document; `keep` is given it after each one.
+
+    Raises Interrupted, after the worker is gone, with what was measured until then; MeterUnavailableError for a meter
+    that was named and cannot be read; LimitUnavailableError for a ceiling that cannot be enforced.
+    """
+    document = _empty_document(plan)
+    keep(document)
+    with EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters:
+        for index, trial_plan in enumerate(plan.trials):
+            observer.trial_begins(index, trial_plan)
+            try:
+                trial = _run_trial(plan, trial_plan, meters, observer)
+            except KeyboardInterrupt:
+                keep(document)
+                raise Interrupted(document) from None
+            document.trials.append(trial)
+            keep(document)
+            observer.trial_ended(trial)
+    return document
+
+
+def _empty_document(plan: Plan) -> schema.Document:
+    device = schema.Device(
+        requested=plan.options.device,
+        profile=plan.profile.name,
+        detected=plan.found.model if plan.found else None,
+        emulated=plan.options.emulate,
+        memory_limit_bytes=plan.ceiling_bytes,
+    )
+    return schema.Document(
+        created=schema.now(),
+        harness=schema.HarnessInfo(version=__version__, native=None),
+        host=host.describe(_LIBRARIES),
+        device=device,
+        trials=[],
+    )
+
+
+def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Observer) -> schema.Trial:
+    collector = Collector()
+
+    def hear(message: AnyMessage, pid: int) -> None:
+        collector.take(message)
+        observer.message(message, pid)
+
+    ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
+    load, throttled = os.getloadavg()[0], host.throttled_bits()
+    meters.before_trial()
+    begun = time.monotonic()
+    try:
+        ending = Supervisor(
+            worker_command(),
+            trial.job(),
+            worker_environment(trial.threads, plan.options.allocator),
+            launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
+            ceiling=ceiling,
+            silence_s=plan.options.silence_s,
+            on_message=hear,
+            on_residency=observer.residency,
+        ).run()
+    finally:
+        if ceiling:
+            ceiling.close()
+    wall_s = time.monotonic() - begun
+    energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
+    validity = _validity(load, throttled)
+    if validity.throttled and ending.outcome == "ok":
+        ending = Ending(
+            outcome="invalid", reason="the device throttled during the run", highest=ending.highest
+        )
+    return assemble(
+        trial,
+        collector,
+        ending,
+        allocator=plan.options.allocator,
+        ceiling=ceiling,
+        energy=energy,
+        validity=validity,
+        wall_s=wall_s,
+    )
+
+
+def worker_command() -> list[str]:
+    """Return how a worker is started: `-P` keeps a user's folder named `power` from shadowing ours."""
+    return [sys.executable, "-P", "-m", "harness.worker"]
+
+
+def worker_environment(threads: int, allocator: str) -> dict[str, str]:
+    """Return the worker's whole environment.
+
+    `pinned` fixes what makes the peak of identical runs differ: the allocator's moving threshold for mmap
+    (mallopt(3), M_MMAP_THRESHOLD) and the hash seed; address randomisation is switched off by `launch.py`.
+    """
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    inherited |= {name: value for name, value in os.environ.items() if name.startswith("HARNESS_ISA")}
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    pinned = {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONHASHSEED": "0"} if allocator == "pinned" else {}
+    return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _validity(load: float, throttled_before: int | None) -> schema.Validity:
+    """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
+    notes = []
+    if load > 0.5 * host.usable_cores():
+        notes.append(f"the machine was busy before the trial (load {load:.1f})")
+    throttled_after = host.throttled_bits()
+    if throttled_before is None or throttled_after is None:
+        return schema.Validity(
+            throttled=None, load=load, notes=[*notes, "no firmware reports throttling here"]
+        )
+    # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
+    new = (throttled_after & ~throttled_before) >> 16 | throttled_after
+    causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]
+    return schema.Validity(throttled=bool(causes), load=load, notes=notes + causes)

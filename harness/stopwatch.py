@@ -1,0 +1,118 @@
+"""The worker's own instruments: peaks by phase and times by part of a step. Standard library only."""
+
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+
+from harness.memory import Residency, read_residency, reset_peak
+from harness.protocol import Channel
+from workloads.engines.base import Phase
+
+PARTS = ("data", "forward", "backward", "update")
+
+
+class PhasePeaks:
+    """Gives each phase a peak of its own by the kernel's resettable high-water mark.
+
+    The process's lifetime peak is the highest of the phases', because every reset is preceded by a read.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._phase: str | None = None
+
+    def begin(self, phase: str) -> None:
+        """End the phase before, if any, and begin this one."""
+        self.end()
+        self._phase = phase
+        self._channel.phase(phase, time.monotonic_ns())
+        reset_peak()
+
+    def end(self) -> Residency | None:
+        """Report the phase's peak to the parent and return it."""
+        if self._phase is None:
+            return None
+        residency = read_residency()
+        if residency is None:  # /proc is always readable for oneself; without it nothing can be measured
+            raise OSError("cannot read /proc/self/status")
+        self._channel.peak(self._phase, residency._asdict())
+        self._phase = None
+        return residency
+
+
+class StepPeaks:
+    """Peaks of forward, backward and update over a few steps, each the highest seen.
+
+    Used on warm-up steps only: reading the status and resetting the mark three times a step costs about 30 µs,
+    which a measured step should not pay.
+    """
+
+    def __init__(self) -> None:
+        self._highest: dict[str, Residency] = {}
+
+    def start(self) -> None:
+        """A step begins."""
+        reset_peak()
+
+    def mark(self, phase: Phase) -> None:
+        """A phase has just ended; the next begins."""
+        residency = read_residency()
+        if residency is None:
+            return
+        known = self._highest.get(phase)
+        if known is None or residency.peak_rss_bytes > known.peak_rss_bytes:
+            self._highest[phase] = residency
+        reset_peak()
+
+    def report(self, channel: Channel) -> None:
+        """Tell the parent the highest peak of each phase."""
+        for phase, residency in self._highest.items():
+            channel.peak(phase, residency._asdict())
+
+
+class StepTimer:
+    """Durations of the parts of each measured step, in 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._durations = {part: array("q") for part in (*PARTS, "step")}
+        self._begun = self._last = 0
+
+    def start(self) -> None:
+        """A step begins, with the reading of its batch."""
+        self._begun = self._last = time.monotonic_ns()
+
+    def lap(self, part: str) -> None:
+        """A part has just ended; the next begins."""
+        now = time.monotonic_ns()
+        self._durations[part].append(now - self._last)
+        self._last = now
+
+    def stop(self) -> None:
+        """The step ends."""
+        self._durations["step"].append(time.monotonic_ns() - self._begun)
+
+    def durations_ns(self) -> Mapping[str, Sequence[int] | None]:
+        """Return the lists; None for a part that the engine never marked, since it is fused into another."""
+        return {part: each if each else None for part, each in self._durations.items()}
+
+
+class Losses:
+    """Mean losses over at most `points` equal stretches of a training, kept as it goes."""
+
+    def __init__(self, steps: int, points: int = 100) -> None:
+        self._stretch = max(1, -(-steps // points))
+        self._sum, self._count = 0.0, 0
+        self.means: list[float] = []
+
+    def add(self, loss: float) -> None:
+        """Take the loss of one more step."""
+        self._sum += loss
+        self._count += 1
+        if self._count == self._stretch:
+            self.flush()
+
+    def flush(self) -> None:
+        """Close the stretch that is under way."""
+        if self._count:
+            self.means.append(self._sum / self._count)
+            self._sum, self._count = 0.0, 0

@@ -1,0 +1,208 @@
+"""One worker, watched from start to end: whatever it does, there is a report, and no process is left.
+
+The worker runs in a session of its own, so that everything it starts can be ended with it and a Ctrl-C in the terminal
+reaches only the parent, which then ends the worker. Its messages come on a pipe of their own; what it prints is read
+and only the last of it kept.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import launch
+from harness.ceilings import Ceiling
+from harness.errors import WorkerError
+from harness.memory import Residency, read_residency
+from harness.messages import AnyMessage, Done, Failure, decode
+
+_LONGEST_LINE_BYTES = 16 << 20
+_KEPT_OUTPUT_BYTES = 4096
+_LEAVE_S = 30.0
+_LOOK_S = 0.05  # how often the parent reads the worker's residency, for the display and the killed case
+
+
+class Ending(msgspec.Struct, kw_only=True):
+    """How a worker ended: its exit status, and why the trial failed if it did."""
+
+    outcome: str  # "ok" | "out_of_memory" | "error"
+    reason: str | None
+    detail: str = ""
+    highest: Residency | None = None  # the highest peak the parent saw, for a worker that could not say
+
+
+class Supervisor:
+    """Starts one worker and watches it; `on_message` and `on_residency` are called as things come in."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        job: Mapping[str, Any],
+        environment: Mapping[str, str],
+        *,
+        launch_settings: Mapping[str, Any] | None = None,
+        ceiling: Ceiling | None = None,
+        silence_s: float = 900.0,
+        on_message: Callable[[AnyMessage, int], None] = lambda message, pid: None,
+        on_residency: Callable[[Residency], None] = lambda residency: None,
+    ) -> None:
+        self._argv, self._job, self._environment = argv, job, environment
+        self._settings = dict(launch_settings or {})
+        self._ceiling, self._silence_s = ceiling, silence_s
+        self._on_message, self._on_residency = on_message, on_residency
+        self._output: deque[bytes] = deque(maxlen=64)
+        self._pending = bytearray()
+        self._failure: Failure | None = None
+        self._done = False
+        self._highest: Residency | None = None
+        self._fault: str | None = None  # what the parent itself found wrong
+
+    def run(self) -> Ending:
+        """Run the worker to its end. Raises WorkerError when it cannot be started."""
+        read_end, write_end = os.pipe()
+        try:
+            process = self._start(write_end)
+        except OSError as error:
+            os.close(read_end)
+            raise WorkerError(f"cannot start a worker: {error}") from error
+        finally:
+            os.close(write_end)
+        try:
+            self._hand_over_job(process)
+            self._watch(process, read_end)
+        finally:
+            _end(process)
+            os.close(read_end)
+        return self._ending(process.returncode)
+
+    def _start(self, write_end: int) -> subprocess.Popen[bytes]:
+        settings = {"parent": os.getpid(), **self._settings}
+        if self._ceiling:
+            settings |= self._ceiling.launch_settings()
+        launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__)), json.dumps(settings)]
+        environment = {**self._environment, "HARNESS_MESSAGES_FD": str(write_end)}
+        return subprocess.Popen(
+            [*launcher, *self._argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(write_end,),
+            env=environment,
+            start_new_session=True,
+        )
+
+    def _hand_over_job(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        # A worker that dies before it reads its job is found dead by the watch; the pipe is not news.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(self._job).encode())
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+    def _watch(self, process: subprocess.Popen[bytes], read_end: int) -> None:
+        assert process.stdout is not None
+        os.set_blocking(read_end, False)
+        os.set_blocking(process.stdout.fileno(), False)
+        poll_s = (self._ceiling.poll_s if self._ceiling else None) or _LOOK_S
+        heard = looked = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(read_end, selectors.EVENT_READ, self._take_messages)
+            selector.register(process.stdout, selectors.EVENT_READ, self._take_output)
+            while selector.get_map() and self._fault is None:
+                for key, _ in selector.select(poll_s):
+                    chunk = os.read(key.fd, 1 << 16)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    key.data(chunk, process.pid)
+                    heard = time.monotonic()
+                now = time.monotonic()
+                if now - looked >= poll_s:
+                    looked = now
+                    self._look(process.pid)
+                if now - heard > self._silence_s:
+                    self._fault = f"no sign of life for {self._silence_s:g} s; ended (see --timeout)"
+                if read_end not in selector.get_map() and process.poll() is not None:
+                    break  # something it left behind may still hold its standard output
+        if self._fault is None:
+            self._await_exit(process)
+
+    def _await_exit(self, process: subprocess.Popen[bytes]) -> None:
+        """Give a worker that has closed its pipes the time to leave by itself, so that its status is its own."""
+        try:
+            process.wait(timeout=_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._fault = f"the worker closed its pipes and did not end within {_LEAVE_S:g} s"
+
+    def _take_messages(self, chunk: bytes, pid: int) -> None:
+        self._pending += chunk
+        *lines, rest = self._pending.split(b"\n")
+        self._pending = bytearray(rest)
+        if len(rest) > _LONGEST_LINE_BYTES:
+            self._fault = "the worker's message has no end"
+        for line in lines:
+            try:
+                message = decode(bytes(line))
+            except msgspec.MsgspecError as error:
+                self._fault = f"the worker sent something that is no message ({error}): {bytes(line[:60])!r}"
+                return
+            if isinstance(message, Failure):
+                self._failure = message
+            self._done = self._done or isinstance(message, Done)
+            self._on_message(message, pid)
+
+    def _take_output(self, chunk: bytes, pid: int) -> None:
+        self._output.append(chunk[-_KEPT_OUTPUT_BYTES:])
+
+    def _look(self, pid: int) -> None:
+        residency = read_residency(pid)
+        if residency is None:
+            return
+        if self._highest is None or residency.peak_rss_bytes > self._highest.peak_rss_bytes:
+            self._highest = residency
+        self._on_residency(residency)
+        if self._ceiling and self._ceiling.exceeded(pid):
+            self._fault = "ceiling"
+
+    def _ending(self, status: int) -> Ending:
+        printed = b"".join(self._output)[-_KEPT_OUTPUT_BYTES:].decode(errors="replace").strip()
+        outcome, reason = self._judge(status, printed)
+        detail = self._failure.detail if self._failure else printed
+        return Ending(
+            outcome=outcome, reason=reason, detail="" if outcome == "ok" else detail, highest=self._highest
+        )
+
+    def _judge(self, status: int, printed: str) -> tuple[str, str | None]:
+        if self._ceiling and self._ceiling.was_hit():
+            mebibytes = self._ceiling.limit_bytes / (1 << 20)
+            return "out_of_memory", f"ended at the ceiling of {mebibytes:.0f} MiB ({self._ceiling.mechanism})"
+        if self._failure:
+            return self._failure.outcome, self._failure.reason
+        if self._fault:
+            return "error", self._fault
+        if status < 0:
+            return "error", f"the worker was ended by {signal.Signals(-status).name}"
+        if status == 0 and self._done:
+            return "ok", None
+        last = printed.splitlines()[-1] if printed else "it printed nothing"
+        return "error", f"the worker ended early with status {status}: {last}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and whatever it started, and reap it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()
+    process.wait()

@@ -1,0 +1,203 @@
+"""From what a worker said to a trial of the result document."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from harness.ceilings import Ceiling
+from harness.memory import Residency
+from harness.messages import (
+    AnyMessage,
+    Facts,
+    Ledger,
+    Peak,
+    PhaseBegun,
+    Progress,
+    Quality,
+    Timing,
+    WindowEdge,
+)
+from harness.plan import TrialPlan
+from harness.supervisor import Ending
+from results import schema, stats
+
+_KEPT_STEPS = 1000  # durations kept in the document, for distributions
+
+
+class Collector:
+    """Keeps what one worker says, so that a worker that dies half-way leaves all it had said."""
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, Peak] = {}
+        self.phases: list[PhaseBegun] = []
+        self.window: dict[str, int] = {}
+        self.steps_done = 0
+        self.facts: dict[str, Any] = {}
+        self._ledger: dict[str, int] = {}
+        self._timing: dict[str, list[int] | None] = {}
+        self._quality: Quality | None = None
+
+    def take(self, message: AnyMessage) -> None:
+        """Keep one message; the highest peak of a phase counts."""
+        match message:
+            case Peak():
+                known = self.peaks.get(message.phase)
+                if known is None or message.peak_rss_bytes > known.peak_rss_bytes:
+                    self.peaks[message.phase] = message
+            case PhaseBegun():
+                self.phases.append(message)
+            case WindowEdge():
+                self.window[message.event] = message.t_ns
+            case Progress():
+                self.steps_done = message.step
+            case Timing():
+                self._timing = message.durations_ns
+            case Ledger():
+                self._ledger = message.allocated
+            case Quality():
+                self._quality = message
+            case Facts():
+                self.facts = message.engine
+            case _:
+                pass  # Done and Failure are the supervisor's
+
+    def time(self, reason: str | None) -> schema.Time:
+        """Return the medians over the measured steps; a fused update is null with that reason."""
+        steps = self._timing.get("step")
+        if not steps:
+            return schema.Time.unavailable(reason or "no step was measured")
+        medians = {part: _median_s(each) for part, each in self._timing.items() if part != "step"}
+        fused = [part for part, median in medians.items() if median is None]
+        seconds = [t * 1e-9 for t in steps]
+        return schema.Time(
+            step_s=stats.estimate(seconds),
+            forward_s=medians.get("forward"),
+            backward_s=medians.get("backward"),
+            update_s=medians.get("update"),
+            data_s=medians.get("data"),
+            reason=f"{', '.join(fused)}: fused into another part of the step" if fused else None,
+            steps_s=_thinned(seconds, _KEPT_STEPS),
+        )
+
+    def memory(
+        self, plan: TrialPlan, ending: Ending, allocator: str, ceiling: Ceiling | None
+    ) -> schema.Memory:
+        """Return the kernel's peaks beside the model and the ledger."""
+        modelled = plan.memory_model()
+        baseline, peak = self._baseline_bytes(), self._peak_bytes(ending.highest)
+        library = self.peaks.get("library")
+        missing = ending.reason or "the worker ended before its set-up"
+        return schema.Memory(
+            baseline_rss_bytes=baseline,
+            peak_rss_bytes=peak,
+            training_peak_bytes=None if baseline is None or peak is None else peak - baseline,
+            by_phase={phase: each.peak_rss_bytes for phase, each in self.peaks.items()},
+            modelled_bytes=modelled.total_bytes,
+            modelled_by_variable=modelled.by_variable(),
+            ledger_by_variable=self._ledger,
+            allocator=cast(Literal["stock", "pinned"], allocator),
+            anon_bytes=self._at_end_of_training("anon_bytes"),
+            file_bytes=self._at_end_of_training("file_bytes"),
+            library_bytes=None if baseline is None or library is None else library.rss_bytes - baseline,
+            ceiling=None
+            if ceiling is None
+            else schema.Ceiling(limit_bytes=ceiling.limit_bytes, mechanism=ceiling.mechanism),
+            reason=missing if baseline is None or peak is None else None,
+        )
+
+    def quality(self, reason: str | None) -> schema.Quality:
+        """Return losses and accuracy, or why there is none."""
+        said = self._quality
+        if said is None or said.items == 0:
+            return schema.Quality(
+                train_loss=[], test_accuracy=None, test_items=0, reason=reason or "nothing was evaluated"
+            )
+        return schema.Quality(
+            train_loss=said.train_loss,
+            test_accuracy=said.correct / said.items,
+            test_items=said.items,
+            statistics=said.statistics,
+        )
+
+    def timeline(self) -> list[schema.Phase]:
+        """Return the phases as windows of seconds since the worker's first."""
+        if not self.phases:
+            return []
+        start = self.phases[0].t_ns
+        edges = [(each.name, each.t_ns) for each in self.phases]
+        ends = [t_ns for _, t_ns in edges[1:]] + [self.window.get("end", edges[-1][1])]
+        return [
+            schema.Phase(
+                name=name, start_s=(begin - start) * 1e-9, end_s=max(end, begin) * 1e-9 - start * 1e-9
+            )
+            for (name, begin), end in zip(edges, ends, strict=True)
+        ]
+
+    def _baseline_bytes(self) -> int | None:
+        imported = self.peaks.get("import")
+        return None if imported is None else imported.rss_bytes
+
+    def _peak_bytes(self, highest: Residency | None) -> int | None:
+        """Return the highest of what the worker reported and what the parent saw, whichever could say."""
+        said = [each.peak_rss_bytes for each in self.peaks.values()]
+        return max([*said, *([highest.peak_rss_bytes] if highest else [])], default=None)
+
+    def _at_end_of_training(self, field: str) -> int | None:
+        trained = self.peaks.get("train")
+        return None if trained is None else int(getattr(trained, field))
+
+
+def assemble(
+    plan: TrialPlan,
+    collector: Collector,
+    ending: Ending,
+    *,
+    allocator: str,
+    ceiling: Ceiling | None,
+    energy: list[schema.Energy],
+    validity: schema.Validity,
+    wall_s: float,
+) -> schema.Trial:
+    """Return the trial as the document keeps it, whatever became of the worker."""
+    memory = collector.memory(plan, ending, allocator, ceiling)
+    outcome, reason = ending.outcome, ending.reason
+    if ceiling and outcome == "ok" and memory.peak_rss_bytes and memory.peak_rss_bytes > ceiling.limit_bytes:
+        # The kernel's group counts pages that the worker alone brought in; a shared library's pages may be another's.
+        outcome, reason = "out_of_memory", _above(ceiling, memory.peak_rss_bytes)
+    return schema.Trial(
+        workload=plan.workload.name,
+        model=plan.specification.name,
+        dataset=plan.dataset.name,
+        dataset_variant=plan.dataset.variant,
+        trainer=plan.recipe.name,
+        engine=cast(Literal["torch", "native"], plan.engine.name),
+        optimizer=plan.optimizer.name,
+        batch_size=plan.batch_size,
+        threads=plan.threads,
+        seed=plan.seed,
+        repeat=plan.repeat,
+        outcome=cast(Literal["ok", "out_of_memory", "error", "invalid"], outcome),
+        reason=reason,
+        time=collector.time(reason),
+        memory=memory,
+        energy=energy,
+        quality=collector.quality(reason),
+        validity=validity,
+        wall_s=wall_s,
+        settings=plan.settings,
+        phases=collector.timeline(),
+    )
+
+
+def _median_s(durations_ns: Sequence[int] | None) -> float | None:
+    return statistics.median(durations_ns) * 1e-9 if durations_ns else None
+
+
+def _above(ceiling: Ceiling, peak_bytes: int) -> str:
+    return f"peak of {peak_bytes / (1 << 20):.1f} MiB above the ceiling of {ceiling.limit_bytes / (1 << 20):.1f} MiB"
+
+
+def _thinned(values: Sequence[float], most: int) -> list[float]:
+    """Return at most `most` of the values, evenly spaced, in order."""
+    stride = max(1, -(-len(values) // most))
+    return list(values[::stride])

@@ -1,0 +1,147 @@
+"""The child process: imports one engine, trains one trial, and reports phases, peaks and times to its parent.
+
+It reads its job from standard input and writes messages to the descriptor that HARNESS_MESSAGES_FD names. It imports
+nothing that its engine does not need: what it holds is what is measured.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from harness.protocol import Channel
+from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
+from workloads.datasets.base import PreparedDataset, Split
+from workloads.datasets.reader import BatchReader
+from workloads.engines.base import Batch, EngineModule, Job, Mark, Training
+from workloads.errors import OutOfMemoryError, WorkloadError
+from workloads.recipes import Optimizer, Recipe
+from workloads.schedule import learning_rate
+from workloads.specification import Specification
+
+_PROGRESS_NS = 100_000_000
+
+
+class Trial:
+    """One training from import to evaluation. The batch buffers are made once and used for every batch."""
+
+    def __init__(self, document: dict[str, Any], channel: Channel) -> None:
+        self._document, self._channel = document, channel
+        self._peaks = PhasePeaks(channel)
+        self._steps, self._warmup = int(document["steps"]), int(document["warmup"])
+        self._losses = Losses(self._steps)
+        self._said_ns = 0
+
+    def run(self) -> None:
+        """Go through every phase; an error is the caller's to report."""
+        self._peaks.begin("import")
+        engine: EngineModule = import_module(self._document["engine_module"])
+        self._peaks.begin("library")
+        engine.warm_up(self._document["threads"])
+        self._channel.facts(engine.facts())
+        self._peaks.begin("setup")
+        training = self._set_up(engine)
+        self._train(training)
+        self._channel.ledger(training.ledger())
+        self._peaks.begin("evaluate")
+        self._evaluate(training)
+        self._peaks.end()
+        training.close()
+        self._channel.done()
+
+    def _set_up(self, engine: EngineModule) -> Training:
+        document = self._document
+        job = Job(
+            specification=Specification.from_json(document["specification"]),
+            recipe=Recipe.from_json(document["recipe"]),
+            optimizer=Optimizer(**document["optimizer"]),
+            batch_size=document["batch_size"],
+            threads=document["threads"],
+            seed=document["seed"],
+            settings=document["settings"],
+        )
+        self._data = PreparedDataset.from_json(document["data"])
+        channels, height, width = job.specification.image_shape
+        self._images = memoryview(bytearray(job.batch_size * channels * height * width))
+        self._labels = memoryview(bytearray(job.batch_size))
+        self._reader = BatchReader(self._data.train, job.batch_size, job.seed, shuffle=True)
+        training = engine.create(job)
+        training.set_up()
+        return training
+
+    def _train(self, training: Training) -> None:
+        step_peaks, timer = StepPeaks(), StepTimer()
+        self._peaks.end()
+        for step in range(self._warmup):
+            step_peaks.start()
+            self._reader.read_into(self._images, self._labels)
+            self._step(training, step, step_peaks.mark)
+        step_peaks.report(self._channel)
+        self._peaks.begin("train")
+        self._channel.window("begin", time.monotonic_ns())
+        for step in range(self._warmup, self._steps):
+            timer.start()
+            self._reader.read_into(self._images, self._labels)
+            timer.lap("data")
+            self._step(training, step, timer.lap)
+            timer.stop()
+        self._channel.window("end", time.monotonic_ns())
+        self._peaks.end()
+        self._losses.flush()
+        self._channel.timing(timer.durations_ns())
+
+    def _step(self, training: Training, step: int, mark: Mark) -> None:
+        settings = self._document["settings"]
+        rate = learning_rate(settings["learning_rate"], settings["schedule"], step, self._steps)
+        loss = training.step(self._images, self._labels, rate, mark)
+        self._losses.add(loss)
+        now = time.monotonic_ns()
+        if now - self._said_ns > _PROGRESS_NS or step + 1 == self._steps:
+            self._said_ns = now
+            self._channel.progress(step + 1, self._steps, loss)
+
+    def _evaluate(self, training: Training) -> None:
+        statistics = self._document["settings"]["statistics"]
+        if statistics == "recalibrated":
+            training.recalibrate(self._first_batches(self._data.train, 10_000))
+        correct = items = 0
+        for images, labels in self._first_batches(self._data.test, self._data.test.count):
+            correct += training.evaluate(images, labels)
+            items += len(labels)
+        self._channel.quality(self._losses.means, correct, items, statistics)
+
+    def _first_batches(self, split: Split, items: int) -> Iterator[Batch]:
+        """Yield the first items of a split in order, through the one buffer; the last batch may be short."""
+        reader = BatchReader(split, len(self._labels), seed=0, shuffle=False)
+        item_bytes = len(self._images) // len(self._labels)
+        left = min(items, split.count)
+        while left > 0:
+            count = min(reader.read_into(self._images, self._labels), left)
+            yield self._images[: count * item_bytes], self._labels[:count]
+            left -= count
+
+
+def main() -> None:
+    """Run the job on standard input; whatever goes wrong is said in one line to the parent."""
+    channel = Channel(int(os.environ["HARNESS_MESSAGES_FD"]))
+    try:
+        Trial(json.load(sys.stdin), channel).run()
+    except BrokenPipeError:
+        sys.exit(1)
+    except (OutOfMemoryError, MemoryError) as error:
+        channel.failure("out_of_memory", str(error) or "the allocator refused memory", traceback.format_exc())
+        sys.exit(3)
+    except WorkloadError as error:
+        channel.failure("error", str(error), traceback.format_exc())
+        sys.exit(1)
+    except Exception as error:
+        channel.failure("error", f"{type(error).__name__}: {error}", traceback.format_exc())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The samples of one domain in order of time, counters unwrapped on the way in.
+
+A failed read adds nothing here, so it can never be taken for a wrap; a counter that went back to zero (a
+meter that was unplugged) is told from a wrap by the power that the modular difference would mean.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+from math import isfinite
+
+from power.base import Domain
+
+
+@dataclass(slots=True)
+class Series:
+    """Times (ns, CLOCK_MONOTONIC) and values (J since the first sample, or W) of one domain.
+
+    `resets` holds the intervals in which the counter lost its place; no energy is known across them.
+    Readings that are not finite, or not later than the one before, are counted in `rejected` and dropped.
+    """
+
+    domain: Domain
+    t_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+    resets: list[tuple[int, int]] = field(default_factory=list)
+    rejected: int = 0
+    _raw_j: float = 0.0
+
+    def __len__(self) -> int:
+        # The reader thread appends the value last: every index below this has both.
+        return len(self.values)
+
+    def add(self, t_ns: int, value: float) -> None:
+        """Append one reading: W for a power, J from the meter's own fixed point for a counter."""
+        if not isfinite(value) or (self.values and t_ns <= self.t_ns[-1]):
+            self.rejected += 1
+            return
+        if self.domain.kind == "energy":
+            value = self._unwrapped(t_ns, value)
+        self.t_ns.append(t_ns)
+        self.values.append(value)
+
+    def _unwrapped(self, t_ns: int, raw_j: float) -> float:
+        before_j, self._raw_j = self._raw_j, raw_j
+        if not self.values:
+            return 0.0
+        step_j = counter_step_j(before_j, raw_j, (t_ns - self.t_ns[-1]) * 1e-9, self.domain)
+        if step_j is None:
+            self.resets.append((self.t_ns[-1], t_ns))
+            step_j = 0.0
+        return self.values[-1] + step_j
+
+
+def counter_step_j(before_j: float, after_j: float, elapsed_s: float, domain: Domain) -> float | None:
+    """Return the energy between two readings of a counter, in J; None where it lost its place.
+
+    The difference is modular: after < before means one wrap of `domain.wrap_j`. A counter that does not
+    wrap cannot go backwards, and no counter can exceed `domain.max_power_w` for long (a margin of a
+    hundred updates or of the resolution covers late and coarse ones): both are resets, not energy.
+    """
+    step_j = after_j - before_j
+    if step_j < 0.0:
+        if domain.wrap_j is None:
+            return None
+        step_j += domain.wrap_j
+    slack_s = elapsed_s + max(0.01, 100 * domain.update_s)
+    plausible_j = domain.max_power_w * slack_s + 2 * domain.resolution_j
+    return step_j if 0.0 <= step_j <= plausible_j else None

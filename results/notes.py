@@ -1,0 +1,95 @@
+"""The lines below a table: one for each distinct reason, so that no dash stays unexplained."""
+
+from collections.abc import Callable, Sequence
+
+from results import format as fmt
+from results.schema import Document, Energy, Trial
+from results.summary import REFERENCE, measured_energy
+
+OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
+
+
+def notes_of(document: Document) -> list[str]:
+    """Return the notes of a document, each once, in the order in which a reader wonders."""
+    finished = [trial for trial in document.trials if trial.outcome == "ok"]
+    return [
+        *_emulation(document),
+        *_meaning(document),
+        *_grouped(document.trials, _outcome),
+        *_grouped(finished, _missing),
+        *_grouped(finished, _energy),
+        *_grouped(document.trials, _validity),
+    ]
+
+
+def _grouped(trials: Sequence[Trial], lines_of: Callable[[Trial], list[str]]) -> list[str]:
+    """Return each distinct line once, after the names of the trainers it holds for where not for all."""
+    trainers: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        for line in lines_of(trial):
+            trainers.setdefault(line, {})[trial.trainer] = None
+    everyone = {trial.trainer for trial in trials}
+    return [
+        line if set(names) == everyone else f"{', '.join(names)}: {line}" for line, names in trainers.items()
+    ]
+
+
+def _emulation(document: Document) -> list[str]:
+    """Say that figures of an emulated device are not the device's."""
+    device = document.device
+    if not device.emulated:
+        return []
+    limit = "" if device.memory_limit_bytes is None else f" with its {fmt.size(device.memory_limit_bytes)}"
+    return [
+        f"{device.profile} is emulated{limit} on {document.host.cpu}: times and energy are this machine's"
+    ]
+
+
+def _meaning(document: Document) -> list[str]:
+    """Say what the memory columns hold, where there is any memory."""
+    if not any(trial.memory.training_peak_bytes is not None for trial in document.trials):
+        return []
+    line = "peak: the most memory resident while training, over what it was before the set-up"
+    trainers = {trial.trainer for trial in document.trials}
+    return [line + (f"; smaller: {REFERENCE}'s peak ÷ this one" if REFERENCE in trainers else "")]
+
+
+def _outcome(trial: Trial) -> list[str]:
+    """Say why a trial did not finish."""
+    if trial.outcome == "ok":
+        return []
+    return [f"{OUTCOME_WORDS[trial.outcome]}: {trial.reason}"]
+
+
+def _missing(trial: Trial) -> list[str]:
+    """Say why time, memory or accuracy have a dash; what a failed trial lacks, its outcome explains."""
+    reasons = (
+        ("time", trial.time.reason),
+        ("memory", trial.memory.reason),
+        ("accuracy", trial.quality.reason),
+    )
+    return [f"{what}: {reason}" for what, reason in reasons if reason]
+
+
+def _energy(trial: Trial) -> list[str]:
+    """Say which meter the energy is from, or for each meter why there is none."""
+    shown = measured_energy(trial)
+    if shown is not None:
+        line = f"energy: net of idle, measured by {shown.meter} ({shown.domain})"
+        return [line + (f"; {shown.reason}" if shown.reason else "")]
+    if not trial.energy:
+        return ["energy: no meter was asked for"]
+    return [_no_energy(row) for row in trial.energy]
+
+
+def _no_energy(row: Energy) -> str:
+    """Say why a meter's row is not in the energy column."""
+    if row.provenance == "modelled":
+        return f"energy by {row.meter} is modelled, not measured: it stands in the document only"
+    return f"no energy from {row.meter}: {row.reason}; see `harness doctor`"
+
+
+def _validity(trial: Trial) -> list[str]:
+    """Return what may spoil a trial's figures."""
+    lines = [f"validity: {note}" for note in trial.validity.notes]
+    return [*lines, "validity: the device throttled"] if trial.validity.throttled else lines

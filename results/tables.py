@@ -1,0 +1,175 @@
+"""From documents to what a terminal shows: the main table with its notes, and the tables of each verb.
+
+Every function returns a rich renderable and prints nothing. The tables are made for 80 columns, for no
+colour at all, and for a pipe: what colour says, a word says too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results import format as fmt
+from results.notes import notes_of
+from results.schema import Document
+from results.summary import Row, Setup, summarize
+
+OUTCOMES = {"out_of_memory": "out of memory", "error": "error", "invalid": "invalid"}
+
+
+def new_table(*columns: str) -> Table:
+    """Return an empty table of the house style: a rule under the head, first column left, figures right."""
+    table = Table(box=SIMPLE_HEAD)
+    table.show_edge = table.pad_edge = False
+    # With the box's own divider this makes two spaces between columns: seven columns fit in 80.
+    table.padding = (0, 0, 0, 1)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
+    return table
+
+
+def titled(title: str, table: Table) -> RenderableType:
+    """Return a table under its title, with a blank line after it; the title may be wider than the table."""
+    return Group(Text(title, style="bold"), table, Text())
+
+
+def document_view(document: Document) -> RenderableType:
+    """Return what `harness run` and `harness show` show: the machine, the tables, the notes."""
+    return Group(machine_line(document), Text(), main_table(document), notes(document))
+
+
+def machine_line(document: Document) -> Text:
+    """Return where and when the document was measured, in one or two lines."""
+    host = document.host
+    libraries = [f"{name} {version}" for name, version in sorted(host.libraries.items())]
+    facts = [
+        host.cpu,
+        f"{host.cores} cores",
+        fmt.size(host.memory_bytes),
+        f"Python {host.python}",
+        *libraries,
+    ]
+    version = f"edge-harness {document.harness.version}"
+    return Text(f"{document.created:%Y-%m-%d %H:%M} UTC, {version}, on {', '.join(facts)}", style="dim")
+
+
+def main_table(document: Document) -> RenderableType:
+    """Return one table a setup (workload, engine, batch size, ...), one row a trainer."""
+    groups = summarize(document)
+    if not groups:
+        return Text("The document holds no trial.")
+    return Group(*(_setup_table(setup, rows) for setup, rows in groups.items()))
+
+
+def notes(document: Document) -> RenderableType:
+    """Return the lines below the table: what was measured how, and each distinct reason for a dash."""
+    grid = Table.grid(padding=(0, 1))
+    for note in notes_of(document):
+        grid.add_row(Text("·"), Text(note))
+    return grid
+
+
+def setup_title(setup: Setup, repeats: int) -> str:
+    """Return the words over a table: what all its rows share."""
+    parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
+    parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
+    if repeats > 1:
+        parts.append(f"{repeats} repeats")
+    return f"{setup.workload}: {', '.join(parts)}"
+
+
+def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
+    """Return the table of one setup; memory is the training peak, over what the libraries hold."""
+    repeats = max(len(row.trials) for row in rows)
+    table = new_table("trainer")
+    table.columns[0].min_width = 15
+    heads = (
+        "step",
+        "peak MiB\nmeasured",
+        "peak MiB\nmodelled",
+        "times\nsmaller",
+        "energy\na step",
+        "accuracy",
+    )
+    for name, width in zip(heads, (7, 8, 8, 7, 8, 8), strict=True):
+        table.add_column(name, justify="right", min_width=width, no_wrap=True)
+    for row in rows:
+        table.add_row(_trainer_cell(row), *_cells(row), style="" if row.outcome == "ok" else "red")
+    return titled(setup_title(setup, repeats), table)
+
+
+def _trainer_cell(row: Row) -> str:
+    """Return the trainer, and on a second line the outcome where not all of its trials are ok."""
+    if not row.failed:
+        return row.trainer
+    if row.outcome == "ok":
+        return f"{row.trainer}\n  {len(row.failed)} of {len(row.trials)} failed"
+    return f"{row.trainer}\n  {OUTCOMES.get(row.outcome, row.outcome)}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return the figures of a row, a dash for each one that was not measured."""
+    return (
+        fmt.seconds(row.step.median if row.step else None),
+        fmt.mib(row.training_peak_bytes),
+        fmt.mib(row.modelled_bytes),
+        fmt.ratio(row.memory_ratio),
+        fmt.joules(row.energy_j_per_step, row.energy_uncertainty_j_per_step),
+        fmt.percent(row.accuracy),
+    )
+
+
+def list_table(kind: str, rows: Iterable[Mapping[str, object]]) -> RenderableType:
+    """Return the table of `harness list KIND`: one column a key of the first row, one row a mapping."""
+    rows = list(rows)
+    if not rows:
+        return Text(f"There are no {kind}.")
+    table = new_table()
+    for index, name in enumerate(rows[0]):
+        table.add_column(name.replace("_", " "), no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(row.get(name)) for name in rows[0]))
+    return table
+
+
+def doctor_table(title: str, rows: Iterable[Mapping[str, object]]) -> RenderableType:
+    """Return one section of `harness doctor`.
+
+    Each row has `name`, `usable` (bool), `reason` (why not, or what was found) and `hint` (the command
+    that mends it, or None); `domains`, where given, are listed for what works.
+    """
+    table = new_table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("works", no_wrap=True)
+    table.add_column("what was found", overflow="fold")
+    for row in rows:
+        usable = bool(row.get("usable"))
+        found = "\n".join(_findings(row))
+        table.add_row(str(row["name"]), Text("yes" if usable else "no", "green" if usable else "red"), found)
+    return titled(title, table)
+
+
+def _findings(row: Mapping[str, object]) -> list[str]:
+    """Return the lines of a doctor row: domains, reason, and the command that mends it."""
+    lines = []
+    domains = row.get("domains")
+    if isinstance(domains, Sequence) and domains and not isinstance(domains, str):
+        lines.append("domains: " + ", ".join(map(str, domains)))
+    if row.get("reason"):
+        lines.append(str(row["reason"]))
+    if row.get("hint"):
+        lines.append(f"try: {row['hint']}")
+    return lines or [fmt.DASH]
+
+
+def _plain(value: object) -> str:
+    """Return a cell for any listed value: sequences by commas, a dash for None."""
+    if value is None or value == "":
+        return fmt.DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or fmt.DASH
+    return str(value)

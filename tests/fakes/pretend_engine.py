@@ -1,0 +1,90 @@
+"""An engine that trains nothing, in the standard library alone: it holds memory, takes time and fails on request.
+
+Its settings: `hold_bytes` allocated and touched at set-up; `burst_bytes` allocated and freed again in each backward pass;
+`fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill.
+"""
+
+import os
+import signal
+import sys
+import time
+
+from workloads.errors import OutOfMemoryError
+
+
+def warm_up(threads):
+    pass
+
+
+def facts():
+    return {"name": "pretend"}
+
+
+def create(job):
+    return PretendTraining(job)
+
+
+class PretendTraining:
+    def __init__(self, job):
+        self._settings = job.settings
+        self._held = b""
+
+    def _reach(self, phase):
+        if self._settings.get("fail_at") == phase:
+            fail(self._settings["fail_how"])
+
+    def set_up(self):
+        self._reach("setup")
+        self._held = touched(self._settings.get("hold_bytes", 0))
+
+    def step(self, images, labels, learning_rate, mark):
+        self._reach("forward")
+        mark("forward")
+        burst = touched(self._settings.get("burst_bytes", 0))
+        self._reach("backward")
+        del burst
+        mark("backward")
+        self._reach("update")
+        time.sleep(self._settings.get("step_s", 0))
+        mark("update")
+        return 2.5
+
+    def recalibrate(self, batches):
+        for _ in batches:
+            pass
+
+    def evaluate(self, images, labels):
+        self._reach("evaluate")
+        return sum(label == 0 for label in labels)
+
+    def ledger(self):
+        return {"W": len(self._held)}
+
+    def close(self):
+        pass
+
+
+def touched(size):
+    held = bytearray(size)
+    for position in range(0, size, 4096):
+        held[position] = 1
+    return held
+
+
+def fail(how):
+    if how == "raise":
+        raise RuntimeError("deliberate")
+    if how == "memory":
+        raise OutOfMemoryError("deliberately out of memory")
+    if how == "exit":
+        print("a last word", file=sys.stderr, flush=True)
+        os._exit(7)
+    if how == "hang":
+        time.sleep(3600)
+    if how == "garbage":
+        os.write(int(os.environ["HARNESS_MESSAGES_FD"]), b"{not json\n")
+        time.sleep(3600)
+    if how == "print":
+        print('{"type": "done"}', flush=True)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)

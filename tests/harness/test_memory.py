@@ -1,0 +1,76 @@
+import mmap
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import memory
+
+MIB = 1 << 20
+
+
+def test_status_is_read_in_bytes():
+    text = b"Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t     900 kB\nRssAnon:\t     500 kB\nRssFile:\t     400 kB\n"
+    assert memory.parse_status(text) == memory.Residency(900 * 1024, 1000 * 1024, 500 * 1024, 400 * 1024)
+
+
+def test_a_zombie_has_no_residency():
+    assert memory.parse_status(b"Name:\tx\nState:\tZ (zombie)\n") is None
+
+
+def test_a_process_that_is_gone_has_no_residency():
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    assert memory.read_residency(process.pid) is None
+
+
+@pytest.fixture
+def one_processor():
+    """Stay on one processor: each has a batch of up to 32 pages that the kernel's peak has not been told of yet."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_processor")
+@pytest.mark.parametrize("size_mib", [1, 10, 64, 300])
+def test_a_peak_is_exact_and_forgotten_on_reset(size_mib):
+    memory.reset_peak()
+    before = memory.read_residency()
+    with mmap.mmap(-1, size_mib * MIB) as held:
+        touch(held)
+    peak = memory.read_residency().peak_rss_bytes - before.rss_bytes
+    assert abs(peak - size_mib * MIB) <= max(0.01 * size_mib * MIB, 256 * 1024)
+    memory.reset_peak()
+    assert memory.read_residency().peak_rss_bytes - before.rss_bytes <= 256 * 1024
+
+
+def test_a_sleeping_child_is_measured_as_itself_and_not_as_its_parent():
+    with mmap.mmap(-1, 200 * MIB) as held:
+        touch(held)
+        process = subprocess.Popen(["sleep", "30"])
+        try:
+            await_sleep(process.pid)
+            # sleep(1) holds about 2 MiB; the parent's 200 MiB must not leak in, as they do with ru_maxrss.
+            assert 0.5 * MIB < memory.read_residency(process.pid).peak_rss_bytes < 8 * MIB
+        finally:
+            process.kill()
+            process.wait()
+
+
+def touch(held):
+    for position in range(0, len(held), 4096):
+        held[position] = 1
+
+
+def await_sleep(pid):
+    """Return once the process is past its exec and has been loaded: it sleeps in clock_nanosleep."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if "nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
+            return
+        time.sleep(0.01)

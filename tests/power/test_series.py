@@ -1,0 +1,71 @@
+"""Counters: a wrap is energy, a reset and a failed read are not."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from power.base import Domain
+from power.series import Series, counter_step_j
+
+SECOND = 1_000_000_000
+
+
+def counter(wrap_j: float | None = 262_143.328850, max_power_w: float = 1000.0) -> Domain:
+    return Domain("package-0", "energy", "", update_s=1e-3, wrap_j=wrap_j, max_power_w=max_power_w)
+
+
+def test_a_wrap_adds_the_range() -> None:
+    series = Series(counter(wrap_j=100.0))
+    for t, raw in enumerate([95.0, 99.0, 3.0, 7.0]):
+        series.add(t * SECOND, raw)
+    assert list(series.values) == pytest.approx([0.0, 4.0, 8.0, 12.0])
+    assert series.resets == []
+
+
+def test_a_reset_is_not_taken_for_a_wrap() -> None:
+    # A failed read taken for a wrap turned 40 J into 262,183 J elsewhere.
+    series = Series(counter())
+    series.add(0, 40.0)
+    series.add(SECOND, 0.0)
+    series.add(2 * SECOND, 5.0)
+    assert list(series.values) == [0.0, 0.0, 5.0]
+    assert series.resets == [(0, SECOND)]
+
+
+def test_a_counter_without_a_range_cannot_go_back() -> None:
+    assert counter_step_j(10.0, 9.0, 1.0, counter(wrap_j=None)) is None
+    assert counter_step_j(10.0, 11.0, 1.0, counter(wrap_j=None)) == 1.0
+
+
+def test_an_impossible_power_is_a_reset() -> None:
+    assert counter_step_j(0.0, 5000.0, 1.0, counter(max_power_w=1000.0)) is None
+    assert counter_step_j(0.0, 900.0, 1.0, counter(max_power_w=1000.0)) == 900.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_a_number_is_dropped_and_counted(bad: float) -> None:
+    series = Series(Domain("usb", "power", ""))
+    series.add(0, 5.0)
+    series.add(SECOND, bad)
+    series.add(SECOND, 6.0)
+    series.add(SECOND, 7.0)  # not later than the one before
+    assert list(series.values) == [5.0, 6.0]
+    assert series.rejected == 2
+
+
+@given(
+    steps=st.lists(st.floats(0.0, 40.0), min_size=1, max_size=60),
+    start=st.floats(0.0, 99.9),
+    wrap=st.floats(100.0, 1e6),
+)
+def test_any_counter_unwraps_to_the_sum_of_its_steps(steps: list[float], start: float, wrap: float) -> None:
+    series = Series(counter(wrap_j=wrap, max_power_w=45.0))
+    total = start
+    series.add(0, start % wrap)
+    for i, step in enumerate(steps, start=1):
+        total += step
+        series.add(i * SECOND, total % wrap)
+    assert series.values[-1] == pytest.approx(sum(steps), abs=1e-6 * wrap)
+    assert series.resets == []

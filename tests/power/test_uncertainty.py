@@ -1,0 +1,126 @@
+"""The derivation, checked by Monte Carlo: each formula against the error it claims to describe."""
+
+import random
+from math import sqrt
+from statistics import fmean, pstdev
+
+import pytest
+
+from power.base import Domain
+from power.idle import idle_level, student_95
+from power.integrate import Cut, cut, energy_j
+from power.series import Series
+from power.uncertainty import Terms, gross_terms, net_terms, power_variances_j2, random_terms
+
+SECOND = 1_000_000_000
+
+
+def cut_of(points: list[tuple[float, float]], t0_s: float, t1_s: float, domain: Domain) -> Cut:
+    series = Series(domain)
+    for t_s, value in points:
+        series.add(round(t_s * SECOND), value)
+    return cut(series, round(t0_s * SECOND), round(t1_s * SECOND))
+
+
+POWER = Domain("rail", "power", "")
+
+
+def test_nothing_uncertain_is_no_interval() -> None:
+    assert Terms().expanded_j == 0.0
+
+
+@pytest.mark.parametrize(
+    ("terms", "draw"),
+    [
+        (Terms(gain_j=1 / sqrt(3)), lambda r: r.uniform(-1, 1)),
+        (Terms(edges_j=1.0), lambda r: r.gauss(0, 1)),
+        (Terms(gain_j=1 / sqrt(3), offset_j=1 / sqrt(3)), lambda r: r.uniform(-1, 1) + r.uniform(-1, 1)),
+        (Terms(gain_j=1 / sqrt(3), idle_j=0.5), lambda r: r.uniform(-1, 1) + r.gauss(0, 0.5)),
+        (Terms(gain_j=1 / sqrt(3), idle_j=0.2), lambda r: r.uniform(-1, 1) + r.gauss(0, 0.2)),
+    ],
+)
+def test_the_coverage_factor_gives_95_percent_for_every_mixture(terms: Terms, draw: object) -> None:
+    generator = random.Random(1)
+    errors = [draw(generator) for _ in range(40_000)]  # type: ignore[operator]
+    assert fmean(abs(error) <= terms.expanded_j for error in errors) == pytest.approx(0.95, abs=0.012)
+
+
+def test_the_edge_term_is_the_spread_of_a_step_at_a_random_place() -> None:
+    generator = random.Random(2)
+    errors = []
+    for _ in range(4000):
+        # Two changes of 10 W, each at a random place between two samples 0.5 s apart.
+        up, down = 1.0 + generator.random() * 0.5, 3.0 + generator.random() * 0.5
+        points = [(i * 0.5, 15.0 if up <= i * 0.5 < down else 5.0) for i in range(12)]
+        errors.append(energy_j(cut_of(points, 0.0, 5.0, POWER)) - (5.0 * 5.0 + 10.0 * (down - up)))
+    assert fmean(errors) == pytest.approx(0.0, abs=0.1)
+    assert pstdev(errors) == pytest.approx(10.0 * 0.5 * sqrt(2 / 12), rel=0.05)
+
+
+def test_edges_at_a_change_of_load_take_the_change_and_the_period_seen() -> None:
+    points = [(i * 0.5, 15.0 if 1.0 < i * 0.5 < 4.0 else 5.0) for i in range(12)]
+    edges_j2, inside_j2 = power_variances_j2(cut_of(points, 1.2, 3.8, POWER))
+    assert sqrt(edges_j2) == pytest.approx(10.0 * 0.5 * sqrt(2 / 12))
+    assert inside_j2 == 0.0
+
+
+def test_a_lone_step_inside_counts_a_twelfth_and_noise_a_half() -> None:
+    step = [(i * 0.1, 5.0 if i < 25 else 15.0) for i in range(60)]
+    assert random_terms(cut_of(step, 0.05, 5.05, POWER)).sampling_j == pytest.approx(10.0 * 0.1 / sqrt(12))
+    generator = random.Random(3)
+    claimed, errors = [], []
+    for _ in range(300):
+        noisy = [(i * 0.1, 5.0 + generator.gauss(0.0, 1.0)) for i in range(202)]
+        window = cut_of(noisy, 0.05, 20.05, POWER)
+        claimed.append(random_terms(window).sampling_j)
+        errors.append(energy_j(window) - 100.0)
+    assert fmean(claimed) == pytest.approx(pstdev(errors), rel=0.1)
+
+
+def test_a_counter_read_at_the_mark_has_a_sharp_edge() -> None:
+    domain = Domain("package-0", "energy", "", max_power_w=1000.0)
+
+    def energy_at(t_s: float) -> float:
+        return 5.0 * t_s + 10.0 * max(0.0, min(t_s, 3.0) - 1.0)
+
+    coarse = cut_of([(i * 0.3, energy_at(i * 0.3)) for i in range(14)], 1.0, 3.0, domain)
+    marked_at = sorted({*(i * 0.3 for i in range(14)), 1.0001, 3.0001})
+    marked = cut_of([(t, energy_at(t)) for t in marked_at], 1.0, 3.0, domain)
+    assert abs(energy_j(coarse) - 30.0) > 0.5
+    assert abs(energy_j(coarse) - 30.0) <= 2 * random_terms(coarse).edges_j
+    assert energy_j(marked) == pytest.approx(30.0, abs=0.01)
+    assert random_terms(marked).edges_j < 0.01
+
+
+def test_an_offset_is_in_the_gross_energy_and_leaves_the_net_one() -> None:
+    domain = Domain("usb", "power", "", gain_limit=0.01, offset_limit_w=0.1)
+    window = cut_of([(i * 0.1, 5.0) for i in range(202)], 0.05, 20.05, domain)
+    gross, net = gross_terms(window), net_terms(window, 4.0, 0.0)
+    assert gross.offset_j == pytest.approx(0.1 * 20.0 / sqrt(3))
+    assert gross.gain_j == pytest.approx(0.01 * 100.0 / sqrt(3))
+    assert net.offset_j == 0.0
+    assert net.gain_j == pytest.approx(0.01 * 20.0 / sqrt(3))
+
+
+def test_a_hole_in_a_varying_load_widens_the_interval() -> None:
+    generator = random.Random(4)
+    points = [(i * 0.01, generator.choice((5.0, 15.0))) for i in range(1000)]
+    whole = cut_of(points, 0.005, 9.5, POWER)
+    holed = cut_of([p for i, p in enumerate(points) if not 300 <= i < 340], 0.005, 9.5, POWER)
+    assert random_terms(holed).sampling_j > 1.2 * random_terms(whole).sampling_j
+
+
+def test_a_linear_drift_of_the_idle_power_is_met_in_the_middle() -> None:
+    points = [(i * 0.05, 3.0 + 0.01 * i * 0.05) for i in range(900)]
+    before, window, after = (cut_of(points, *span, POWER) for span in ((0.1, 10.1), (10.1, 30.1), (30.1, 40.1)))
+    idle = idle_level([before, after], window)
+    assert idle.power_w == pytest.approx(energy_j(window) / 20.0, rel=1e-6)
+    assert idle.drift_w == pytest.approx(0.3, rel=1e-6)
+    one_sided = idle_level([before], window)
+    assert one_sided.drift_w is None
+    assert one_sided.variance_w2 > idle.variance_w2
+
+
+@pytest.mark.parametrize(("freedom", "factor"), [(3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)])
+def test_student_factor(freedom: int, factor: float) -> None:
+    assert student_95(freedom) == pytest.approx(factor, rel=0.01)

@@ -1,0 +1,171 @@
+"""Where a reader's bytes come from: positions in files, or a generator. Both fill the caller's buffers."""
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from workloads.datasets.base import Column, Split
+from workloads.datasets.mix import (
+    STREAM_NOISE,
+    STREAM_NOISE_LABEL,
+    STREAM_NOISE_OFFSET,
+    draw,
+)
+from workloads.errors import DataCorruptError, DataMissingError
+
+NOISE_BYTES: Final = 1 << 16
+
+
+class Source(Protocol):
+    """Fills buffers with the items asked for, in the order asked for."""
+
+    def fill(self, items: Sequence[int], images: memoryview, labels: memoryview) -> None:
+        """Write images and labels of `items` one after another into the two buffers."""
+
+    def close(self) -> None:
+        """Release what is open; a second call does nothing."""
+
+
+def open_source(split: Split) -> Source:
+    """Return the source of a split: its files, or its generator if it has a noise seed."""
+    if split.noise_seed is not None:
+        return NoiseSource(split, split.noise_seed)
+    return FileSource(split)
+
+
+class FileSource:
+    """Items at fixed positions of plain files, read with `preadv` straight into the caller's buffers.
+
+    Nothing is kept: no read-ahead buffer and no mapping (pages of a mapping that were touched count as
+    resident, so that an epoch of MNIST would add 45 MiB to the peak; the page cache does not count).
+
+    Raises:
+        DataMissingError: a file is not there any more.
+        DataCorruptError: a file is shorter than the split says.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self._images = _ColumnFiles(split.images)
+        try:
+            self._labels = _ColumnFiles(split.labels)
+        except BaseException:
+            self._images.close()
+            raise
+
+    def fill(self, items: Sequence[int], images: memoryview, labels: memoryview) -> None:
+        """Write images and labels of `items` one after another into the two buffers."""
+        self._images.fill(items, images)
+        self._labels.fill(items, labels)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._images.close()
+        self._labels.close()
+
+
+class _ColumnFiles:
+    """The open files of one column."""
+
+    def __init__(self, column: Column) -> None:
+        self._stride, self._size = column.stride, column.item_bytes
+        self._paths, self._fds, self._offsets, self._starts = [], [], [], []
+        start = 0
+        try:
+            for path, offset, count in column.segments:
+                self._fds.append(_open(path, offset + (count - 1) * column.stride + column.item_bytes))
+                self._paths.append(path)
+                # Counted from item 0 of the column, so that one multiplication finds any item.
+                self._offsets.append(offset - start * column.stride)
+                self._starts.append(start)
+                start += count
+        except BaseException:
+            self.close()
+            raise
+
+    def fill(self, items: Sequence[int], target: memoryview) -> None:
+        size, stride, preadv = self._size, self._stride, os.preadv
+        start = got = 0
+        if len(self._fds) == 1:  # the common case, without a search for the file
+            fd, offset = self._fds[0], self._offsets[0]
+            for item in items:
+                end = start + size
+                got += preadv(fd, (target[start:end],), offset + item * stride)
+                start = end
+        else:
+            for item in items:
+                part = bisect_right(self._starts, item) - 1
+                end = start + size
+                got += preadv(self._fds[part], (target[start:end],), self._offsets[part] + item * stride)
+                start = end
+        if got != start:
+            self._fill_carefully(items, target)
+
+    def _fill_carefully(self, items: Sequence[int], target: memoryview) -> None:
+        """Read again where a read came short: a signal or a network file system may cut one."""
+        for k, item in enumerate(items):
+            part = bisect_right(self._starts, item) - 1
+            position, rest = self._offsets[part] + item * self._stride, target[k * self._size :][: self._size]
+            while len(rest):
+                got = os.preadv(self._fds[part], (rest,), position)
+                if got == 0:
+                    raise DataCorruptError(
+                        f"{self._paths[part]} ends inside item {item}: it was cut while being read; "
+                        "delete it and run again"
+                    )
+                position, rest = position + got, rest[got:]
+
+    def close(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+
+
+def _open(path: str, needed_bytes: int) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise DataMissingError(f"{path} is not there any more; run again to prepare it anew") from error
+    size = os.fstat(fd).st_size
+    if size < needed_bytes:
+        os.close(fd)
+        raise DataCorruptError(
+            f"{path} has {size} bytes, the job needs {needed_bytes}: it was truncated; run again"
+        )
+    return fd
+
+
+class NoiseSource:
+    """Items made on the fly for pure resource runs: noise that no file and no memory of the set backs.
+
+    A block of 64 KiB of noise is made once (the only thing resident); item k is what lies in it from a
+    drawn offset on, wrapping around. To reproduce it, with `draw` of `mix.py`:
+
+        block: the little-endian 64-bit words draw(STREAM_NOISE, seed, w) for w = 0 ... 8191
+        pixel p of item k = block[(draw(STREAM_NOISE_OFFSET, seed, k) + p) mod 65536]
+        label of item k   = draw(STREAM_NOISE_LABEL, seed, k) mod classes
+    """
+
+    def __init__(self, split: Split, seed: int) -> None:
+        self._seed, self._classes = seed, split.classes
+        self._image_bytes, self._label_bytes = split.image_bytes, split.label_bytes
+        words = (draw(STREAM_NOISE, seed, word) for word in range(NOISE_BYTES // 8))
+        self._block = memoryview(b"".join(word.to_bytes(8, "little") for word in words))
+
+    def fill(self, items: Sequence[int], images: memoryview, labels: memoryview) -> None:
+        """Make images and labels of `items` one after another in the two buffers."""
+        for k, item in enumerate(items):
+            self._fill_image(item, images[k * self._image_bytes :][: self._image_bytes])
+            label = draw(STREAM_NOISE_LABEL, self._seed, item) % self._classes
+            end = (k + 1) * self._label_bytes
+            labels[end - self._label_bytes : end] = label.to_bytes(self._label_bytes, "little")
+
+    def _fill_image(self, item: int, target: memoryview) -> None:
+        offset = draw(STREAM_NOISE_OFFSET, self._seed, item) % NOISE_BYTES
+        done = 0
+        while done < len(target):
+            run = self._block[offset : offset + len(target) - done]
+            target[done : done + len(run)] = run
+            done, offset = done + len(run), 0
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
