@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workloads.engines.torch.gradients import WeightGradient
 from workloads.engines.torch.norm import scale_of
-from workloads.engines.torch.rounding import Dither, stochastic_round_
+from workloads.engines.torch.rounding import Dither, round_to_float16
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.weights import LatentWeights, PackedWeights, Weights
 from workloads.recipes import Recipe
@@ -35,11 +35,12 @@ class Layer:
         dither: Dither,
         scratch: Scratch,
         device: torch.device,
+        initial: float = 1.0,
     ) -> None:
         self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
         self.norm = recipe.norm
         shape = (stage.out_channels, stage.fan_in)
-        self.weights = _initial_weights(shape, DTYPES[recipe.weight], latent, dither, scratch, device)
+        self.weights = _initial_weights(shape, DTYPES[recipe.weight], latent, dither, scratch, device, initial)
         signs_only = recipe.weight_gradient == "bit"
         self.gradient = WeightGradient(shape, None if signs_only else DTYPES[recipe.weight_gradient], device)
         if latent and not signs_only:
@@ -86,9 +87,10 @@ def _initial_weights(
     dither: Dither,
     scratch: Scratch,
     device: torch.device,
+    initial: float,
 ) -> Weights:
-    """Draw W uniformly in ±sqrt(6 / (fan-in + outputs)) (Glorot & Bengio 2010), a block of rows at a time."""
-    bound = math.sqrt(6 / (shape[0] + shape[1]))
+    """Draw W uniformly in ±`initial`·sqrt(6 / (fan-in + outputs)) (Glorot & Bengio 2010), a block at a time."""
+    bound = initial * math.sqrt(6 / (shape[0] + shape[1]))
     values = torch.empty(shape, dtype=dtype, device=device)
     flat = values.view(-1)
     step = scratch.block_bytes // 4
@@ -98,7 +100,7 @@ def _initial_weights(
             block = scratch.take(tuple(part.shape), torch.float32)
             block.uniform_(-bound, bound, generator=dither.generator)
             if dtype == torch.float16:
-                stochastic_round_(block, dither.words(part.numel(), scratch), part, scratch)
+                round_to_float16(block, dither, part, scratch)
             else:
                 part.copy_(block)
     return LatentWeights(values) if latent else PackedWeights(values, scratch)

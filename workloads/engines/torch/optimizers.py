@@ -8,11 +8,12 @@ into the stored gradient, so that momenta live near 1 and float16 neither underf
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from workloads.engines.torch.rounding import Dither, stochastic_round_
+from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 
 # Fills a float32 chunk with the gradient of those flat elements.
@@ -21,12 +22,19 @@ GradientReader = Callable[[slice, Tensor, Scratch], Tensor]
 CHUNK = 1 << 14
 
 
+class Chunk(NamedTuple):
+    """A run of a slot's elements: views of its values and momenta, and where it lies."""
+
+    part: slice
+    stored: tuple[Tensor, ...]
+
+
 class Slot:
     """One tensor to be trained.
 
     `attenuation` × stored gradient = gradient of the loss. `latent` marks weights whose sign is used: their
-    gradient is cancelled at the border (|W| ≥ 1 when the gradient is one bit, |W| > 1 otherwise), and
-    `clip` keeps them in [−1, 1] after the step.
+    gradient is cancelled at the border (where |W| ≥ 1, or |W| > 1 if `clip`), and `clip` keeps them in
+    [−1, 1] after the step.
     """
 
     def __init__(
@@ -41,6 +49,12 @@ class Slot:
         """How many values the slot trains."""
         return self.values.numel()
 
+    def chunks(self, size: int) -> list[Chunk]:
+        """Cut values and momenta into runs of `size` elements."""
+        flat = [self.values.view(-1), *self.momenta.values()]
+        parts = [slice(start, min(start + size, self.elements)) for start in range(0, self.elements, size)]
+        return [Chunk(part, tuple(tensor[part] for tensor in flat)) for part in parts]
+
 
 class Optimizer(ABC):
     """Runs over its slots in chunks; subclasses say which momenta they keep and how a chunk is updated."""
@@ -51,24 +65,42 @@ class Optimizer(ABC):
         self.slots, self.dtype = slots, dtype
         self.dither, self.scratch = dither, scratch
         self.steps_taken = 0
+        size = CHUNK if dither.generator.device.type == "cpu" else 1 << 24
+        self._chunks: list[tuple[Slot, Chunk]] = []
         for slot in slots:
             for name in self.momenta:
                 slot.momenta[name] = torch.zeros(slot.elements, dtype=dtype, device=slot.values.device)
+            self._chunks += [(slot, chunk) for chunk in slot.chunks(size)]
 
     def step(self, learning_rate: float) -> None:
         """Update every slot from its gradient."""
         self.steps_taken += 1
-        chunk = CHUNK if self.dither.generator.device.type == "cpu" else 1 << 24
-        for slot in self.slots:
-            for start in range(0, slot.elements, chunk):
-                part = slice(start, min(slot.elements, start + chunk))
-                with self.scratch:
-                    self._update(slot, part, learning_rate)
+        for slot, chunk in self._chunks:
+            with self.scratch:
+                if self.dtype == torch.float32:
+                    self._update(slot, chunk.stored, self._gradient(slot, chunk), learning_rate)
+                else:
+                    self._update_rounded(slot, chunk, learning_rate)
+
+    def _update_rounded(self, slot: Slot, chunk: Chunk, learning_rate: float) -> None:
+        """Update float32 copies and round them back."""
+        count = chunk.part.stop - chunk.part.start
+        work = self.scratch.take((len(chunk.stored), count), torch.float32)
+        rows = work.unbind()
+        for row, stored in zip(rows, chunk.stored, strict=True):
+            row.copy_(stored)
+        self._update(slot, rows, self._gradient(slot, chunk), learning_rate)
+        self.dither.apply_(work, self.dither.noise(count, self.scratch))
+        for row, stored in zip(rows, chunk.stored, strict=True):
+            stored.copy_(row)
 
     @abstractmethod
-    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
-        """Update those elements of a slot."""
+    def _update(
+        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
+    ) -> None:
+        """Update a chunk's values and momenta (float32, in place) from its gradient (float32, destroyed)."""
 
+<<<<<<< HEAD
     def _load(self, stored: Tensor, part: slice) -> Tensor:
         """Return a float32 chunk: the storage itself if it is float32, else a copy in scratch."""
         view = stored.view(-1)[part]
@@ -88,13 +120,17 @@ class Optimizer(ABC):
         return None if stored.dtype == torch.float32 else self.dither.words(count, self.scratch)
 
     def _gradient(self, slot: Slot, part: slice, values: Tensor) -> Tensor:
+=======
+    def _gradient(self, slot: Slot, chunk: Chunk) -> Tensor:
+>>>>>>> refs/heads/torch
         """Return the chunk's gradient, cancelled where a latent weight is saturated."""
-        gradient = slot.read(part, self.scratch.take((part.stop - part.start,), torch.float32), self.scratch)
+        out = self.scratch.take((chunk.part.stop - chunk.part.start,), torch.float32)
+        gradient = slot.read(chunk.part, out, self.scratch)
         if slot.latent:
+            values = chunk.stored[0]
             low, high = torch.aminmax(values)
             if float(low) <= -1 or float(high) >= 1:
-                inside = values.abs() <= 1 if slot.clip else values.abs() < 1
-                gradient.mul_(inside)
+                gradient.mul_(values.abs() <= 1 if slot.clip else values.abs() < 1)
         return gradient
 
 
@@ -120,30 +156,32 @@ class Adam(Optimizer):
         super().__init__(slots, dtype, dither, scratch)
         self.betas, self.epsilon = betas, epsilon
 
-    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
+    def _update(
+        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
+    ) -> None:
         decay, decay2 = self.betas
-        first, second = slot.momenta["first"], slot.momenta["second"]
-        values = self._load(slot.values, part)
-        gradient = self._gradient(slot, part, values)
-        m = self._load(first, part).lerp_(gradient, 1 - decay)
-        s = self._load(second, part)
+        values, first, second = state
+        first.lerp_(gradient, 1 - decay)
         if self.dtype == torch.float32:
-            s.mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2)
-            root = torch.sqrt(s, out=gradient)
+            second.mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2)
+            root = torch.sqrt(second, out=gradient)
         else:
-            s.mul_(s).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2).sqrt_()
-            root = gradient.copy_(s)
+            second.mul_(second).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2).sqrt_()
+            root = gradient.copy_(second)
         correction = math.sqrt(1 - decay2**self.steps_taken)
         root.add_(self.epsilon / slot.attenuation * correction)
-        values.addcdiv_(m, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
+        values.addcdiv_(first, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
         if slot.clip:
             values.clamp_(-1, 1)
+<<<<<<< HEAD
         words = self._words(
             slot.values if slot.values.dtype != torch.float32 else first, part.stop - part.start
         )
         self._store(values, slot.values, part, words)
         self._store(m, first, part, words, upper=True)
         self._store(s, second, part, words, upper=True)
+=======
+>>>>>>> refs/heads/torch
 
 
 class Momentum(Optimizer):
@@ -155,13 +193,11 @@ class Momentum(Optimizer):
     momenta = ("first",)
     decay = 0.9
 
-    def _update(self, slot: Slot, part: slice, learning_rate: float) -> None:
-        first = slot.momenta["first"]
-        values = self._load(slot.values, part)
-        m = self._load(first, part).lerp_(self._gradient(slot, part, values), 1 - self.decay)
-        values.add_(m, alpha=-learning_rate * slot.attenuation / (1 - self.decay))
+    def _update(
+        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
+    ) -> None:
+        values, first = state
+        first.lerp_(gradient, 1 - self.decay)
+        values.add_(first, alpha=-learning_rate * slot.attenuation / (1 - self.decay))
         if slot.clip:
             values.clamp_(-1, 1)
-        words = self._words(first, part.stop - part.start)
-        self._store(values, slot.values, part, words)
-        self._store(m, first, part, words, upper=True)

@@ -4,6 +4,8 @@ float16 keeps 10 fraction bits, so at |w| in [0.5, 1) its half-ulp is 2.4e-4: ro
 update. Stochastic rounding goes up with probability (distance to the lower neighbour) / ulp, so its mean is the value.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,24 +14,42 @@ from workloads.engines.torch.scratch import Scratch
 FLOAT16_MAX = 65504.0
 # A float16 has 13 fraction bits fewer than a float32.
 _DROPPED = (1 << 13) - 1
-# A dither drawn as an int32 times this is uniform in ±2^-25, half the spacing of float16's subnormals.
-_SUBNORMAL_HALF_STEP = 2.0**-56
+_FOUR_LANES = 0x1FFF1FFF1FFF1FFF
+# A uniform integer below 2^13, less its mean and times this, is uniform in ±2^-25: half a step of float16's subnormals.
+_SUBNORMAL_STEP = 2.0**-37
+_CENTRE = 4095.5
+
+
+class Noise(NamedTuple):
+    """Random numbers for one chunk: `below` uniform in 0..2^13 − 1 (int32), `centred` the same less its mean."""
+
+    below: Tensor
+    centred: Tensor
 
 
 class Dither:
-    """A seeded stream of random words for stochastic rounding."""
+    """A seeded stream of noise for stochastic rounding."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
+        self._lanes = torch.tensor(_FOUR_LANES, device=generator.device)
+        self._keep = torch.tensor(~_DROPPED, dtype=torch.int32, device=generator.device)
 
-    def words(self, count: int, scratch: Scratch) -> Tensor:
-        """Return `count` uniform int32 words, in scratch."""
-        # Drawn as 64-bit words: a quarter of the time of int32's own path in torch.
-        pairs = scratch.take(((count + 1) // 2,), torch.int64)
-        pairs.random_(-(1 << 63), None, generator=self.generator)
-        return pairs.view(torch.int32)[:count]
+    def noise(self, count: int, scratch: Scratch) -> Noise:
+        """Return noise for `count` elements, in scratch. One 64-bit word serves four elements."""
+        words = scratch.take((count // 4 + 1,), torch.int64)
+        words.random_(-(1 << 63), None, generator=self.generator).bitwise_and_(self._lanes)
+        lanes = words.view(torch.int16)
+        below = scratch.take((count,), torch.int32).copy_(lanes[:count])
+        # An element's dither is its neighbour's integer, so that its own two random numbers are independent.
+        centred = scratch.take((count,), torch.float32).copy_(lanes[1 : count + 1]).sub_(_CENTRE)
+        return Noise(below, centred)
 
+    def apply_(self, values: Tensor, noise: Noise) -> Tensor:
+        """Change `values` (float32, ... × count, magnitudes below 65472) so that rounding them to nearest float16 is
+        stochastic rounding of what they were; return them.
 
+<<<<<<< HEAD
 def stochastic_round_(
     value: Tensor, words: Tensor, out: Tensor, scratch: Scratch, *, upper: bool = False
 ) -> None:
@@ -55,6 +75,15 @@ def stochastic_round_(
             torch.bitwise_and(words, _DROPPED, out=noise)
         value.view(torch.int32).add_(noise).bitwise_and_(~_DROPPED)
         out.copy_(value.add_(dither, alpha=_SUBNORMAL_HALF_STEP))
+=======
+        Two steps. The 13 fraction bits that float16 lacks are cleared after a uniform integer below 2^13 was added:
+        unbiased, and exact where the result is a normal float16. Then a uniform dither of half a subnormal step is
+        added: below 2^-13 float16's grid has that one spacing, so nearest is stochastic there (to 2^-14 of a step);
+        anywhere else the value already lies on a grid as wide or wider, and nearest brings it back.
+        """
+        values.view(torch.int32).add_(noise.below).bitwise_and_(self._keep)
+        return values.add_(noise.centred, alpha=_SUBNORMAL_STEP)
+>>>>>>> refs/heads/torch
 
 
 def saturate_into(out: Tensor, value: Tensor) -> int:
@@ -73,11 +102,7 @@ def saturate_into(out: Tensor, value: Tensor) -> int:
     return saturated
 
 
-def round_to_float16(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return `value` (float32) stochastically rounded to float16; for initial values and tests."""
-    scratch = Scratch(value.device)
-    out = torch.empty_like(value, dtype=torch.float16)
+def round_to_float16(value: Tensor, dither: Dither, out: Tensor, scratch: Scratch) -> None:
+    """Round flat `value` (float32, destroyed) stochastically into `out` (float16)."""
     with scratch:
-        words = Dither(generator).words(value.numel(), scratch)
-        stochastic_round_(value.clone(), words, out, scratch)
-    return out
+        out.copy_(dither.apply_(value, dither.noise(value.numel(), scratch)))

@@ -17,7 +17,7 @@ from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
-from workloads.errors import OutOfMemoryError, UnsupportedError, WorkloadError
+from workloads.errors import OutOfMemoryError, UnsupportedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +64,7 @@ class TorchTraining:
             Layer(
                 each, job.recipe, latent=job.optimizer.latent_weights, is_last=each is stages[-1],
                 dither=self.dither, scratch=self.scratch, device=self.device,
+                initial=job.settings.get("initial", 1.0),
             )
             for each in stages
         ]  # fmt: skip
@@ -71,8 +72,9 @@ class TorchTraining:
 
     def _optimizer(self) -> Optimizer:
         kind: type[Optimizer] = {"adam": Adam, "sgd": Momentum}[self.job.optimizer.name]
-        slots = [slot for layer in self.layers for slot in _slots(layer, self.job.batch_size)]
-        return kind(slots, DTYPES[self.job.recipe.momentum], self.dither, self.scratch)
+        slots = [slot for layer in self.layers for slot in _slots(layer, self.job)]
+        betas = {"betas": self.job.settings["betas"]} if "betas" in self.job.settings else {}
+        return kind(slots, DTYPES[self.job.recipe.momentum], self.dither, self.scratch, **betas)
 
     @property
     def saturated(self) -> int:
@@ -148,8 +150,9 @@ def _tensor(data: memoryview) -> Tensor:
     return torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
 
 
-def _slots(layer: Layer, batch: int) -> list[Slot]:
+def _slots(layer: Layer, job: Job) -> list[Slot]:
     """Return what the optimizer trains of a layer: its weights and β."""
+    batch, border = job.batch_size, job.settings.get("border")
     recipe, name = layer.recipe, layer.stage.name
     # float16 gradients are those of the summed loss; see `loss.cross_entropy`.
     mean = 1.0 if recipe.gradient == "float32" else 1.0 / batch
@@ -165,6 +168,6 @@ def _slots(layer: Layer, batch: int) -> list[Slot]:
 
     weights = layer.weights.storage
     return [
-        Slot(f"W.{name}", weights, weight_gradient, attenuation, latent=True, clip=not signs),
+        Slot(f"W.{name}", weights, weight_gradient, attenuation, latent=True, clip=not signs if border is None else border == "clip"),
         Slot(f"beta.{name}", layer.beta.detach(), beta_gradient, mean, latent=False, clip=False),
     ]
