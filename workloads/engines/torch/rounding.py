@@ -49,33 +49,6 @@ class Dither:
         """Change `values` (float32, ... × count, magnitudes below 65472) so that rounding them to nearest float16 is
         stochastic rounding of what they were; return them.
 
-<<<<<<< HEAD
-def stochastic_round_(
-    value: Tensor, words: Tensor, out: Tensor, scratch: Scratch, *, upper: bool = False
-) -> None:
-    """Round `value` (float32, |value| < 65472, destroyed) into `out` (float16), unbiased in the whole range.
-
-    `words` holds a uniform int32 an element and is left as it is. With `upper` the word's halves swap their parts, so
-    that two tensors rounded with the same words do not share their random bits.
-
-    Two steps. The 13 fraction bits that float16 lacks are cleared after a uniform integer below 2^13 was added:
-    unbiased, and exact where the result is a normal float16. Then a uniform dither of half a subnormal step is
-    added and the sum rounded to nearest: below 2^-13 float16's grid has that one spacing, so this is stochastic
-    rounding there; anywhere else the value already lies on a wider grid, and nearest brings it back.
-    """
-    words = words.view(value.shape)
-    with scratch:
-        noise = scratch.take(tuple(value.shape), torch.int32)
-        dither = scratch.take(tuple(value.shape), torch.float32)
-        if upper:
-            dither.copy_(torch.bitwise_left_shift(words, 16, out=noise))
-            torch.bitwise_right_shift(words, 16, out=noise).bitwise_and_(_DROPPED)
-        else:
-            dither.copy_(words)
-            torch.bitwise_and(words, _DROPPED, out=noise)
-        value.view(torch.int32).add_(noise).bitwise_and_(~_DROPPED)
-        out.copy_(value.add_(dither, alpha=_SUBNORMAL_HALF_STEP))
-=======
         Two steps. The 13 fraction bits that float16 lacks are cleared after a uniform integer below 2^13 was added:
         unbiased, and exact where the result is a normal float16. Then a uniform dither of half a subnormal step is
         added: below 2^-13 float16's grid has that one spacing, so nearest is stochastic there (to 2^-14 of a step);
@@ -83,7 +56,6 @@ def stochastic_round_(
         """
         values.view(torch.int32).add_(noise.below).bitwise_and_(self._keep)
         return values.add_(noise.centred, alpha=_SUBNORMAL_STEP)
->>>>>>> refs/heads/torch
 
 
 def saturate_into(out: Tensor, value: Tensor) -> int:
