@@ -100,29 +100,7 @@ class Optimizer(ABC):
     ) -> None:
         """Update a chunk's values and momenta (float32, in place) from its gradient (float32, destroyed)."""
 
-<<<<<<< HEAD
-    def _load(self, stored: Tensor, part: slice) -> Tensor:
-        """Return a float32 chunk: the storage itself if it is float32, else a copy in scratch."""
-        view = stored.view(-1)[part]
-        if view.dtype == torch.float32:
-            return view
-        return self.scratch.take(tuple(view.shape), torch.float32).copy_(view)
-
-    def _store(
-        self, value: Tensor, stored: Tensor, part: slice, words: Tensor | None, *, upper: bool = False
-    ) -> None:
-        """Write a float32 chunk back, stochastically rounded; nothing to do if it was the storage itself."""
-        if words is not None:
-            stochastic_round_(value, words, stored.view(-1)[part], self.scratch, upper=upper)
-
-    def _words(self, stored: Tensor, count: int) -> Tensor | None:
-        """Return random words for a chunk's rounding, or None where storage is float32."""
-        return None if stored.dtype == torch.float32 else self.dither.words(count, self.scratch)
-
-    def _gradient(self, slot: Slot, part: slice, values: Tensor) -> Tensor:
-=======
     def _gradient(self, slot: Slot, chunk: Chunk) -> Tensor:
->>>>>>> refs/heads/torch
         """Return the chunk's gradient, cancelled where a latent weight is saturated."""
         out = self.scratch.take((chunk.part.stop - chunk.part.start,), torch.float32)
         gradient = slot.read(chunk.part, out, self.scratch)
@@ -173,15 +151,6 @@ class Adam(Optimizer):
         values.addcdiv_(first, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
         if slot.clip:
             values.clamp_(-1, 1)
-<<<<<<< HEAD
-        words = self._words(
-            slot.values if slot.values.dtype != torch.float32 else first, part.stop - part.start
-        )
-        self._store(values, slot.values, part, words)
-        self._store(m, first, part, words, upper=True)
-        self._store(s, second, part, words, upper=True)
-=======
->>>>>>> refs/heads/torch
 
 
 class Momentum(Optimizer):
