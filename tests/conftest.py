@@ -15,4 +15,6 @@ def pytest_collection_modifyitems(items):
         return
     for item in items:
         if item.get_closest_marker("torch"):
-            item.add_marker(pytest.mark.skip(reason="torch is not installed: pip install 'edge-harness[torch]'"))
+            item.add_marker(
+                pytest.mark.skip(reason="torch is not installed: pip install 'edge-harness[torch]'")
+            )

@@ -1,7 +1,7 @@
 """The torch engine: any recipe on any torch device, with packed bits and real float16 storage.
 
-`load`, `warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is imported
-when one of them is.
+`load`, `warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is
+imported when one of them is called.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ def warm_up(threads: int) -> None:
     torch.set_num_threads(threads)
     a = torch.ones(64, 64)
     a.requires_grad_()
-    (a @ a).sum().backward()
+    (a @ a).sum().backward()  # type: ignore[no-untyped-call]
     a = a.detach()
     torch._int_mm(a.to(torch.int8), a.to(torch.int8))
 

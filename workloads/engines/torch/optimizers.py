@@ -95,9 +95,7 @@ class Optimizer(ABC):
             stored.copy_(row)
 
     @abstractmethod
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         """Update a chunk's values and momenta (float32, in place) from its gradient (float32, destroyed)."""
 
     def _gradient(self, slot: Slot, chunk: Chunk) -> Tensor:
@@ -134,9 +132,7 @@ class Adam(Optimizer):
         super().__init__(slots, dtype, dither, scratch)
         self.betas, self.epsilon = betas, epsilon
 
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         decay, decay2 = self.betas
         values, first, second = state
         first.lerp_(gradient, 1 - decay)
@@ -162,9 +158,7 @@ class Momentum(Optimizer):
     momenta = ("first",)
     decay = 0.9
 
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         values, first = state
         first.lerp_(gradient, 1 - self.decay)
         values.add_(first, alpha=-learning_rate * slot.attenuation / (1 - self.decay))

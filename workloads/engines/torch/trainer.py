@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
-from workloads.errors import OutOfMemoryError, UnsupportedError
+from workloads.errors import OutOfMemoryError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -168,6 +168,13 @@ def _slots(layer: Layer, job: Job) -> list[Slot]:
 
     weights = layer.weights.storage
     return [
-        Slot(f"W.{name}", weights, weight_gradient, attenuation, latent=True, clip=not signs if border is None else border == "clip"),
+        Slot(
+            f"W.{name}",
+            weights,
+            weight_gradient,
+            attenuation,
+            latent=True,
+            clip=not signs if border is None else border == "clip",
+        ),
         Slot(f"beta.{name}", layer.beta.detach(), beta_gradient, mean, latent=False, clip=False),
     ]
