@@ -48,9 +48,7 @@ def test_published_totals(network, trainer, optimizer, published_mib):
     assert total_mib(network, trainer, optimizer) == pytest.approx(published_mib, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("network", "ratio"), [("binarynet", 3.71), ("mlp", 2.78), ("cnv", 4.17)]
-)
+@pytest.mark.parametrize(("network", "ratio"), [("binarynet", 3.71), ("mlp", 2.78), ("cnv", 4.17)])
 def test_published_ratios(network, ratio):
     assert round(total_mib(network, "standard") / total_mib(network, "lowmem"), 2) == ratio
 

@@ -28,7 +28,8 @@ def test_an_unknown_name_says_what_it_is_and_lists_the_others(function, kind):
 
 def test_listing_imports_nothing_heavy():
     program = (
-        "import sys\nfrom workloads import registry, recipes, memory_model\nfrom workloads.datasets import registry as r\n"
+        "import sys\nfrom workloads import registry, recipes, memory_model\n"
+        "from workloads.datasets import registry as r\n"
         "assert r.names() and [row.missing() for row in registry.ENGINES.values()]\n"
         "print(sorted({'torch', 'numpy', 'PIL', 'scipy', 'msgspec', 'rich', 'ctypes'} & set(sys.modules)))"
     )

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -8,7 +9,9 @@ from workloads.specification import Sequence, Specification
 MODELS = {"mlp": mlp, "cnv": cnv, "binarynet": binarynet}
 
 
-@pytest.mark.parametrize(("name", "weights"), [("mlp", 399_872), ("cnv", 1_542_848), ("binarynet", 14_022_016)])
+@pytest.mark.parametrize(
+    ("name", "weights"), [("mlp", 399_872), ("cnv", 1_542_848), ("binarynet", 14_022_016)]
+)
 def test_the_papers_networks_have_their_weights(name, weights):
     assert MODELS[name].specification().weights == weights
 
@@ -43,7 +46,7 @@ def test_cnv_s_shapes():
 def test_every_stage_takes_what_the_one_before_gives(name):
     stages = MODELS[name].specification().stages
     assert stages[0].real_input
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         assert before.pooled_outputs == after.inputs
         assert not after.real_input
 
