@@ -30,7 +30,7 @@ def items_of(images: bytes, image_bytes: int) -> list[int]:
     return [images[k] for k in range(0, len(images), image_bytes)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.booleans())
 def test_an_evaluation_reads_every_item_once(
     file_split: MakeSplit, count: int, batch_size: int, files: int, wide: bool

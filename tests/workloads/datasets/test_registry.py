@@ -49,7 +49,7 @@ def published(*urls: str) -> DataFile:
 
 
 @pytest.fixture
-def publish(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def publish(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return monkeypatch
 
