@@ -39,7 +39,7 @@ def forward(source: Source, weights: Weights, out: Tensor, scratch: Scratch) -> 
         with scratch:
             x = scratch.take((rows.stop - rows.start, features), torch.int8)
             source.integers(rows, x, scratch)
-            for outputs in spans(weights.shape[0], scratch.rows(features, 5, multiple=8)):
+            for outputs in spans(weights.shape[0], scratch.rows(features, multiple=8)):
                 with scratch:
                     signs = scratch.take((outputs.stop - outputs.start, features), torch.float32)
                     weights.signs(outputs, slice(0, features), signs, scratch)
