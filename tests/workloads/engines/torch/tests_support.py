@@ -1,12 +1,17 @@
 """Small networks and batches for the torch engine's tests."""
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from workloads.engines.torch.trainer import TorchTraining
 from workloads.specification import Sequence, Specification
 
+TESTS = Path(__file__).parents[3]
+GOLDEN = TESTS / "data" / "golden"
 Build = Callable[..., TorchTraining]
 
 
@@ -25,3 +30,12 @@ def pixels_and_labels(network: Specification, batch: int, seed: int) -> tuple[me
     images = torch.randint(0, 256, (batch * features,), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, network.classes, (batch,), dtype=torch.uint8, generator=generator)
     return memoryview(bytearray(images.numpy().tobytes())), memoryview(bytearray(labels.numpy().tobytes()))
+
+
+def golden_module() -> ModuleType:
+    """The maker of the golden curves, with the task's weights and data."""
+    spec = importlib.util.spec_from_file_location("golden", TESTS / "oracle" / "golden.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
