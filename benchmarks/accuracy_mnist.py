@@ -2,9 +2,8 @@
 
     HARNESS_DATA=... python benchmarks/accuracy_mnist.py --trainer standard --trainer lowmem --epochs 10
 
-Adam, cosine schedule from 1e-3 to 0 over the run, batch 100, the last incomplete batch of an epoch left out (there is none
-of 100 in 60,000). Accuracy is that of the whole test set, once with the moving averages, as reported, and at the end once
-more with statistics recalibrated over 10,000 training images. A run whose record exists is skipped, so an
+Adam, cosine schedule from 1e-3 to 0 over the run, batch 100. Accuracy is that of the whole test set, with the moving
+averages after every epoch, and at the end once more with statistics recalibrated over 10,000 training images. A run whose record exists is skipped, so an
 interrupted series is resumed by the same command.
 """
 

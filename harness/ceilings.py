@@ -49,7 +49,7 @@ class Ceiling(Protocol):
 class ControlGroup:
     """A cgroup of its own with a memory limit; the kernel ends what does not fit."""
 
-    poll_s = None
+    poll_s: float | None = None
 
     def __init__(self, mechanism: str, parent: Path, limit_bytes: int) -> None:
         """Create the group. Raises OSError where this user may not."""
@@ -97,7 +97,7 @@ class Watchdog:
     """Looks at the worker's kernel-kept peak every 2 ms, so that nothing between two looks is missed."""
 
     mechanism = "watchdog"
-    poll_s = 0.002
+    poll_s: float | None = 0.002
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

@@ -26,6 +26,8 @@ def describe(libraries: Iterable[str]) -> Host:
     temperature = temperature_c()
     if temperature is None:
         reasons["temperature_c"] = "no thermal zone names the processor"
+    if throttled_bits() is None:
+        reasons["throttled"] = "no firmware reports throttling"
     libc = " ".join(platform.libc_ver()).strip() or None
     if libc is None:
         reasons["libc"] = "the C library does not name itself"

@@ -9,14 +9,14 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fiel
     """Root of the messages; see `protocol.py` for what each means."""
 
 
-class PhaseBegun(Message, tag="phase"):
+class PhaseBegun(Message, frozen=True, tag="phase"):
     """A phase begins."""
 
     name: str
     t_ns: int
 
 
-class Peak(Message, tag="peak"):
+class Peak(Message, frozen=True, tag="peak"):
     """A phase has ended with this residency."""
 
     phase: str
@@ -26,7 +26,7 @@ class Peak(Message, tag="peak"):
     file_bytes: int
 
 
-class Progress(Message, tag="progress"):
+class Progress(Message, frozen=True, tag="progress"):
     """Steps done so far and the loss just now."""
 
     step: int
@@ -34,26 +34,26 @@ class Progress(Message, tag="progress"):
     loss: float | None
 
 
-class WindowEdge(Message, tag="window"):
+class WindowEdge(Message, frozen=True, tag="window"):
     """The measured window begins or ends."""
 
     event: str
     t_ns: int
 
 
-class Timing(Message, tag="timing"):
+class Timing(Message, frozen=True, tag="timing"):
     """Durations of the measured steps by part, in nanoseconds; None for a part that is fused into another."""
 
     durations_ns: dict[str, list[int] | None]
 
 
-class Ledger(Message, tag="ledger"):
+class Ledger(Message, frozen=True, tag="ledger"):
     """Bytes by class of variable, as allocated."""
 
     allocated: dict[str, int]
 
 
-class Quality(Message, tag="quality"):
+class Quality(Message, frozen=True, tag="quality"):
     """Losses and the test set."""
 
     train_loss: list[float | None]
@@ -62,13 +62,13 @@ class Quality(Message, tag="quality"):
     statistics: str
 
 
-class Facts(Message, tag="facts"):
+class Facts(Message, frozen=True, tag="facts"):
     """What the record should say of the engine."""
 
     engine: dict[str, Any]
 
 
-class Failure(Message, tag="failure"):
+class Failure(Message, frozen=True, tag="failure"):
     """The trial failed and the worker could still say why."""
 
     outcome: str
@@ -76,7 +76,7 @@ class Failure(Message, tag="failure"):
     detail: str
 
 
-class Done(Message, tag="done"):
+class Done(Message, frozen=True, tag="done"):
     """All is said."""
 
 

@@ -167,9 +167,7 @@ def _validity(load: float, throttled_before: int | None) -> schema.Validity:
         notes.append(f"the machine was busy before the trial (load {load:.1f})")
     throttled_after = host.throttled_bits()
     if throttled_before is None or throttled_after is None:
-        return schema.Validity(
-            throttled=None, load=load, notes=[*notes, "no firmware reports throttling here"]
-        )
+        return schema.Validity(throttled=None, load=load, notes=notes)
     # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
     new = (throttled_after & ~throttled_before) >> 16 | throttled_after
     causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]

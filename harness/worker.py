@@ -40,6 +40,7 @@ class Trial:
         """Go through every phase; an error is the caller's to report."""
         self._peaks.begin("import")
         engine: EngineModule = import_module(self._document["engine_module"])
+        engine.load()
         self._peaks.begin("library")
         engine.warm_up(self._document["threads"])
         self._channel.facts(engine.facts())

@@ -86,7 +86,9 @@ def _no_energy(row: Energy) -> str:
     """Say why a meter's row is not in the energy column."""
     if row.provenance == "modelled":
         return f"energy by {row.meter} is modelled, not measured: it stands in the document only"
-    return f"no energy from {row.meter}: {row.reason}; see `harness doctor`"
+    who = "" if row.meter == "none" else f" from {row.meter}"
+    doctor = "" if "harness doctor" in (row.reason or "") else "; see `harness doctor`"
+    return f"no energy{who}: {row.reason}{doctor}"
 
 
 def _validity(trial: Trial) -> list[str]:

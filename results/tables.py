@@ -130,7 +130,7 @@ def list_table(kind: str, rows: Iterable[Mapping[str, object]]) -> RenderableTyp
     for index, name in enumerate(rows[0]):
         table.add_column(name.replace("_", " "), no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(row.get(name)) for name in rows[0]))
+        table.add_row(*(Text(_plain(row.get(name))) for name in rows[0]))  # not markup: a hint holds brackets
     return table
 
 
@@ -147,7 +147,9 @@ def doctor_table(title: str, rows: Iterable[Mapping[str, object]]) -> Renderable
     for row in rows:
         usable = bool(row.get("usable"))
         found = "\n".join(_findings(row))
-        table.add_row(str(row["name"]), Text("yes" if usable else "no", "green" if usable else "red"), found)
+        table.add_row(
+            str(row["name"]), Text("yes" if usable else "no", "green" if usable else "red"), Text(found)
+        )
     return titled(title, table)
 
 

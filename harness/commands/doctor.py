@@ -25,12 +25,13 @@ def command(json_path: str | None, fix: bool) -> None:
             click.echo(line)
         return
     console = Console()
-    console.print(
-        tables.machine(examination.machine.host, examination.machine.device, examination.machine.notes)
-    )
+    machine = examination.machine
+    quiet = "quiet" if machine.quiet else "; ".join(machine.notes)
+    name = machine.device or machine.host.cpu
+    console.print(f"{name}, {machine.host.cores} processors: {quiet}\n", highlight=False)
     for title, findings in (
         ("engines", examination.engines),
         ("meters", examination.meters),
         ("limits", examination.limits),
     ):
-        console.print(tables.findings(title, findings))
+        console.print(tables.doctor_table(title, [msgspec.structs.asdict(each) for each in findings]))

@@ -25,7 +25,7 @@ def command(what: str, json_path: str | None) -> None:
 
     from results import tables
 
-    Console().print(tables.listing(rows))
+    Console().print(tables.list_table(what, rows))
 
 
 def _rows(what: str) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """`harness model`: the analytic memory table; nothing is run."""
 
-import json
-
 import click
 
 from harness.commands.options import write_json
@@ -33,14 +31,16 @@ def command(
     json_path: str | None,
 ) -> None:
     """Print what the variables of each trainer take, in MiB."""
+    import msgspec
+
     from harness import modelling
 
-    chosen = modelling.model(workload, trainers, batch_size, optimizer, convention)
+    document = modelling.model(workload, trainers, batch_size, optimizer, convention, by_layer=by_layer)
     if json_path:
-        write_json(json.dumps(chosen.to_json(by_layer=by_layer), indent=2), json_path)
+        write_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
         return
     from rich.console import Console
 
-    from results import tables
+    from results.model_table import model_view
 
-    Console().print(tables.memory_model(chosen.to_json(by_layer=by_layer)))
+    Console().print(model_view(document, by_layer))

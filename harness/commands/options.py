@@ -9,7 +9,7 @@ import click
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """Bytes, as 512MiB, 512M, 1.5GiB or 536870912; units are powers of 1024."""
 
     name = "size"

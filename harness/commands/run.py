@@ -112,7 +112,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _show(document: "Document", console: "Console", sink: "Sink | None") -> None:
     from results import tables
 
-    console.print(tables.results(document))
+    console.print(tables.document_view(document))
     if sink:
         console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
 

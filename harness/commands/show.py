@@ -18,4 +18,4 @@ def command(files: tuple[Path, ...]) -> None:
     for path, document in [(path, store.read(path)) for path in files]:
         if len(files) > 1:
             console.print(f"\n{path}", style="bold", highlight=False, soft_wrap=True)
-        console.print(tables.results(document))
+        console.print(tables.document_view(document))

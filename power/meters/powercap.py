@@ -24,8 +24,8 @@ from power.errors import MeterReadError, MeterUnavailableError
 
 ROOT = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::(\d+))?$")
-_UPDATE_S, _STEP_J, _GAIN = 1e-3, 61e-6, 0.05
-_MAX_PACKAGE_W, _MAX_PSYS_W = 1000.0, 2000.0
+UPDATE_S, STEP_J, GAIN = 1e-3, 61e-6, 0.05
+MAX_PACKAGE_W, MAX_PSYS_W = 1000.0, 2000.0
 HINT_READ = "sudo chmod -R a+r /sys/class/powercap/intel-rapl (until the next boot), or run as root"
 HINT_MODULE = "sudo modprobe intel_rapl_msr (a virtual machine or an ARM processor has no RAPL)"
 
@@ -66,7 +66,7 @@ def _zone(folder: Path, indices: tuple[int, ...], names: dict[tuple[int, ...], s
     name = names[indices]
     package = names[indices[:1]]
     unique = f"{name}-{package.removeprefix('package-')}" if len(indices) == 2 else name
-    if [n for n in names.values() if n == name].__len__() > 1 and len(indices) == 1:
+    if len(indices) == 1 and sum(names[other] == name for other in names if len(other) == 1) > 1:
         unique = f"{name}-{indices[0]}"
     whole = "psys" if has_psys and name != "psys" else None
     # Only cores and graphics ("uncore") are inside their package; the memory beside it is not.
@@ -74,18 +74,19 @@ def _zone(folder: Path, indices: tuple[int, ...], names: dict[tuple[int, ...], s
     domain = Domain(
         name=unique,
         kind="energy",
-        covers=_covers(name),
+        covers=covers(name),
         parent=parent,
-        update_s=_UPDATE_S,
-        resolution_j=_STEP_J,
-        gain_limit=_GAIN,
+        update_s=UPDATE_S,
+        resolution_j=STEP_J,
+        gain_limit=GAIN,
         wrap_j=int((folder / "max_energy_range_uj").read_text()) * 1e-6,
-        max_power_w=_MAX_PSYS_W if name == "psys" else _MAX_PACKAGE_W,
+        max_power_w=MAX_PSYS_W if name == "psys" else MAX_PACKAGE_W,
     )
     return Zone(folder, domain)
 
 
-def _covers(name: str) -> str:
+def covers(name: str) -> str:
+    """Return in words what a RAPL domain of this name measures."""
     known = {
         "psys": "the whole platform as its board maker wired it: packages, memory and more",
         "core": "the processor cores of one package",

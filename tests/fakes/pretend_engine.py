@@ -1,7 +1,7 @@
 """An engine that trains nothing, in the standard library alone: it holds memory, takes time and fails on request.
 
-Its settings: `hold_bytes` allocated and touched at set-up; `burst_bytes` allocated and freed again in each backward pass;
-`fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill.
+Its settings: `hold_bytes` allocated and touched at set-up; `burst_bytes` allocated and freed again in each backward
+pass; `fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill.
 """
 
 import os
@@ -10,6 +10,10 @@ import sys
 import time
 
 from workloads.errors import OutOfMemoryError
+
+
+def load():
+    pass
 
 
 def warm_up(threads):

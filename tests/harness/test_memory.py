@@ -13,7 +13,9 @@ MIB = 1 << 20
 
 
 def test_status_is_read_in_bytes():
-    text = b"Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t     900 kB\nRssAnon:\t     500 kB\nRssFile:\t     400 kB\n"
+    text = (
+        b"Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t     900 kB\nRssAnon:\t     500 kB\nRssFile:\t     400 kB\n"
+    )
     assert memory.parse_status(text) == memory.Residency(900 * 1024, 1000 * 1024, 500 * 1024, 400 * 1024)
 
 

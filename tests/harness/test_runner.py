@@ -60,7 +60,9 @@ def test_a_plan_gives_a_trial_a_trainer(make_plan):
 
 def test_what_a_worker_allocates_is_measured_to_within_one_per_cent(make_plan):
     """The same worker twice, with and without 64 MiB held and 32 MiB for a moment in each backward pass."""
-    bare, loaded = run(make_plan({"hold_bytes": 64 * MIB, "burst_bytes": 32 * MIB}, allocator="pinned")).trials
+    bare, loaded = run(
+        make_plan({"hold_bytes": 64 * MIB, "burst_bytes": 32 * MIB}, allocator="pinned")
+    ).trials
     extra = loaded.memory.training_peak_bytes - bare.memory.training_peak_bytes
     assert abs(extra - 96 * MIB) < 0.01 * 96 * MIB
     by_phase = loaded.memory.by_phase

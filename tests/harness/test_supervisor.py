@@ -15,7 +15,7 @@ from harness.messages import Progress
 from harness.supervisor import Supervisor
 
 SAY = "import os, sys, time; say = lambda text: os.write(int(os.environ['HARNESS_MESSAGES_FD']), text)\n"
-DONE = "say(b'{\"type\":\"done\"}\\n')\n"
+DONE = 'say(b\'{"type":"done"}\\n\')\n'
 
 
 def supervise(program, **options):
@@ -44,8 +44,8 @@ def test_the_job_arrives_on_standard_input():
 
 def test_messages_arrive_in_order_and_prints_break_nothing():
     heard = []
-    program = "print('{\"type\":\"done\"}', flush=True)\nfor i in range(100):\n"
-    program += "    say(b'{\"type\":\"progress\",\"step\":%d,\"steps\":9,\"loss\":null}\\n' % i)\n"
+    program = 'print(\'{"type":"done"}\', flush=True)\nfor i in range(100):\n'
+    program += '    say(b\'{"type":"progress","step":%d,"steps":9,"loss":null}\\n\' % i)\n'
     ending = supervise(program + DONE, on_message=lambda message, pid: heard.append(message))
     assert ending.outcome == "ok"
     assert heard[:-1] == [Progress(i, 9, None) for i in range(100)]
@@ -64,9 +64,9 @@ def test_a_flood_of_prints_is_read_and_forgotten():
         ("os.kill(os.getpid(), 11)", "ended by SIGSEGV"),
         ("pass", "status 0: it printed nothing"),
         ("say(b'nonsense\\n')\ntime.sleep(60)", "no message"),
-        ("say(b'{\"type\":\"unknown\"}\\n')\ntime.sleep(60)", "no message"),
+        ('say(b\'{"type":"unknown"}\\n\')\ntime.sleep(60)', "no message"),
         (
-            "say(b'{\"type\":\"failure\",\"outcome\":\"out_of_memory\",\"reason\":\"full\",\"detail\":\"\"}\\n')",
+            'say(b\'{"type":"failure","outcome":"out_of_memory","reason":"full","detail":""}\\n\')',
             "full",
         ),
     ],
@@ -79,7 +79,7 @@ def test_a_worker_that_fails_has_an_outcome_and_a_reason(program, reason):
 
 def test_a_hung_worker_is_ended_after_its_silence():
     pids = []
-    program = "say(b'{\"type\":\"progress\",\"step\":0,\"steps\":1,\"loss\":0}\\n')\ntime.sleep(600)"
+    program = 'say(b\'{"type":"progress","step":0,"steps":1,"loss":0}\\n\')\ntime.sleep(600)'
     begun = time.monotonic()
     ending = supervise(program, silence_s=0.5, on_message=lambda message, pid: pids.append(pid))
     assert ending.outcome == "error"

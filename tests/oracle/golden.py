@@ -1,8 +1,8 @@
-"""Golden curves: 20 steps of every trainer on a tiny task, by the float64 oracle. `python tests/oracle/golden.py` writes them.
+"""Golden curves: 20 steps of every trainer on a tiny task, by the float64 oracle; run as a script it writes them.
 
 The task is made of integers alone, so that any engine in any language starts from the same weights and data:
-h(i) is a 32-bit hash of i; weight i of stage s is (h(i + 1000 s) mod 1023 − 511) · 2^-12, exact in float16 and sometimes
-0; item j has label j mod classes; its pixel k is 64 or 192 by the label's prototype, plus noise of ±48.
+h(i) is a 32-bit hash of i; weight i of stage s is (h(i + 1000 s) mod 1023 − 511) · 2^-12, exact in float16 and
+sometimes 0; item j has label j mod classes; its pixel k is 64 or 192 by the label's prototype, plus noise of ±48.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import float64_oracle as oracle  # noqa: E402
+import float64_oracle as oracle
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
 TASK = {"widths": [48, 64, 64, 5], "batch_size": 60, "items": 180, "steps": 20, "learning_rate": 0.003}
@@ -68,7 +68,10 @@ def curve(norm: str, one_bit: bool) -> list[float]:
         x = (2.0 * pixels[part] - 255) / 255
         record = oracle.step(x, labels[part].astype(np.int64), weights, betas, norm)
         losses.append(record.loss)
-        gradients = [oracle.weight_gradient(s.dw, w, batch, one_bit) for s, w in zip(record.stages, weights)]
+        gradients = [
+            oracle.weight_gradient(s.dw, w, batch, one_bit)
+            for s, w in zip(record.stages, weights, strict=True)
+        ]
         gradients += [stage.dbeta / batch for stage in record.stages]
         for value, (first, second), gradient in zip(values, momenta, gradients, strict=True):
             oracle.adam(value, first, second, gradient, TASK["learning_rate"], step + 1)

@@ -112,7 +112,9 @@ def test_a_hole_in_a_varying_load_widens_the_interval() -> None:
 
 def test_a_linear_drift_of_the_idle_power_is_met_in_the_middle() -> None:
     points = [(i * 0.05, 3.0 + 0.01 * i * 0.05) for i in range(900)]
-    before, window, after = (cut_of(points, *span, POWER) for span in ((0.1, 10.1), (10.1, 30.1), (30.1, 40.1)))
+    before, window, after = (
+        cut_of(points, *span, POWER) for span in ((0.1, 10.1), (10.1, 30.1), (30.1, 40.1))
+    )
     idle = idle_level([before, after], window)
     assert idle.power_w == pytest.approx(energy_j(window) / 20.0, rel=1e-6)
     assert idle.drift_w == pytest.approx(0.3, rel=1e-6)

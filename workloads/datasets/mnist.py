@@ -13,6 +13,7 @@ from workloads.datasets.cache import Cache, Facts
 from workloads.datasets.files import DataFile, Source, require
 from workloads.datasets.packing import recipe_for
 
+ORIGIN: Final = "https://github.com/cvdfoundation/mnist and mirrors of http://yann.lecun.com/exdb/mnist"
 CLASSES: Final = 10
 SIDE: Final = 28
 IMAGE_BYTES: Final = SIDE * SIDE

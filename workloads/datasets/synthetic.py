@@ -15,6 +15,7 @@ from workloads.datasets.cache import Cache
 from workloads.datasets.files import DataFile
 from workloads.errors import UnsupportedError
 
+ORIGIN: Final = "nowhere: its items are made while they are read, and need no file"
 TRAIN_ITEMS: Final = 50_000
 TEST_ITEMS: Final = 10_000
 SEED: Final = 0

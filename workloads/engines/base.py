@@ -58,6 +58,9 @@ class Training(Protocol):
 class EngineModule(Protocol):
     """The face of an engine's module."""
 
+    def load(self) -> None:
+        """Import everything that training needs; what is resident afterwards is the baseline of the measurement."""
+
     def warm_up(self, threads: int) -> None:
         """Bring the engine's own libraries to life (thread pools, code pages), so that their memory has a name."""
 

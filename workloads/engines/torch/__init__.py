@@ -1,7 +1,7 @@
 """The torch engine: any recipe on any torch device, with packed bits and real float16 storage.
 
-`warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is imported when one of
-them is.
+`load`, `warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is
+imported when one of them is called.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,20 @@ if TYPE_CHECKING:
     from workloads.engines.base import Job, Training
 
 
+def load() -> None:
+    """Import torch and the trainer."""
+    import workloads.engines.torch.trainer  # noqa: F401
+
+
 def warm_up(threads: int) -> None:
-    """Import torch and start its thread pool, so that their memory is not taken for the training's."""
+    """Bring torch's matrix product, thread pool and autograd to life, so that their memory has a name."""
     import torch
 
     torch.set_num_threads(threads)
     a = torch.ones(64, 64)
-    (a @ a).sum().item()
+    a.requires_grad_()
+    (a @ a).sum().backward()  # type: ignore[no-untyped-call]
+    a = a.detach()
     torch._int_mm(a.to(torch.int8), a.to(torch.int8))
 
 

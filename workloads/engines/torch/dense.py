@@ -1,8 +1,8 @@
 """The three products of a dense stage: Y = X̂ Ŵᵀ, ∂X = ∂Y Ŵ, ∂W = ∂Yᵀ X̂. Weights are outputs × inputs (N × K).
 
 All work in tiles of scratch: signs are expanded where they are used and nowhere kept. Y is an integer product where the
-machine has a fast one, and exact either way. The gradients are multiplied in float32: torch's float16 product on the CPU
-is 200 times slower.
+machine has a fast one, and exact either way. The gradients are multiplied in float32: torch's float16 product on the
+CPU is 200 times slower.
 """
 
 import platform

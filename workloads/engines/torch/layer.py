@@ -43,7 +43,9 @@ class Layer:
         self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
         self.norm = recipe.norm
         shape = (stage.out_channels, stage.fan_in)
-        self.weights = _initial_weights(shape, DTYPES[recipe.weight], latent, dither, scratch, device, initial)
+        self.weights = _initial_weights(
+            shape, DTYPES[recipe.weight], latent, dither, scratch, device, initial
+        )
         signs_only = recipe.weight_gradient == "bit"
         self.gradient = WeightGradient(shape, None if signs_only else DTYPES[recipe.weight_gradient], device)
         if latent and not signs_only:

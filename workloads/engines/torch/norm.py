@@ -30,7 +30,10 @@ def blocks(tensor: Tensor, scratch: Scratch) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, batch, step):
         part = tensor[start : start + step]
         with scratch:
-            yield slice(start, start + part.shape[0]), scratch.take(tuple(part.shape), torch.float32).copy_(part)
+            yield (
+                slice(start, start + part.shape[0]),
+                scratch.take(tuple(part.shape), torch.float32).copy_(part),
+            )
 
 
 def per_channel(block: Tensor) -> Tensor:

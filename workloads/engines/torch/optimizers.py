@@ -1,4 +1,4 @@
-"""The updates, fused and in place, a chunk of elements at a time. No latent value, momentum or gradient is ever copied whole.
+"""The updates, fused and in place, a chunk of elements at a time: no value, momentum or gradient is copied whole.
 
 Units. A one-bit ∂W is stored as ±1 and stands for ±1/√N (Wang et al. 2023); a float16 gradient is a sum over the batch
 and stands for the mean. `Slot.attenuation` is that factor. It is folded into the step and ε, never multiplied
@@ -7,8 +7,8 @@ into the stored gradient, so that momenta live near 1 and float16 neither underf
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,8 +61,15 @@ class Optimizer(ABC):
 
     momenta: tuple[str, ...] = ()
 
-    def __init__(self, slots: list[Slot], dtype: torch.dtype, dither: Dither, scratch: Scratch) -> None:
-        self.slots, self.dtype = slots, dtype
+    def __init__(
+        self,
+        slots: list[Slot],
+        dtype: torch.dtype,
+        dither: Dither,
+        scratch: Scratch,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.slots, self.dtype, self.settings = slots, dtype, settings or {}
         self.dither, self.scratch = dither, scratch
         self.steps_taken = 0
         size = CHUNK if dither.generator.device.type == "cpu" else 1 << 24
@@ -95,9 +102,7 @@ class Optimizer(ABC):
             stored.copy_(row)
 
     @abstractmethod
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         """Update a chunk's values and momenta (float32, in place) from its gradient (float32, destroyed)."""
 
     def _gradient(self, slot: Slot, chunk: Chunk) -> Tensor:
@@ -121,22 +126,15 @@ class Adam(Optimizer):
     """
 
     momenta = ("first", "second")
+    epsilon = 1e-8
 
-    def __init__(
-        self,
-        slots: list[Slot],
-        dtype: torch.dtype,
-        dither: Dither,
-        scratch: Scratch,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-    ) -> None:
-        super().__init__(slots, dtype, dither, scratch)
-        self.betas, self.epsilon = betas, epsilon
+    @property
+    def betas(self) -> tuple[float, float]:
+        """β1 and β2 (setting `betas`)."""
+        first, second = self.settings.get("betas", (0.9, 0.999))
+        return float(first), float(second)
 
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         decay, decay2 = self.betas
         values, first, second = state
         first.lerp_(gradient, 1 - decay)
@@ -162,9 +160,7 @@ class Momentum(Optimizer):
     momenta = ("first",)
     decay = 0.9
 
-    def _update(
-        self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float
-    ) -> None:
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         values, first = state
         first.lerp_(gradient, 1 - self.decay)
         values.add_(first, alpha=-learning_rate * slot.attenuation / (1 - self.decay))

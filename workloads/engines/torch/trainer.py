@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from workloads.engines.base import Batch, Job, Mark
 from workloads.engines.torch import stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
-from workloads.engines.torch.loss import cross_entropy
+from workloads.engines.torch.loss import cross_entropy, propagate
 from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
@@ -40,7 +40,7 @@ def _memory_errors(
                 raise
             raise OutOfMemoryError(str(error).splitlines()[0]) from error
 
-    return guarded
+    return cast(Callable[Concatenate["TorchTraining", P], R], guarded)
 
 
 class TorchTraining:
@@ -78,11 +78,11 @@ class TorchTraining:
         )  # fmt: skip
 
     def _optimizer(self) -> Optimizer:
-        kind: type[Optimizer] = {"adam": Adam, "sgd": Momentum}[self.job.optimizer.name]
+        kinds: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": Momentum}
         slots = [_weights(layer, self.job) for layer in self.layers]
         slots.append(_beta(self.beta, self.job))
-        betas = {"betas": self.job.settings["betas"]} if "betas" in self.job.settings else {}
-        return kind(slots, DTYPES[self.job.recipe.momentum], self.dither, self.scratch, **betas)
+        dtype, settings = DTYPES[self.job.recipe.momentum], self.job.settings
+        return kinds[self.job.optimizer.name](slots, dtype, self.dither, self.scratch, settings)
 
     @property
     def saturated(self) -> int:
@@ -102,7 +102,7 @@ class TorchTraining:
         mark("forward")
         for layer in self.layers:
             layer.unscale = loss.unscale
-        torch.autograd.backward(x.real, loss.gradient)
+        propagate(x.real, loss.gradient)
         del x
         mark("backward")
         self.optimizer.step(learning_rate)

@@ -49,7 +49,13 @@ def build() -> Build:
     """Return a function that sets up a training on a small network."""
 
     def make(
-        trainer: str, network: Specification, batch: int, *, seed: int = 0, method: str = "adam", **settings: Any
+        trainer: str,
+        network: Specification,
+        batch: int,
+        *,
+        seed: int = 0,
+        method: str = "adam",
+        **settings: Any,
     ) -> TorchTraining:
         job = Job(network, recipe(trainer), optimizer(method), batch, 1, seed, settings)
         training = TorchTraining(job)

@@ -16,12 +16,18 @@ from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
 
 from workloads.engines.torch import stage  # noqa: E402
 from workloads.engines.torch.bits import unpack  # noqa: E402
-from workloads.engines.torch.loss import cross_entropy  # noqa: E402
+from workloads.engines.torch.loss import cross_entropy, propagate  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
 
 NETWORKS = [((13, 7, 5, 3), 6), ((16, 24, 8, 10), 9), ((40, 16, 3), 19)]
 # Relative to the largest element of a tensor. float16: an ulp is 2^-10, and a gradient passes a few roundings.
-TOLERANCE = {"standard": 2e-5, "float16": 6e-3, "float16-booldw": 6e-3, "float16-booldw-l1": 6e-3, "lowmem": 6e-3}
+TOLERANCE = {
+    "standard": 2e-5,
+    "float16": 6e-3,
+    "float16-booldw": 6e-3,
+    "float16-booldw-l1": 6e-3,
+    "lowmem": 6e-3,
+}
 MARGIN = {"standard": 1e-5}
 
 
@@ -52,11 +58,13 @@ def engine_step(training: TorchTraining, images: memoryview, labels: memoryview)
     loss = cross_entropy(x.real.detach(), target)
     for layer in training.layers:
         layer.unscale = loss.unscale
-    torch.autograd.backward(x.real, loss.gradient)
+    propagate(x.real, loss.gradient)
     batch = len(labels)
     to_sum = loss.unscale if loss.gradient.dtype == torch.float16 else float(batch)
     order = range(len(training.layers))
-    return Step(outputs, [arriving[i] for i in order], [dy[i].double().numpy() for i in order], loss.mean, to_sum)
+    return Step(
+        outputs, [arriving[i] for i in order], [dy[i].double().numpy() for i in order], loss.mean, to_sum
+    )
 
 
 def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview, labels: memoryview) -> Any:
@@ -150,7 +158,9 @@ def test_a_weight_gradient_of_exactly_zero_counts_as_positive(build: Build) -> N
     network = odd_network(8, 4, 3)
     training = build("lowmem", network, 2)
     images, _ = pixels_and_labels(network, 1, 0)
-    training.step(memoryview(bytearray(bytes(images) * 2)), memoryview(bytearray([1, 1])), 0.0, lambda phase: None)
+    training.step(
+        memoryview(bytearray(bytes(images) * 2)), memoryview(bytearray([1, 1])), 0.0, lambda phase: None
+    )
     for layer in training.layers:
         count = layer.stage.weights
         assert unpack(layer.gradient.buffer, count).tolist() == [1.0] * count

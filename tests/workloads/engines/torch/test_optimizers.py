@@ -74,7 +74,9 @@ def test_adam_in_float16_follows_the_oracle_on_average(oracle: ModuleType) -> No
 
 
 def test_adams_root_second_moment_neither_underflows_nor_drifts() -> None:
-    slot = optimize(Adam, torch.zeros(20_000).half(), signs(20_000, 400), 1e-4, attenuation=1 / 90, latent=True)
+    slot = optimize(
+        Adam, torch.zeros(20_000).half(), signs(20_000, 400), 1e-4, attenuation=1 / 90, latent=True
+    )
     root = slot.momenta["second"].double()
     assert float(root.mean()) == pytest.approx(math.sqrt(1 - 0.999**400), rel=1e-3)
     assert float(root.min()) > 0.5

@@ -74,7 +74,9 @@ def test_nothing_is_hidden_beside_the_saved_tensors(trainer: str, build: Build) 
         assert node is not None
         assert list(node.__dict__) == ["layer"]
         assert not any(isinstance(value, torch.Tensor) for value in node.__dict__.values())
-        node = next((each for each, _ in node.next_functions if each and "StageFunction" in each.name()), None)
+        node = next(
+            (each for each, _ in node.next_functions if each and "StageFunction" in each.name()), None
+        )
     allowed = {"beta", "beta_gradient", "moving"}
     for layer in training.layers:
         assert {name for name, value in vars(layer).items() if isinstance(value, torch.Tensor)} == allowed
@@ -92,7 +94,9 @@ def test_backward_frees_what_was_retained(build: Build) -> None:
     ("trainer", "real", "packed_gradient"),
     [("standard", torch.float32, False), ("float16", torch.float16, False), ("lowmem", torch.float16, True)],
 )
-def test_storage_has_the_recipes_types(trainer: str, real: torch.dtype, packed_gradient: bool, build: Build) -> None:
+def test_storage_has_the_recipes_types(
+    trainer: str, real: torch.dtype, packed_gradient: bool, build: Build
+) -> None:
     training = build(trainer, NETWORK, BATCH)
     _, flow = forward(training)
     assert all(x.real.dtype == real for x in flow[1:])

@@ -44,8 +44,9 @@ def test_a_float16_stays_what_it_is(value: float, seed: int) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0.7001, -0.50003, 0.25 + 1e-5, 1.0 - 2.0**-13, 2.0**-13 * 1.0001, 2.0**-14 * 1.00001, -(2.0**-14) * 1.3]
-    + [6.1e-5, 3.3e-5, -1e-7, 2.3e-8, 1e-9, 1234.567, -59999.9],
+    [0.7001, -0.50003, 0.25 + 1e-5, 1.0 - 2.0**-13, 1234.567, -59999.9]  # normal
+    + [2.0**-13 * 1.0001, 2.0**-14 * 1.00001, -(2.0**-14) * 1.3, 6.1e-5]  # at the border
+    + [3.3e-5, -1e-7, 2.3e-8, 1e-9],  # subnormal, and less than the least
 )
 def test_the_mean_is_the_value(value: float) -> None:
     """Normal, border and subnormal: the mean of 2^21 roundings lies within five standard errors."""

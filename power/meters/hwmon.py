@@ -1,0 +1,244 @@
+"""`hwmon`: every sensor chip the kernel knows, read in the one way the kernel describes them.
+
+Kernel document: Documentation/hwmon/sysfs-interface.rst. A chip is a folder /sys/class/hwmon/hwmonN with
+`name` and, a channel: `energyN_input` (µJ, a counter), `powerN_input` or `powerN_average` (µW), `inN_input`
+(mV) and `currN_input` (mA), `*_label`. The best there is of a channel is taken, in this order. This covers
+INA219, 226, 228, 238, 260 (`ina2xx`, `ina238`), INA3221 and the rails of a Jetson, ChargerLAB POWER-Z
+(`powerz`), PMBus supplies and ACPI power meters.
+
+    hwmon                          every chip that measures power
+    hwmon:ina219,shunt=0.1         one chip, whose board carries 100 mΩ
+
+The INA drivers assume the shunt written in `shunt_resistor` (µΩ; 10 mΩ unless a device tree says otherwise),
+while many boards carry 100 mΩ: then every reading is ten times too high. `shunt` is the true one; the
+correction stands in the record.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from power.base import Domain, Kind, Meter, Probe, Sample, Setting, now_ns
+from power.errors import MeterReadError, MeterUnavailableError
+from power.options import positive, split_argument
+
+ROOT = Path("/sys/class/hwmon")
+HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-sensor,ina226,addr=0x40"
+
+_CHANNEL = re.compile(r"(energy|power|curr)(\d+)_(?:input|average)$")
+#: Voltage channel that belongs to a current channel, where it is not the one of the same number.
+_VOLTAGE_OF = {"powerz": {1: 0}}
+#: Chips whose many channels are parts of one: only these labels are read.
+_ONLY = {"amd_energy": "Esocket"}
+#: Labels of rails that feed all other rails of a Jetson (INA3221 on the module's input).
+_INPUT_LABELS = ("VDD_IN", "POM_5V_IN", "VDD_5V_IN", "VIN_SYS_5V0")
+#: Gain limits: the chip's data sheet and a 1 % shunt; what is not listed is not known, 5 % is assumed.
+_GAIN = {"ina219": 0.015, "ina220": 0.015, "ina226": 0.011, "ina230": 0.011, "ina231": 0.011}
+_GAIN |= {"ina228": 0.011, "ina237": 0.011, "ina238": 0.011, "ina260": 0.005, "ina3221": 0.015}
+#: Power step over the shunt step, and the shunt step in V: power LSB = factor · step / shunt.
+_STEPS = {"ina219": (20, 10e-6), "ina220": (20, 10e-6)}
+_STEPS |= dict.fromkeys(("ina226", "ina230", "ina231"), (25, 2.5e-6))
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of a chip: its files (one, or voltage and current) and the factor to J or W."""
+
+    domain: Domain
+    files: tuple[Path, ...]
+    factor: float
+
+    def value(self) -> float:
+        """Read the channel, in J or W. Raises `OSError` or `ValueError`."""
+        product = self.factor
+        for file in self.files:
+            product *= int(file.read_text())
+        return product
+
+
+def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Channel]:
+    """Return the channels that measure energy or power, of all chips or of those named `chip`.
+
+    Raises `OSError` for a chip that cannot be described.
+    """
+    folders = sorted(root.glob("hwmon*"), key=lambda path: (len(path.name), path.name))
+    chips = [(folder, (folder / "name").read_text().strip()) for folder in folders]
+    found = [c for folder, name in chips if chip in ("", name) for c in _channels(folder, name, shunt_ohm)]
+    return _nested(_unique(found))
+
+
+def shunt_correction(folder: Path, shunt_ohm: float | None) -> float:
+    """Return assumed over true shunt: what readings of current and power are to be multiplied by."""
+    file = folder / "shunt_resistor"
+    if shunt_ohm is None:
+        return 1.0
+    if not file.exists():
+        raise ValueError(f"{folder.name} has no shunt_resistor: its driver takes no shunt to be corrected")
+    return int(file.read_text()) * 1e-6 / shunt_ohm
+
+
+def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Channel]:
+    kinds: dict[int, set[str]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := _CHANNEL.match(path.name):
+            kinds.setdefault(int(match[2]), set()).add(match[1])
+    correction = shunt_correction(folder, shunt_ohm)
+    found = [_channel(folder, chip, number, kinds[number], correction) for number in sorted(kinds)]
+    return [channel for channel in found if channel is not None]
+
+
+def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: float) -> Channel | None:
+    files, factor, kind = _files(folder, chip, number, kinds)
+    if not files:
+        return None
+    label = _label(folder, number)
+    if chip in _ONLY and not label.startswith(_ONLY[chip]):
+        return None
+    domain = Domain(
+        name=f"{chip}-{label or number}",
+        kind=kind,
+        covers=f"what is wired behind {chip} channel {label or number}",
+        update_s=_update_s(folder, number),
+        resolution_w=_resolution_w(folder, chip) * correction,
+        resolution_j=1e-6 if kind == "energy" else 0.0,
+        gain_limit=_GAIN.get(chip, 0.05),
+    )
+    return Channel(domain, files, factor * correction)
+
+
+def _files(folder: Path, chip: str, number: int, kinds: set[str]) -> tuple[tuple[Path, ...], float, Kind]:
+    if "energy" in kinds:
+        return (folder / f"energy{number}_input",), 1e-6, "energy"
+    if "power" in kinds:
+        file = folder / f"power{number}_input"
+        return (file if file.exists() else folder / f"power{number}_average",), 1e-6, "power"
+    voltage = folder / f"in{_VOLTAGE_OF.get(chip, {}).get(number, number)}_input"
+    current = folder / f"curr{number}_input"
+    return ((voltage, current), 1e-6, "power") if voltage.exists() else ((), 0.0, "power")
+
+
+def _label(folder: Path, number: int) -> str:
+    for kind in ("energy", "power", "curr", "in"):
+        file = folder / f"{kind}{number}_label"
+        if file.exists():
+            return file.read_text().strip().replace(" ", "_")
+    return ""
+
+
+def _update_s(folder: Path, number: int) -> float:
+    """The chip's own time between values: averaging and conversion (35 ms for an INA226 as it starts)."""
+    for file in (folder / f"power{number}_average_interval", folder / "update_interval"):
+        if file.exists():
+            return int(file.read_text()) * 1e-3
+    return 0.0
+
+
+def _resolution_w(folder: Path, chip: str) -> float:
+    file = folder / "shunt_resistor"
+    if chip not in _STEPS or not file.exists():
+        return 0.0
+    factor, step_v = _STEPS[chip]
+    return factor * step_v / (int(file.read_text()) * 1e-6)
+
+
+def _unique(channels: list[Channel]) -> list[Channel]:
+    """Give channels of several chips of one kind their folder's name."""
+    names = [channel.domain.name for channel in channels]
+    return [
+        channel
+        if names.count(channel.domain.name) == 1
+        else replace(
+            channel,
+            domain=replace(channel.domain, name=f"{channel.domain.name}@{channel.files[0].parent.name}"),
+        )
+        for channel in channels
+    ]
+
+
+def _nested(channels: list[Channel]) -> list[Channel]:
+    """Put rails inside the channel that feeds them: an ACPI meter of the machine, a Jetson's input."""
+    whole = [c for c in channels if c.domain.name.startswith("power_meter-")]
+    whole = whole or [c for c in channels if c.domain.name.endswith(_INPUT_LABELS)]
+    if len(whole) != 1:
+        return channels
+    parent = whole[0].domain.name
+    rest = [c for c in channels if c is not whole[0]]
+    return [whole[0], *(replace(c, domain=replace(c.domain, parent=parent)) for c in rest)]
+
+
+class HwmonMeter(Meter):
+    """All channels of the kernel's sensor chips, or of one chip by name."""
+
+    name = "hwmon"
+    automatic = True
+    period_s = 0.02
+
+    def __init__(self, argument: str = "", root: Path = ROOT) -> None:
+        super().__init__(argument)
+        self._root = root
+        self._channels: list[Channel] = []
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """One domain a channel."""
+        return tuple(channel.domain for channel in self._channels)
+
+    def probe(self) -> Probe:
+        """Look for channels and read each once."""
+        try:
+            self.open()
+        except MeterUnavailableError as error:
+            return Probe(self.name, False, error.reason, error.hint)
+        domains = self.domains
+        self.close()
+        return Probe(self.name, True, domains=domains)
+
+    def open(self) -> None:
+        """Find the channels. Raises `MeterUnavailableError`: none, a bad option, an unreadable one."""
+        if self._channels:
+            return
+        try:
+            chip, shunt_ohm = self._options()
+            channels = find_channels(self._root, chip, shunt_ohm)
+            for channel in channels:
+                channel.value()
+        except (OSError, ValueError) as error:
+            raise MeterUnavailableError(self.name, str(error)) from error
+        if not channels:
+            which = f"named '{chip}' " if chip else ""
+            raise MeterUnavailableError(self.name, f"no chip {which}under {self._root} measures power", HINT)
+        slowest_s = max(channel.domain.update_s for channel in channels)
+        self._channels, self.period_s = channels, max(0.01, min(0.1, slowest_s))
+
+    def read(self) -> list[Sample]:
+        """Return one sample a channel."""
+        try:
+            return [self._sample(channel) for channel in self._channels]
+        except (OSError, ValueError) as error:
+            raise MeterReadError(f"meter '{self.name}': {error}") from error
+
+    def close(self) -> None:
+        """Forget the channels."""
+        self._channels = []
+
+    def settings(self) -> dict[str, Setting]:
+        """Return the chip, the true shunt and the correction by which readings were multiplied."""
+        chip, shunt_ohm = self._options()
+        if shunt_ohm is None:
+            return {"chip": chip} if chip else {}
+        folders = {channel.files[0].parent for channel in self._channels}
+        factors = [shunt_correction(folder, shunt_ohm) for folder in folders]
+        correction: dict[str, Setting] = {"shunt_correction": factors[0]} if factors else {}
+        return {"chip": chip, "shunt_ohm": shunt_ohm, **correction}
+
+    def _options(self) -> tuple[str, float | None]:
+        chip, options = split_argument(self.argument, {"shunt": ""})
+        return chip, positive("shunt", options["shunt"]) if options["shunt"] else None
+
+    def _sample(self, channel: Channel) -> Sample:
+        before_ns = now_ns()
+        value = channel.value()
+        t_ns = (before_ns + now_ns()) // 2
+        if channel.domain.kind == "energy":
+            return Sample(t_ns, channel.domain.name, energy_j=value)
+        return Sample(t_ns, channel.domain.name, power_w=value)

@@ -1,0 +1,154 @@
+"""`tc66:PORT`: the USB-C meters TC66 and TC66C by RDTech, over USB serial.
+
+Sent `getva`, they answer 192 bytes, encrypted with AES-256 in ECB mode under a key that the vendor's own
+program carries for all of them. Inside are three blocks of 64 bytes, `pac1` to `pac3`, each with a CRC-16
+(Modbus) of its first 60 bytes at 60; little endian. Used here: u32 at 48 voltage (0.1 mV), 52 current
+(10 µA), 56 power (0.1 mW), and 76 energy (mWh, group 0).
+
+AES comes from `cryptography`, which this meter alone needs. The register in mWh steps by 3.6 J (see
+`rdtech`).
+"""
+
+import struct
+from dataclasses import dataclass
+
+from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
+from power.errors import MeterReadError, MeterUnavailableError
+from power.meters.serial_port import HINT_INSTALL, SerialPort
+
+SIZE, _BLOCK = 192, 64
+#: Published by its users: the same in every meter, and no secret.
+KEY = bytes.fromhex("5821fa5601b2f02687ff1204622a4fb086f40260816f9a0ba7f106619ab87288")
+_MWH_J = 3.6
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One answer: V, A, W, and the energy register in J."""
+
+    volt: float
+    ampere: float
+    power_w: float
+    register_j: float
+
+
+def crc16_modbus(data: bytes) -> int:
+    """CRC-16 with the reflected polynomial 0xA001 and initial value 0xFFFF."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+    return crc
+
+
+def decrypt(answer: bytes) -> bytes:
+    """Return the plain text of an answer. Raises `ImportError` without `cryptography`, or `ValueError`."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    if len(answer) != SIZE:
+        raise ValueError(f"an answer of {len(answer)} bytes, not {SIZE}")
+    decryptor = Cipher(algorithms.AES(KEY), modes.ECB()).decryptor()
+    return decryptor.update(answer) + decryptor.finalize()
+
+
+def parse_plain(plain: bytes) -> Reading:
+    """Return the reading in a decrypted answer. Raises `ValueError` for a wrong size, mark or checksum."""
+    if len(plain) != SIZE:
+        raise ValueError(f"an answer of {len(plain)} bytes, not {SIZE}")
+    for i, mark in enumerate((b"pac1", b"pac2", b"pac3")):
+        block = plain[i * _BLOCK : (i + 1) * _BLOCK]
+        if not block.startswith(mark):
+            raise ValueError(f"block {i + 1} is not marked {mark.decode()} (another firmware's key?)")
+        if crc16_modbus(block[:60]) != int.from_bytes(block[60:62], "little"):
+            raise ValueError(f"block {i + 1} fails its checksum")
+    volts, amps, watts = struct.unpack_from("<III", plain, 48)
+    (milliwatt_hours,) = struct.unpack_from("<I", plain, 76)
+    return Reading(volts * 1e-4, amps * 1e-5, watts * 1e-4, milliwatt_hours * _MWH_J)
+
+
+class Tc66Meter(Meter):
+    """A TC66 or TC66C; the power through its plug, and its energy register."""
+
+    name = "tc66"
+    period_s = 0.05
+
+    def __init__(self, argument: str = "") -> None:
+        super().__init__(argument)
+        self._port: SerialPort | None = None
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The plug by integrated power, and inside it the plug by register.
+
+        The leaflet states ±0.05 % and two steps for voltage, ±0.1 % and four steps for current.
+        """
+        covered = "everything fed through the meter's plug"
+        return (
+            Domain(
+                "usb", "power", covered, update_s=0.1, resolution_w=1e-4, gain_limit=0.002, max_power_w=150.0
+            ),
+            Domain(
+                "usb-register",
+                "energy",
+                f"{covered}, as the meter itself counts it in mWh",
+                parent="usb",
+                update_s=0.5,
+                resolution_j=_MWH_J,
+                gain_limit=0.002,
+                max_power_w=150.0,
+            ),
+        )
+
+    def probe(self) -> Probe:
+        """Ask the meter once."""
+        try:
+            self.open()
+        except MeterUnavailableError as error:
+            return Probe(self.name, False, error.reason, error.hint)
+        self.close()
+        return Probe(self.name, True, domains=self.domains)
+
+    def open(self) -> None:
+        """Open the port and ask once. Raises `MeterUnavailableError`: library, port, or no answer."""
+        if self._port is not None:
+            return
+        try:
+            import cryptography  # noqa: F401 (only whether it is there)
+        except ImportError as error:
+            reason = f"cryptography is not installed ({error})"
+            raise MeterUnavailableError(self.name, reason, HINT_INSTALL) from error
+        self._port = SerialPort(self.name, self.argument, 115200)
+        try:
+            self._ask()
+        except MeterReadError as error:
+            self.close()
+            raise MeterUnavailableError(self.name, str(error)) from error
+
+    def read(self) -> list[Sample]:
+        """Ask for one reading."""
+        before_ns = now_ns()
+        reading = self._ask()
+        t_ns = (before_ns + now_ns()) // 2
+        return [
+            Sample(t_ns, "usb", power_w=reading.power_w),
+            Sample(t_ns, "usb-register", energy_j=reading.register_j),
+        ]
+
+    def close(self) -> None:
+        """Close the port."""
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+
+    def settings(self) -> dict[str, Setting]:
+        """Return the port."""
+        return {"port": self.argument}
+
+    def _ask(self) -> Reading:
+        if self._port is None:
+            raise MeterReadError(f"meter '{self.name}' is not open")
+        try:
+            return parse_plain(decrypt(self._port.ask(b"getva", SIZE)))
+        except ValueError as error:
+            raise MeterReadError(f"meter '{self.name}': {error}") from error

@@ -1,0 +1,175 @@
+"""The program as a user starts it: what it prints, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+from results import schema
+
+
+def harness(*arguments, cwd, **environment):
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(cwd),
+        "XDG_CACHE_HOME": str(cwd / "cache"),
+        "COLUMNS": "80",
+    }
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "harness", *map(str, arguments)],
+        cwd=cwd,
+        env=env | environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def error_line(result):
+    """Return the one line that an error is; a traceback or a second line fails."""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
+    program = (
+        "import sys\nfrom harness.cli import main\nsys.argv = ['harness', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'numpy', 'rich', 'msgspec', 'psutil'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert shown.stdout.splitlines()[-1] == "[]"
+    assert "run " in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--device", "pi"], 2, "this machine is not a Raspberry Pi; add --emulate"),
+        (["run", "--device", "pi9"], 2, "unknown device 'pi9'"),
+        (["run", "--workload", "nonsense"], 2, "unknown workload 'nonsense'; there is: mlp-mnist"),
+        (["run", "--trainer", "nonsense"], 2, "unknown trainer 'nonsense'; there is: standard"),
+        (["run", "--engine", "nonsense"], 2, "unknown engine 'nonsense'"),
+        (["run", "--optimizer", "nonsense"], 2, "unknown optimizer 'nonsense'"),
+        (["run", "--batch-size", "0"], 2, "--batch-size must be at least 1"),
+        (["run", "--workload", "mlp-mnist", "--data-dir", "nowhere"], 1, "nowhere"),
+        (["run", "--meter", "nonsense"], 2, "unknown meter 'nonsense'"),
+        (["model", "nonsense"], 2, "unknown workload 'nonsense'"),
+        (["show", "nowhere.json"], 2, "nowhere.json"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path, arguments, status, message):
+    result = harness(*arguments, cwd=tmp_path)
+    assert message in error_line(result)
+    assert result.returncode == status
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["run", "--nonsense"], ["run", "--ceiling", "big"], ["model"]]
+)
+def test_wrong_usage_exits_2(tmp_path, arguments):
+    result = harness(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_a_corrupt_document_is_named(tmp_path):
+    (tmp_path / "bad.json").write_text('{"schema": "harness.result", "schema_version": 1')
+    result = harness("show", "bad.json", cwd=tmp_path)
+    assert "bad.json" in error_line(result)
+    assert result.returncode == 1
+
+
+def test_truncated_data_is_named_before_anything_runs(tmp_path):
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(b"\x1f\x8b\x08\x00 truncated")
+    result = harness("run", HARNESS_DATA=str(tmp_path / "data"), cwd=tmp_path)
+    assert "ubyte.gz" in error_line(result)
+    assert result.returncode == 1
+
+
+def test_a_folder_that_is_a_file_is_an_error_before_the_first_trial(tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    result = harness("run", "--steps", "1", "--meter", "none", "--quiet", cwd=tmp_path)
+    assert "runs" in error_line(result)
+    assert result.returncode == 1
+
+
+def test_a_user_s_folder_named_power_shadows_nothing(tmp_path):
+    (tmp_path / "power").mkdir()
+    (tmp_path / "power" / "__init__.py").write_text("raise SystemExit('shadowed')")
+    assert harness("list", "trainers", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "what", ["workloads", "trainers", "devices", "meters", "datasets", "engines", "optimizers"]
+)
+def test_lists_fit_80_columns_and_are_json_on_request(tmp_path, what):
+    shown = harness("list", what, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    rows = json.loads(harness("list", what, "--json", cwd=tmp_path).stdout)
+    assert all(row["name"] in shown.stdout for row in rows)
+
+
+def test_doctor_says_of_every_meter_why_it_cannot_be_used(tmp_path):
+    document = json.loads(harness("doctor", "--json", "-", cwd=tmp_path).stdout)
+    assert {"machine", "engines", "meters", "limits"} <= set(document)
+    assert all(each["usable"] or each["reason"] for each in document["meters"] + document["limits"])
+    assert max(map(len, harness("doctor", cwd=tmp_path).stdout.splitlines())) <= 80
+
+
+def test_the_model_is_a_table_and_a_document(tmp_path):
+    arguments = ["model", "binarynet-cifar10", "--convention", "paper"]
+    shown = harness(*arguments, cwd=tmp_path).stdout
+    assert "512.85" in shown
+    assert "138.15" in shown
+    document = json.loads(harness(*arguments, "--json", "-", cwd=tmp_path).stdout)
+    assert [round(each["total_bytes"] / 2**20, 2) for each in document["trainers"]] == [512.85, 138.15]
+
+
+@pytest.mark.torch
+def test_the_main_job_gives_a_valid_document_on_standard_output(tmp_path):
+    result = harness(
+        "run",
+        "--steps",
+        "5",
+        "--warmup",
+        "2",
+        "--repeats",
+        "1",
+        "--meter",
+        "none",
+        "--json",
+        "-",
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema.json_schema())
+    standard, lowmem = document["trials"]
+    assert (standard["trainer"], lowmem["trainer"]) == ("standard", "lowmem")
+    assert standard["outcome"] == lowmem["outcome"] == "ok"
+    for trial in (standard, lowmem):
+        modelled, ledger = trial["memory"]["modelled_by_variable"], trial["memory"]["ledger_by_variable"]
+        assert {name: size for name, size in ledger.items() if name != "scratch"} == {
+            name: size for name, size in modelled.items() if name != "scratch"
+        }
+        assert set(trial["memory"]["by_phase"]) >= {
+            "import",
+            "setup",
+            "forward",
+            "backward",
+            "train",
+            "evaluate",
+        }
+    assert "lowmem" in result.stderr  # the table
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,67 @@
+import pytest
+
+from harness import plan as planning
+from harness.errors import UsageError
+from workloads.errors import DataError, UnknownNameError, UnsupportedError
+
+
+def build(**options):
+    return planning.build(planning.Options(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "--batch-size must be at least 1, not 0"),
+        ({"batch_size": 10**9}, "training items; take fewer"),
+        ({"steps": 0}, "--steps must be at least 1"),
+        ({"epochs": -1}, "--epochs must be at least 1"),
+        ({"repeats": 0}, "--repeats must be at least 1"),
+        ({"warmup": -1}, "--warmup must not be negative"),
+        ({"steps": 5, "epochs": 1}, "exclude each other"),
+        ({"threads": 4096}, "--threads 4096: this machine has"),
+        ({"epochs": 1, "batch_size": 5000, "warmup": 2}, "leaves nothing of 2 steps"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make_plan, options, message):
+    with pytest.raises(UsageError, match=message):
+        build(**options)
+
+
+@pytest.mark.parametrize("option", ["workloads", "trainers"])
+def test_an_unknown_name_lists_those_there_are(make_plan, option):
+    with pytest.raises(UnknownNameError, match=r"unknown .* 'nonsense'; there is: "):
+        build(**{option: ("nonsense",)})
+
+
+def test_a_folder_without_the_data_is_an_error_before_anything_runs(make_plan, tmp_path):
+    with pytest.raises(DataError, match="harness data fetch mnist"):
+        build(data_dir=tmp_path)
+
+
+def test_an_engine_is_never_replaced_by_another():
+    with pytest.raises(UnknownNameError, match="unknown engine"):
+        build(engine="nonsense")
+
+
+def test_an_engine_that_cannot_names_one_that_can(monkeypatch):
+    narrow = planning.registry.Engine("narrow", "", "none", ("standard",), ("mlp",))
+    monkeypatch.setitem(planning.registry.ENGINES, "narrow", narrow)
+    with pytest.raises(UnsupportedError, match=r"engine narrow does not train .* try: --engine "):
+        build(engine="narrow", trainers=("lowmem",))
+
+
+def test_steps_are_measured_steps_and_the_warm_up_comes_before(make_plan):
+    trial = make_plan(steps=7, warmup=3).trials[0]
+    assert (trial.steps, trial.warmup) == (10, 3)
+
+
+def test_epochs_count_all_steps(make_plan):
+    trial = make_plan(steps=None, epochs=2, warmup=3).trials[0]
+    assert trial.steps == 2 * 100  # 10,000 items of the sample in batches of 100
+
+
+def test_emulating_brings_the_profile_s_ceiling(make_plan):
+    assert make_plan(device="pi-zero2w", emulate=True).ceiling_bytes == 512 << 20
+    assert make_plan(device="pi-zero2w", emulate=True, ceiling_bytes=1 << 20).ceiling_bytes == 1 << 20
+    assert make_plan().ceiling_bytes is None

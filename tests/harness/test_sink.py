@@ -1,0 +1,52 @@
+import tempfile
+
+import pytest
+
+from harness.sink import Sink
+from results import store
+from results.errors import DocumentWriteError
+
+
+@pytest.fixture
+def document(make_plan):
+    from harness.runner import _empty_document
+
+    return _empty_document(make_plan())
+
+
+def test_the_document_is_there_before_the_first_trial(document, tmp_path):
+    sink = Sink(tmp_path / "run.json")
+    sink.keep(document)
+    assert store.read(tmp_path / "run.json") == document
+
+
+def test_without_a_name_it_goes_to_the_folder_of_runs(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sink = Sink(None)
+    sink.keep(document)
+    sink.keep(document)
+    assert [path.resolve() for path in (tmp_path / "runs").iterdir()] == [sink.path.resolve()]
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_at_once(document, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DocumentWriteError):
+        Sink(tmp_path / "file" / "run.json").keep(document)
+
+
+def test_a_disk_that_fills_up_later_loses_nothing(document, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    (tmp_path / "other").mkdir()
+    sink = Sink(tmp_path / "run.json")
+    sink.keep(document)
+    write = store.write
+
+    def full(document, path):
+        if path.parent == tmp_path:
+            raise DocumentWriteError("no space left")
+        write(document, path)
+
+    monkeypatch.setattr(store, "write", full)
+    sink.keep(document)
+    assert sink.trouble == "no space left"
+    assert store.read(sink.path) == document

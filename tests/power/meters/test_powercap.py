@@ -1,0 +1,171 @@
+"""RAPL by powercap, on trees laid out as the kernel does; the emulated machine is in test_umockdev.py."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from power.base import now_ns
+from power.errors import MeterReadError, MeterUnavailableError
+from power.meters.powercap import PowercapMeter, find_zones
+from power.recorder import Recorder
+from power.window import sum_gross_j
+
+RANGE_UJ = 262_143_328_850
+
+
+def zone(root: Path, folder: str, name: str, energy_uj: int = 1_000_000, range_uj: int = RANGE_UJ) -> Path:
+    path = root / folder
+    path.mkdir(parents=True)
+    (path / "name").write_text(f"{name}\n")
+    (path / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    (path / "energy_uj").write_text(f"{energy_uj}\n")
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """Two sockets with cores and memory, psys, and the mmio road to the same package."""
+    (tmp_path / "intel-rapl").mkdir()
+    zone(tmp_path, "intel-rapl:0", "package-0", RANGE_UJ - 3_000_000)
+    zone(tmp_path, "intel-rapl:0:0", "core", 11)
+    zone(tmp_path, "intel-rapl:0:1", "dram", 222)
+    zone(tmp_path, "intel-rapl:1", "package-1", 3_333)
+    zone(tmp_path, "intel-rapl:1:0", "dram", 44_444)
+    zone(tmp_path, "intel-rapl:2", "psys", 555_555)
+    zone(tmp_path, "intel-rapl-mmio:0", "package-0", 1)
+    return tmp_path
+
+
+def test_zones_their_names_and_what_contains_what(server: Path) -> None:
+    domains = {zone.domain.name: zone.domain for zone in find_zones(server)}
+    parents = {name: domain.parent for name, domain in domains.items()}
+    assert parents == {
+        "psys": None,
+        "package-0": "psys",
+        "package-1": "psys",
+        "core-0": "package-0",
+        "dram-0": "psys",
+        "dram-1": "psys",
+    }
+    assert domains["package-0"].wrap_j == pytest.approx(262_143.328850)
+
+
+def test_without_psys_the_memory_stands_beside_its_package(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", "package-0")
+    zone(tmp_path, "intel-rapl:0:0", "dram")
+    assert {z.domain.name: z.domain.parent for z in find_zones(tmp_path)} == {
+        "package-0": None,
+        "dram-0": None,
+    }
+
+
+def test_two_dies_that_mirror_one_counter_are_not_added_up(tmp_path: Path) -> None:
+    first = zone(tmp_path, "intel-rapl:0", "package-0-die-0", 77_000)
+    second = zone(tmp_path, "intel-rapl:1", "package-0-die-1", 77_000)
+    meter = PowercapMeter(root=tmp_path)
+
+    def turn() -> None:
+        for path in (first, second):
+            (path / "energy_uj").write_text("78000\n")
+
+    timer = threading.Timer(0.002, turn)
+    timer.start()
+    meter.open()
+    timer.join()
+    assert [d.parent for d in meter.domains] == [None, "package-0-die-0"]
+    meter.close()
+
+
+def test_every_zone_is_read_at_its_own_instant(server: Path) -> None:
+    with PowercapMeter(root=server) as meter:
+        before_ns = now_ns()
+        samples = meter.read()
+    assert {s.domain: s.energy_j for s in samples}["package-1"] == pytest.approx(3.333e-3)
+    assert before_ns <= samples[0].t_ns <= samples[-1].t_ns <= now_ns()
+
+
+class Turning:
+    """Counters that run: rewrites `energy_uj` of each zone in place, `watts` in W, as the kernel would."""
+
+    def __init__(self, root: Path, watts: dict[str, float], range_uj: int) -> None:
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.work, args=(root, watts, range_uj))
+
+    def work(self, root: Path, watts: dict[str, float], range_uj: int) -> None:
+        start_ns = now_ns()
+        files = {name: os.open(root / name / "energy_uj", os.O_WRONLY) for name in watts}
+        while not self.stop.wait(0.0005):
+            for name, watt in watts.items():
+                energy_uj = int(watt * (now_ns() - start_ns) / 1000) % range_uj
+                os.pwrite(files[name], f"{energy_uj:020d}\n".encode(), 0)
+        for fd in files.values():
+            os.close(fd)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+
+def test_wraps_in_the_window_two_sockets_memory_and_psys(tmp_path: Path) -> None:
+    watts = {"intel-rapl:0": 10.0, "intel-rapl:0:0": 2.0, "intel-rapl:1": 7.0, "intel-rapl:2": 25.0}
+    names = dict(zip(watts, ("package-0", "dram", "package-1", "psys"), strict=True))
+    for folder, name in names.items():
+        zone(tmp_path, folder, name, 0, range_uj=3_000_000)
+    # A range of 3 J is passed several times a second by psys; its plausible power is 2000 W, so the
+    # recorder's ordinary period of 50 ms is what tells wraps apart here, as it does on a real range.
+    with Turning(tmp_path, watts, 3_000_000), Recorder([PowercapMeter(root=tmp_path)]) as recorder:
+        time.sleep(0.2)
+        start_ns = now_ns()
+        time.sleep(1.5)
+        end_ns = now_ns()
+        rows = recorder.energy(start_ns, end_ns)
+    span_s = (end_ns - start_ns) * 1e-9
+    powers = {row.domain: (row.gross_j or 0.0) / span_s for row in rows}
+    expected = {"psys": 25.0, "package-0": 10.0, "package-1": 7.0, "dram-0": 2.0}
+    assert powers == pytest.approx(expected, rel=0.02)
+    assert sum_gross_j(rows) == pytest.approx(25.0 * span_s, rel=0.02)
+
+
+def test_no_zone_names_the_module(tmp_path: Path) -> None:
+    probe = PowercapMeter(root=tmp_path / "none").probe()
+    assert not probe.usable
+    assert "modprobe intel_rapl_msr" in str(probe.hint)
+    with pytest.raises(MeterUnavailableError, match="no intel-rapl zone"):
+        PowercapMeter(root=tmp_path).open()
+
+
+def test_root_only_counters_give_the_command_that_mends_it(
+    server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def refuse(path: os.PathLike[str] | str, flags: int, *rest: int) -> int:
+        if str(path).endswith("energy_uj"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_open(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    meter = PowercapMeter(root=server)
+    with pytest.raises(MeterUnavailableError, match="sudo chmod"):
+        meter.open()
+    assert meter.probe().reason == "energy_uj is readable by root only"
+
+
+@pytest.mark.parametrize("text", ["", "garbage\n", "12 34\n"])
+def test_a_counter_that_is_no_number_is_a_failed_reading(server: Path, text: str) -> None:
+    with PowercapMeter(root=server) as meter:
+        (server / "intel-rapl:2" / "energy_uj").write_text(text)
+        with pytest.raises(MeterReadError, match="could not be read"):
+            meter.read()
+
+
+def test_a_zone_without_a_range_is_described_not_guessed(server: Path) -> None:
+    (server / "intel-rapl:1" / "max_energy_range_uj").unlink()
+    with pytest.raises(MeterUnavailableError, match="cannot be described"):
+        PowercapMeter(root=server).open()

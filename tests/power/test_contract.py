@@ -1,0 +1,94 @@
+"""One suite for every registered meter: it keeps the contract, or is skipped with its probe's reason."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from power import registry
+from power.base import Domain, Meter, now_ns
+from power.capture import write_capture
+from power.errors import MeterUnavailableError, UnknownMeterError
+from power.series import Series
+
+
+@pytest.fixture(params=registry.names())
+def meter(request: pytest.FixtureRequest, tmp_path: Path) -> Meter:
+    name: str = request.param
+    if name == "replay":
+        series = Series(Domain("usb", "power", "the USB supply"))
+        for i in range(500):
+            series.add(i * 10_000_000, 5.0)
+        write_capture(tmp_path / "capture.jsonl", "fnirsi", [series])
+        return registry.make(f"replay:{tmp_path / 'capture.jsonl'}")
+    return registry.make(name)
+
+
+def opened(meter: Meter) -> Meter:
+    probe = meter.probe()
+    if not probe.usable:
+        pytest.skip(f"{meter.name}: {probe.reason}")
+    meter.open()
+    return meter
+
+
+def test_constructing_and_probing_touch_nothing_and_never_raise(meter: Meter) -> None:
+    probe = meter.probe()
+    assert probe.name == meter.name
+    if not probe.usable:
+        assert probe.reason
+        with pytest.raises(MeterUnavailableError) as caught:
+            meter.open()
+        assert caught.value.meter == meter.name
+    meter.close()
+    meter.close()
+
+
+def test_domains_are_named_once_and_nested_in_each_other(meter: Meter) -> None:
+    with opened(meter) as usable:
+        names = [domain.name for domain in usable.domains]
+        assert names
+        assert len(names) == len(set(names))
+        assert {d.parent for d in usable.domains} <= {None, *names}
+        assert all(domain.covers for domain in usable.domains)
+        assert usable.period_s > 0.0
+
+
+def test_samples_carry_the_time_of_the_reading_and_a_known_domain(meter: Meter) -> None:
+    with opened(meter) as usable:
+        usable.open()  # idempotent
+        kinds = {domain.name: domain.kind for domain in usable.domains}
+        before_ns = now_ns()
+        samples = [*usable.read()]
+        time.sleep(0.05)
+        samples += usable.read()
+        for sample in samples:
+            assert before_ns - 1_000_000_000 < sample.t_ns <= now_ns()
+            assert (sample.energy_j is None) == (kinds[sample.domain] == "power")
+            assert (sample.power_w is None) == (kinds[sample.domain] == "energy")
+        assert samples or usable.absence is not None
+
+
+def test_every_row_can_be_imported_and_is_what_it_says() -> None:
+    for name in registry.names():
+        assert registry.make(name).name == name
+
+
+def test_an_unknown_meter_names_those_there_are() -> None:
+    with pytest.raises(UnknownMeterError, match=r"unknown meter 'wattsup'; there is: powercap, .*um25c"):
+        registry.open_meter("wattsup:/dev/x")
+
+
+def test_aliases_and_arguments() -> None:
+    assert registry.make("rapl").name == "powercap"
+    assert registry.make("mock:10W,rate=5").argument == "10W,rate=5"
+    assert registry.make("replay:C:odd").argument == "C:odd"
+
+
+def test_probe_all_gives_every_meter_one_row_and_probe_explains_a_bad_argument() -> None:
+    assert [probe.name for probe in registry.probe_all()] == registry.names()
+    assert "is not a stretch" in str(registry.probe("mock:ten").reason)
+
+
+def test_the_automatic_choice_is_never_a_made_up_meter() -> None:
+    assert registry.automatic() not in {"mock", "replay", "none", "shelly", "tasmota"}

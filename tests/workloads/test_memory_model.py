@@ -1,0 +1,123 @@
+"""The published totals, one test each, under the `paper` convention; and what `honest` adds to them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workloads import memory_model, recipes
+from workloads.errors import UnknownNameError
+from workloads.models import binarynet, cnv, mlp
+
+MIB = 1 << 20
+NETWORKS = {"mlp": mlp.specification(), "cnv": cnv.specification(), "binarynet": binarynet.specification()}
+
+
+def total_mib(network, trainer, optimizer="adam", batch=100, convention="paper"):
+    return model(network, trainer, optimizer, batch, convention).total_bytes / MIB
+
+
+def model(network, trainer, optimizer="adam", batch=100, convention="honest"):
+    kind = recipes.optimizer(optimizer)
+    return memory_model.model(NETWORKS[network], recipes.recipe(trainer), kind, batch, convention)
+
+
+PUBLISHED = [
+    # network, trainer, optimizer, MiB; Wang et al., Tables 2, 4 and 5
+    ("binarynet", "standard", "adam", 512.81),
+    ("binarynet", "lowmem", "adam", 138.15),
+    ("binarynet", "standard", "sgd", 459.32),
+    ("binarynet", "lowmem", "sgd", 111.40),
+    ("binarynet", "standard", "bop", 405.83),
+    ("binarynet", "lowmem", "bop", 84.66),
+    ("binarynet", "float16", "adam", 256.41),
+    ("binarynet", "float16-booldw", "adam", 231.33),
+    ("binarynet", "float16-booldw-l1", "adam", 231.33),
+    ("mlp", "standard", "adam", 7.41),
+    ("mlp", "lowmem", "adam", 2.66),
+    ("cnv", "standard", "adam", 134.07),
+    ("cnv", "lowmem", "adam", 32.17),
+    # the earlier, power-of-two version
+    ("binarynet", "lowmem-po2", "adam", 118.21),
+    ("binarynet", "lowmem-po2", "sgd", 91.46),
+    ("binarynet", "lowmem-po2", "bop", 64.72),
+]
+
+
+@pytest.mark.parametrize(("network", "trainer", "optimizer", "published_mib"), PUBLISHED)
+def test_published_totals(network, trainer, optimizer, published_mib):
+    assert total_mib(network, trainer, optimizer) == pytest.approx(published_mib, abs=0.05)
+
+
+@pytest.mark.parametrize(("network", "ratio"), [("binarynet", 3.71), ("mlp", 2.78), ("cnv", 4.17)])
+def test_published_ratios(network, ratio):
+    assert round(total_mib(network, "standard") / total_mib(network, "lowmem"), 2) == ratio
+
+
+@pytest.mark.parametrize(("optimizer", "published_mib"), [("adam", 425.31), ("sgd", 371.82), ("bop", 318.33)])
+def test_the_earlier_version_s_standard_side_has_no_masks(optimizer, published_mib):
+    by_variable = model("binarynet", "standard", optimizer, convention="paper").by_variable()
+    assert (sum(by_variable.values()) - by_variable["masks"]) / MIB == pytest.approx(published_mib, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("batch", "standard_mib", "lowmem_mib"), [(40, 333.6, 104.4), (100, 512.8, 138.15), (1000, 3202, 644)]
+)
+def test_published_batch_sizes(batch, standard_mib, lowmem_mib):
+    assert total_mib("binarynet", "standard", batch=batch) == pytest.approx(standard_mib, rel=1e-3)
+    assert total_mib("binarynet", "lowmem", batch=batch) == pytest.approx(lowmem_mib, rel=1e-3)
+
+
+def test_published_variables_of_binarynet():
+    """The rows of the paper's Table 2, in MiB."""
+    published = {
+        "standard": {"X": 111.33, "dX_Y": 50, "mu_psi": 0.03, "dY": 50, "W": 53.49, "dW": 53.49, "beta": 0.03,
+                     "momenta": 106.98, "masks": 87.50},
+        "lowmem": {"X": 3.48, "dX_Y": 25, "mu_psi": 0.01, "dY": 25, "W": 26.74, "dW": 1.67, "beta": 0.01,
+                   "momenta": 53.49, "masks": 2.73},
+    }  # fmt: skip
+    for trainer, rows in published.items():
+        counted = model("binarynet", trainer, convention="paper").by_variable()
+        for variable, mib in rows.items():
+            assert counted[variable] / MIB == pytest.approx(mib, abs=0.006), (trainer, variable)
+
+
+def test_honest_counts_what_the_paper_leaves_out():
+    """The image as pixels, the straight-through masks, ω, the moving averages, the momenta of β."""
+    paper = model("binarynet", "lowmem", convention="paper").by_variable()
+    honest = model("binarynet", "lowmem").by_variable()
+    pixels, inputs = 100 * 3 * 32 * 32, 100 * (291_840 - 3072)
+    channels = NETWORKS["binarynet"].channels
+    assert honest["input"] == pixels
+    assert paper["X"] - honest["X"] == pixels // 8 - 125  # the image's bits less those of the ten outputs
+    assert honest["masks"] - paper["masks"] == inputs // 8
+    assert honest["mu_psi"] - paper["mu_psi"] == channels * (2 + 8)
+    assert honest["momenta"] - paper["momenta"] == 2 * channels * 2
+    assert honest["W"] == paper["W"]
+
+
+def test_bop_holds_bits_in_place_of_latent_weights():
+    honest = model("mlp", "lowmem", "bop").by_variable()
+    assert honest["W"] == NETWORKS["mlp"].weights // 8
+
+
+@given(
+    st.sampled_from(list(NETWORKS)),
+    st.sampled_from(list(recipes.RECIPES)),
+    st.sampled_from(list(recipes.OPTIMIZERS)),
+    st.integers(1, 5000),
+    st.sampled_from(memory_model.CONVENTIONS),
+)
+def test_every_model_is_the_sum_of_named_variables(network, trainer, optimizer, batch, convention):
+    counted = model(network, trainer, optimizer, batch, convention)
+    by_variable = counted.by_variable()
+    assert tuple(by_variable) == memory_model.CLASSES
+    assert counted.total_bytes == sum(by_variable.values())
+    larger = model(network, trainer, optimizer, batch + 1, convention)
+    assert larger.total_bytes > counted.total_bytes
+    names = [variable.name for variable in counted.variables if variable.lifetime == "persistent"]
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_convention_names_those_there_are():
+    with pytest.raises(UnknownNameError, match="honest, paper"):
+        model("mlp", "lowmem", convention="generous")

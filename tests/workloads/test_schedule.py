@@ -1,0 +1,20 @@
+import pytest
+
+from workloads.schedule import learning_rate
+
+
+def test_cosine_falls_from_the_initial_rate_towards_zero():
+    rates = [learning_rate(0.1, "cosine", step, 100) for step in range(100)]
+    assert rates[0] == 0.1
+    assert rates[50] == pytest.approx(0.05)
+    assert 0 < rates[-1] < 1e-4
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_constant_stays():
+    assert {learning_rate(0.1, "constant", step, 10) for step in range(10)} == {0.1}
+
+
+def test_an_unknown_schedule_names_those_there_are():
+    with pytest.raises(ValueError, match="constant, cosine"):
+        learning_rate(0.1, "nonsense", 0, 1)

@@ -1,0 +1,84 @@
+"""The paper's augmentation of CIFAR-10 and SVHN: shifts of up to 15 %, and a horizontal flip (CIFAR only).
+
+What happens to an item is drawn from (seed, epoch, item) alone, so that it does not depend on batch size,
+order, rank or engine. To reproduce it, with `draw` of `mix.py` and m_x = floor(0.15 * width), m_y likewise:
+
+    h    = draw(draw(STREAM_AUGMENT, seed, epoch), item)
+    dx   = ((h & 0xFFFF) * (2 m_x + 1) >> 16) - m_x          (to the right, if positive)
+    dy   = ((h >> 16 & 0xFFFF) * (2 m_y + 1) >> 16) - m_y    (down, if positive)
+    flip = h >> 32 & 1
+    out[c][y][x] = in[c][clamp(y - dy)][clamp(x' - dx)]      x' = width - 1 - x if flip else x
+
+`clamp` repeats the pixels of the edge. The paper's published code uses Keras' ImageDataGenerator with
+width_shift_range = height_shift_range = 0.15 and its default fill mode (the same edge), flips CIFAR-10 and
+does not flip SVHN (a mirrored digit is another figure); its shifts are fractions of a pixel, ours whole.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from workloads.datasets.mix import STREAM_AUGMENT, draw
+
+FRACTION: Final = 0.15
+
+
+class Move(NamedTuple):
+    """What is done to one image: shift right and down in pixels, then mirror left to right."""
+
+    dx: int
+    dy: int
+    flip: bool
+
+
+def moves(
+    seed: int, epoch: int, items: Sequence[int], shape: tuple[int, int, int], flip: bool = True
+) -> list[Move]:
+    """Return what is done to each item of a batch in this epoch.
+
+    Args:
+        seed: the trial's seed.
+        epoch: epoch of the batch (`BatchReader.last_epoch`).
+        items: numbers of its items (`BatchReader.last_items`).
+        shape: (channels, height, width) of an image.
+        flip: False where a mirrored image is another class (digits).
+    """
+    _, height, width = shape
+    max_dx, max_dy = int(FRACTION * width), int(FRACTION * height)
+    key = draw(STREAM_AUGMENT, seed, epoch)
+    return [_move(draw(key, item), max_dx, max_dy, flip) for item in items]
+
+
+def apply(image: bytes, move: Move, shape: tuple[int, int, int]) -> bytearray:
+    """Return the moved image; both are uint8, channel by channel, row by row."""
+    channels, height, width = shape
+    out = bytearray(len(image))
+    for channel in range(channels):
+        base = channel * height
+        for y in range(height):
+            source = base + min(max(y - move.dy, 0), height - 1)
+            row = _shifted(image[source * width : (source + 1) * width], move.dx)
+            out[(base + y) * width : (base + y + 1) * width] = row[::-1] if move.flip else row
+    return out
+
+
+def apply_batch(images: memoryview, plan: Sequence[Move], shape: tuple[int, int, int]) -> None:
+    """Move every image of a batch in place; one image is copied at a time."""
+    size = shape[0] * shape[1] * shape[2]
+    for k, move in enumerate(plan):
+        if move != (0, 0, False):
+            image = images[k * size : (k + 1) * size]
+            image[:] = apply(bytes(image), move, shape)
+
+
+def _move(bits: int, max_dx: int, max_dy: int, flip: bool) -> Move:
+    dx = ((bits & 0xFFFF) * (2 * max_dx + 1) >> 16) - max_dx
+    dy = ((bits >> 16 & 0xFFFF) * (2 * max_dy + 1) >> 16) - max_dy
+    return Move(dx, dy, flip and bool(bits >> 32 & 1))
+
+
+def _shifted(row: bytes, dx: int) -> bytes:
+    """Return a row moved dx pixels to the right (left if negative), its edge pixel repeated."""
+    width = len(row)
+    if dx >= 0:
+        return row[:1] * min(dx, width) + row[: max(width - dx, 0)]
+    return row[min(-dx, width) :] + row[-1:] * min(-dx, width)
