@@ -130,3 +130,13 @@ def adam(value: Array, first: Array, second: Array, gradient: Array, rate: float
     second[...] = 0.999 * second + 0.001 * gradient**2
     corrected = np.sqrt(second / (1 - 0.999**steps)) + 1e-8
     value -= rate * (first / (1 - 0.9**steps)) / corrected
+
+
+def weight_gradient(dw: Array, weight: Array, batch: int, one_bit: bool) -> Array:
+    """Return what the optimizer applies, given ∂W of the summed loss.
+
+    One bit: sgn(∂W)/√N, cancelled where |W| ≥ 1. Real: that of the mean loss, zeroed where |W| > 1.
+    """
+    if one_bit:
+        return sgn(dw) / np.sqrt(dw.shape[1]) * (np.abs(weight) < 1)
+    return dw / batch * (np.abs(weight) <= 1)

@@ -44,9 +44,10 @@ def pack_flags_(flags: Tensor, out: Tensor, scratch: Scratch) -> None:
     whole = flat.numel() // 8
     if whole:
         with scratch:
-            words = flat[: whole * 8].view(torch.int64)
-            if words.data_ptr() % 8:
-                words = scratch.take((whole,), torch.int64).copy_(words)
+            part = flat[: whole * 8]
+            if part.storage_offset() % 8:
+                part = scratch.take((whole * 8,), torch.int8).copy_(part)
+            words = part.view(torch.int64)
             out[:whole].copy_(words.mul_(_GATHER).bitwise_right_shift_(56))
     if flat.numel() % 8:
         tail = flat[whole * 8 :].tolist()

@@ -1,8 +1,8 @@
 """The three products of a dense stage: Y = X̂ Ŵᵀ, ∂X = ∂Y Ŵ, ∂W = ∂Yᵀ X̂. Weights are outputs × inputs (N × K).
 
 All work in tiles of scratch: signs are expanded where they are used and nowhere kept. Y is an integer product where the
-machine has a fast one, and exact either way. The gradients are multiplied in float32: torch's float16 product on the CPU
-is 200 times slower.
+machine has a fast one, and exact either way. The gradients are multiplied in float32: torch's float16 product on the
+CPU is 200 times slower.
 """
 
 import platform
@@ -39,7 +39,7 @@ def forward(source: Source, weights: Weights, out: Tensor, scratch: Scratch) -> 
         with scratch:
             x = scratch.take((rows.stop - rows.start, features), torch.int8)
             source.integers(rows, x, scratch)
-            for outputs in spans(weights.shape[0], scratch.rows(features, 5, multiple=8)):
+            for outputs in spans(weights.shape[0], scratch.rows(features, multiple=8)):
                 with scratch:
                     signs = scratch.take((outputs.stop - outputs.start, features), torch.float32)
                     weights.signs(outputs, slice(0, features), signs, scratch)

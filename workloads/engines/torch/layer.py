@@ -1,7 +1,8 @@
 """What one stage owns from step to step: weights, β, their gradients, and the batch-norm statistics.
 
 Every tensor has the type that the recipe gives its variable. Gradients are buffers of the layer, overwritten each
-step; with a real ∂W the buffer is also the latent weight's `.grad`. The momenta belong to the optimizer.
+step; with a real ∂W the buffer is also the latent weight's `.grad`. β and ∂β are views of one tensor for all layers,
+which is trained as one. The momenta belong to the optimizer.
 """
 
 import math
@@ -32,6 +33,8 @@ class Layer:
         *,
         latent: bool,
         is_last: bool,
+        beta: Tensor,
+        beta_gradient: Tensor,
         dither: Dither,
         scratch: Scratch,
         device: torch.device,
@@ -47,9 +50,8 @@ class Layer:
         self.gradient = WeightGradient(shape, None if signs_only else DTYPES[recipe.weight_gradient], device)
         if latent and not signs_only:
             self.weights.storage.grad = self.gradient.buffer
-        statistic = DTYPES[recipe.statistic]
-        self.beta = torch.zeros(stage.out_channels, dtype=statistic, device=device, requires_grad=True)
-        self.beta_gradient = torch.zeros(stage.out_channels, dtype=statistic, device=device)
+        self.beta = beta.requires_grad_()
+        self.beta_gradient = beta_gradient
         self.moving = torch.zeros(2, stage.out_channels, device=device)
         self.moving[1] = 1.0
         self.batches_seen = 0
@@ -95,7 +97,7 @@ def _initial_weights(
     bound = initial * math.sqrt(6 / (shape[0] + shape[1]))
     values = torch.empty(shape, dtype=dtype, device=device)
     flat = values.view(-1)
-    step = scratch.block_bytes // 4
+    step = scratch.block_bytes // 16  # the block and its noise take up to four times its bytes
     for start in range(0, flat.numel(), step):
         part = flat[start : start + step]
         with scratch:

@@ -54,7 +54,7 @@ class _Seed(torch.autograd.Function):
 def propagate(logits: Tensor, gradient: Tensor) -> None:
     """Run the backward pass from the logits' gradient.
 
-    `torch.autograd.backward(logits, gradient)` would do, but checking a gradient it is given imports SymPy, 36 MiB and a
-    second that no training needs; from a scalar it makes its own.
+    `torch.autograd.backward(logits, gradient)` would do, but checking a gradient it is given imports SymPy, 36 MiB
+    and a second that no training needs; from a scalar it makes its own.
     """
     _Seed.apply(logits, gradient).backward()  # type: ignore[no-untyped-call]

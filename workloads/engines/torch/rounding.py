@@ -4,8 +4,6 @@ float16 keeps 10 fraction bits, so at |w| in [0.5, 1) its half-ulp is 2.4e-4: ro
 update. Stochastic rounding goes up with probability (distance to the lower neighbour) / ulp, so its mean is the value.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -20,13 +18,6 @@ _SUBNORMAL_STEP = 2.0**-37
 _CENTRE = 4095.5
 
 
-class Noise(NamedTuple):
-    """Random numbers for one chunk: `below` uniform in 0..2^13 − 1 (int32), `centred` the same less its mean."""
-
-    below: Tensor
-    centred: Tensor
-
-
 class Dither:
     """A seeded stream of noise for stochastic rounding."""
 
@@ -35,27 +26,25 @@ class Dither:
         self._lanes = torch.tensor(_FOUR_LANES, device=generator.device)
         self._keep = torch.tensor(~_DROPPED, dtype=torch.int32, device=generator.device)
 
-    def noise(self, count: int, scratch: Scratch) -> Noise:
-        """Return noise for `count` elements, in scratch. One 64-bit word serves four elements."""
-        words = scratch.take((count // 4 + 1,), torch.int64)
-        words.random_(-(1 << 63), None, generator=self.generator).bitwise_and_(self._lanes)
-        lanes = words.view(torch.int16)
-        below = scratch.take((count,), torch.int32).copy_(lanes[:count])
-        # An element's dither is its neighbour's integer, so that its own two random numbers are independent.
-        centred = scratch.take((count,), torch.float32).copy_(lanes[1 : count + 1]).sub_(_CENTRE)
-        return Noise(below, centred)
-
-    def apply_(self, values: Tensor, noise: Noise) -> Tensor:
+    def apply_(self, values: Tensor, scratch: Scratch) -> Tensor:
         """Change `values` (float32, ... × count, magnitudes below 65472) so that rounding them to nearest float16 is
-        stochastic rounding of what they were; return them.
+        stochastic rounding of what they were; return them. Rows share their noise: each is unbiased by itself.
 
         Two steps. The 13 fraction bits that float16 lacks are cleared after a uniform integer below 2^13 was added:
         unbiased, and exact where the result is a normal float16. Then a uniform dither of half a subnormal step is
         added: below 2^-13 float16's grid has that one spacing, so nearest is stochastic there (to 2^-14 of a step);
         anywhere else the value already lies on a grid as wide or wider, and nearest brings it back.
         """
-        values.view(torch.int32).add_(noise.below).bitwise_and_(self._keep)
-        return values.add_(noise.centred, alpha=_SUBNORMAL_STEP)
+        count = values.shape[-1]
+        # One 64-bit word serves four elements.
+        words = scratch.take((count // 4 + 1,), torch.int64)
+        words.random_(-(1 << 63), None, generator=self.generator).bitwise_and_(self._lanes)
+        lanes = words.view(torch.int16)
+        noise = scratch.take((count,), torch.int32)
+        values.view(torch.int32).add_(noise.copy_(lanes[:count])).bitwise_and_(self._keep)
+        # An element's dither is its neighbour's integer, so that its own two random numbers are independent.
+        centred = noise.view(torch.float32).copy_(lanes[1 : count + 1]).sub_(_CENTRE)
+        return values.add_(centred, alpha=_SUBNORMAL_STEP)
 
 
 def saturate_into(out: Tensor, value: Tensor) -> int:
@@ -77,4 +66,4 @@ def saturate_into(out: Tensor, value: Tensor) -> int:
 def round_to_float16(value: Tensor, dither: Dither, out: Tensor, scratch: Scratch) -> None:
     """Round flat `value` (float32, destroyed) stochastically into `out` (float16)."""
     with scratch:
-        out.copy_(dither.apply_(value, dither.noise(value.numel(), scratch)))
+        out.copy_(dither.apply_(value, scratch))

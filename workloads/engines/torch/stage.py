@@ -1,7 +1,7 @@
 """One stage of a network: product → batch normalisation → what the recipe retains.
 
-The data flow between stages is (X⁺, packed signs, packed mask). X⁺ carries the gradient through autograd; signs and mask
-are outputs of one stage and inputs of the next, so both retain the same storage, once. `StageFunction` keeps
+The data flow between stages is (X⁺, packed signs, packed mask). X⁺ carries the gradient through autograd; signs and
+mask are outputs of one stage and inputs of the next, so both retain the same storage, once. `StageFunction` keeps
 nothing but what it hands to `save_for_backward`: saved-tensor hooks see every retained byte.
 """
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
 from workloads.errors import OutOfMemoryError
+from workloads.specification import Stage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +40,7 @@ def _memory_errors(
                 raise
             raise OutOfMemoryError(str(error).splitlines()[0]) from error
 
-    return guarded
+    return cast(Callable[Concatenate["TorchTraining", P], R], guarded)
 
 
 class TorchTraining:
@@ -59,22 +60,29 @@ class TorchTraining:
         self.scratch = Scratch(self.device) if self.device.type == "cpu" else Scratch(self.device, 1 << 28)
         self.generator = torch.Generator(self.device).manual_seed(job.seed)
         self.dither = Dither(self.generator)
-        stages = job.specification.stages
-        self.layers = [
-            Layer(
-                each, job.recipe, latent=job.optimizer.latent_weights, is_last=each is stages[-1],
-                dither=self.dither, scratch=self.scratch, device=self.device,
-                initial=job.settings.get("initial", 1.0),
-            )
-            for each in stages
-        ]  # fmt: skip
+        channels = job.specification.channels
+        self.beta = torch.zeros(2, channels, dtype=DTYPES[job.recipe.statistic], device=self.device)
+        self.layers, start = [], 0
+        for each in job.specification.stages:
+            stop = start + each.out_channels
+            self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
+            start = stop
         self.optimizer = self._optimizer()
 
+    def _layer(self, each: Stage, beta: Tensor, beta_gradient: Tensor) -> Layer:
+        job = self.job
+        return Layer(
+            each, job.recipe, latent=job.optimizer.latent_weights, is_last=each is job.specification.stages[-1],
+            beta=beta, beta_gradient=beta_gradient, dither=self.dither, scratch=self.scratch, device=self.device,
+            initial=job.settings.get("initial", 1.0),
+        )  # fmt: skip
+
     def _optimizer(self) -> Optimizer:
-        kind: type[Optimizer] = {"adam": Adam, "sgd": Momentum}[self.job.optimizer.name]
-        slots = [slot for layer in self.layers for slot in _slots(layer, self.job)]
-        betas = {"betas": self.job.settings["betas"]} if "betas" in self.job.settings else {}
-        return kind(slots, DTYPES[self.job.recipe.momentum], self.dither, self.scratch, **betas)
+        kinds: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": Momentum}
+        slots = [_weights(layer, self.job) for layer in self.layers]
+        slots.append(_beta(self.beta, self.job))
+        dtype, settings = DTYPES[self.job.recipe.momentum], self.job.settings
+        return kinds[self.job.optimizer.name](slots, dtype, self.dither, self.scratch, settings)
 
     @property
     def saturated(self) -> int:
@@ -129,7 +137,7 @@ class TorchTraining:
     def close(self) -> None:
         """Release everything."""
         self.layers = []
-        for name in ("optimizer", "scratch", "generator", "dither"):
+        for name in ("optimizer", "scratch", "generator", "dither", "beta"):
             self.__dict__.pop(name, None)
 
     def _first(self, images: memoryview) -> stage.Activations:
@@ -150,31 +158,30 @@ def _tensor(data: memoryview) -> Tensor:
     return torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
 
 
-def _slots(layer: Layer, job: Job) -> list[Slot]:
-    """Return what the optimizer trains of a layer: its weights and β."""
-    batch, border = job.batch_size, job.settings.get("border")
-    recipe, name = layer.recipe, layer.stage.name
-    # float16 gradients are those of the summed loss; see `loss.cross_entropy`.
-    mean = 1.0 if recipe.gradient == "float32" else 1.0 / batch
-    signs = layer.gradient.is_sign
-    attenuation = 1 / math.sqrt(layer.stage.fan_in) if signs else mean
+def _mean(job: Job) -> float:
+    """Return what turns a stored real gradient into that of the mean loss: float16 ones are of the sum."""
+    return 1.0 if job.recipe.gradient == "float32" else 1.0 / job.batch_size
 
-    def weight_gradient(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
+
+def _weights(layer: Layer, job: Job) -> Slot:
+    """Return the slot of a layer's weights."""
+    signs = layer.gradient.is_sign
+    attenuation = 1 / math.sqrt(layer.stage.fan_in) if signs else _mean(job)
+
+    def read(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
         layer.gradient.chunk(part, out, scratch)
         return out if signs or layer.unscale == 1.0 else out.mul_(layer.unscale)
 
-    def beta_gradient(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
-        return out.copy_(layer.beta_gradient[part])
+    border = job.settings.get("border", "cancel" if signs else "clip")
+    return Slot(
+        f"W.{layer.stage.name}", layer.weights.storage, read, attenuation, latent=True, clip=border == "clip"
+    )
 
-    weights = layer.weights.storage
-    return [
-        Slot(
-            f"W.{name}",
-            weights,
-            weight_gradient,
-            attenuation,
-            latent=True,
-            clip=not signs if border is None else border == "clip",
-        ),
-        Slot(f"beta.{name}", layer.beta.detach(), beta_gradient, mean, latent=False, clip=False),
-    ]
+
+def _beta(beta: Tensor, job: Job) -> Slot:
+    """Return the slot of all β (2 × channels: β and ∂β, whose loss scale is off already)."""
+
+    def read(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        return out.copy_(beta[1, part])
+
+    return Slot("beta", beta[0], read, _mean(job), latent=False, clip=False)

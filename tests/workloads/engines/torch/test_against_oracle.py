@@ -1,0 +1,166 @@
+"""One step of every recipe against the float64 oracle: every gradient of every layer, and every sign of ∂W.
+
+Signs are compared where the oracle's value is not within rounding of zero; the seeds are those whose activations keep
+clear of 0 and of the straight-through border, so that a rounding cannot turn into another network.
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch extra is not installed")
+
+from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
+
+from workloads.engines.torch import stage  # noqa: E402
+from workloads.engines.torch.bits import unpack  # noqa: E402
+from workloads.engines.torch.loss import cross_entropy, propagate  # noqa: E402
+from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
+
+NETWORKS = [((13, 7, 5, 3), 6), ((16, 24, 8, 10), 9), ((40, 16, 3), 19)]
+# Relative to the largest element of a tensor. float16: an ulp is 2^-10, and a gradient passes a few roundings.
+TOLERANCE = {
+    "standard": 2e-5,
+    "float16": 6e-3,
+    "float16-booldw": 6e-3,
+    "float16-booldw-l1": 6e-3,
+    "lowmem": 6e-3,
+}
+MARGIN = {"standard": 1e-5}
+
+
+class Step(NamedTuple):
+    """One step as the engine did it: per stage X⁺, ∂X⁺ and ∂Y; the loss; the factor that takes the scale off."""
+
+    outputs: list[Any]
+    arriving: list[Any]
+    dy: list[Any]
+    loss: float
+    to_sum: float
+
+
+def engine_step(training: TorchTraining, images: memoryview, labels: memoryview) -> Step:
+    """Run forward and backward as the trainer does, and look in between. ∂Y overwrites ∂X⁺, so both are seen."""
+    x = training._first(images)
+    outputs, arriving, dy = [], {}, {}
+    for index, layer in enumerate(training.layers):
+        x = stage.train(layer, x)
+        outputs.append(x.real.detach().double().numpy().copy())
+
+        def look(gradient: Any, index: int = index) -> None:
+            arriving[index] = gradient.double().numpy().copy()
+            dy[index] = gradient
+
+        x.real.register_hook(look)
+    target = torch.frombuffer(labels, dtype=torch.uint8).long()
+    loss = cross_entropy(x.real.detach(), target)
+    for layer in training.layers:
+        layer.unscale = loss.unscale
+    propagate(x.real, loss.gradient)
+    batch = len(labels)
+    to_sum = loss.unscale if loss.gradient.dtype == torch.float16 else float(batch)
+    order = range(len(training.layers))
+    return Step(
+        outputs, [arriving[i] for i in order], [dy[i].double().numpy() for i in order], loss.mean, to_sum
+    )
+
+
+def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview, labels: memoryview) -> Any:
+    x = (2.0 * np.frombuffer(images, dtype=np.uint8).astype(np.float64) - 255) / 255
+    weights = [layer.weights.storage.double().numpy() for layer in training.layers]
+    betas = [layer.beta.detach().double().numpy() for layer in training.layers]
+    target = np.frombuffer(labels, dtype=np.uint8).astype(np.int64)
+    return oracle.step(x.reshape(len(labels), -1), target, weights, betas, training.job.recipe.norm)
+
+
+def is_clear(record: Any, margin: float) -> bool:
+    """Tell whether no hidden activation is near 0 or ±1, where a sign or a mask could fall either way."""
+    hidden = [each.x_plus for each in record.stages[:-1]]
+    normalised = [each.y - each.mean for each in record.stages]
+    near = [np.abs(x).min() > margin and np.abs(np.abs(x) - 1).min() > margin for x in hidden]
+    # sgn(x̃) of the l1 backward pass, and of the last stage's own bits.
+    near += [np.abs(each).min() > 1e-9 for each in normalised]
+    return bool(all(near) and np.abs(record.stages[-1].x_plus).min() > margin)
+
+
+@pytest.fixture(params=list(TOLERANCE))
+def trainer(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[None, 512], ids=["one block", "many blocks"])
+def block_bytes(request: pytest.FixtureRequest) -> int | None:
+    return request.param
+
+
+@pytest.fixture(params=NETWORKS, ids=str)
+def compared(
+    request: pytest.FixtureRequest, trainer: str, block_bytes: int | None, build: Build, oracle: ModuleType
+) -> tuple[TorchTraining, Step, Any]:
+    """Both steps from the same weights, β and batch, with the first seed that is clear."""
+    widths, batch = request.param
+    network = odd_network(*widths)
+    for seed in range(400):
+        training = build(trainer, network, batch, seed=seed)
+        if block_bytes:
+            training.scratch.block_bytes = block_bytes
+        for layer in training.layers:
+            layer.beta.data.normal_(0, 0.3, generator=training.generator)
+        images, labels = pixels_and_labels(network, batch, seed)
+        expected = oracle_step(oracle, training, images, labels)
+        if is_clear(expected, MARGIN.get(trainer, 2e-3)):
+            return training, engine_step(training, images, labels), expected
+    pytest.fail("no seed keeps clear of the borders")
+
+
+def close(actual: Any, expected: Any, tolerance: float) -> None:
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-12)
+
+
+def test_one_step_agrees_with_the_oracle(compared: tuple[TorchTraining, Step, Any], trainer: str) -> None:
+    training, step, expected = compared
+    tolerance = TOLERANCE[trainer]
+    assert step.loss == pytest.approx(expected.loss, rel=tolerance)
+    assert training.saturated == 0
+    for index, (layer, stage_record) in enumerate(zip(training.layers, expected.stages, strict=True)):
+        close(step.outputs[index], stage_record.x_plus, tolerance)
+        close(step.dy[index] * step.to_sum, stage_record.dy, tolerance)
+        beta_gradient = layer.beta_gradient.double().numpy()
+        to_sum = 1.0 if trainer != "standard" else step.to_sum
+        close(beta_gradient * to_sum, stage_record.dbeta, tolerance)
+        later = expected.stages[index + 1].dx if index + 1 < len(training.layers) else expected.dlogits
+        close(step.arriving[index] * step.to_sum, later, tolerance)
+        check_weight_gradient(layer, stage_record, step.to_sum, tolerance)
+
+
+def check_weight_gradient(layer: Any, expected: Any, to_sum: float, tolerance: float) -> None:
+    if not layer.gradient.is_sign:
+        close(layer.gradient.buffer.double().numpy() * to_sum, expected.dw, tolerance)
+        return
+    signs = unpack(layer.gradient.buffer, expected.dw.size).double().numpy().reshape(expected.dw.shape)
+    decided = np.abs(expected.dw) > tolerance * np.abs(expected.dw).max()
+    assert decided.mean() > 0.8
+    assert (signs[decided] == np.sign(expected.dw[decided])).all()
+
+
+def test_the_moving_averages_start_as_the_first_batch(compared: tuple[TorchTraining, Step, Any]) -> None:
+    training, _, expected = compared
+    for layer, record in zip(training.layers, expected.stages, strict=True):
+        np.testing.assert_allclose(layer.moving[0].numpy(), record.mean, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(layer.moving[1].numpy(), record.spread, rtol=2e-3, atol=2e-3)
+
+
+def test_a_weight_gradient_of_exactly_zero_counts_as_positive(build: Build) -> None:
+    """Two equal items of the same label make every ∂Y zero, so every sum of ∂W is an exact 0."""
+    network = odd_network(8, 4, 3)
+    training = build("lowmem", network, 2)
+    images, _ = pixels_and_labels(network, 1, 0)
+    training.step(
+        memoryview(bytearray(bytes(images) * 2)), memoryview(bytearray([1, 1])), 0.0, lambda phase: None
+    )
+    for layer in training.layers:
+        count = layer.stage.weights
+        assert unpack(layer.gradient.buffer, count).tolist() == [1.0] * count
