@@ -19,6 +19,9 @@ from results.summary import Row, Setup, summarize
 OUTCOMES = {"out_of_memory": "out of memory", "error": "error", "invalid": "invalid"}
 
 
+HEADS = ("step", "peak MiB\nmeasured", "peak MiB\nmodelled", "times\nsmaller", "energy\na step", "accuracy")
+
+
 def new_table(*columns: str) -> Table:
     """Return an empty table of the house style: a rule under the head, first column left, figures right."""
     table = Table(box=SIMPLE_HEAD)
@@ -96,7 +99,7 @@ def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
     for name, width in zip(heads, (7, 8, 8, 7, 8, 8), strict=True):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
     for row in rows:
-        table.add_row(_trainer_cell(row), *_cells(row), style="" if row.outcome == "ok" else "red")
+        table.add_row(_trainer_cell(row), *row_cells(row), style="" if row.outcome == "ok" else "red")
     return titled(setup_title(setup, repeats), table)
 
 
@@ -109,7 +112,7 @@ def _trainer_cell(row: Row) -> str:
     return f"{row.trainer}\n  {OUTCOMES.get(row.outcome, row.outcome)}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def row_cells(row: Row) -> tuple[str, ...]:
     """Return the figures of a row, a dash for each one that was not measured."""
     return (
         fmt.seconds(row.step.median if row.step else None),
