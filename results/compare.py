@@ -17,8 +17,8 @@ from results.errors import NotComparableError
 from results.fingerprint import differences, machine_facts, software_facts
 from results.schema import Document, Trial
 from results.stats import Paired, paired_difference, paired_ratio
-from results.summary import Setup, measured_energy, setup_of
-from results.tables import new_table, setup_title, titled
+from results.summary import Setup, measured_energy, setup_of, setup_title
+from results.tables import new_table, titled
 
 MARGIN = 0.01
 """Ratios whose whole interval lies within 1 % of 1 count as the same, however sure the difference is."""
@@ -126,7 +126,7 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
         for row in rows:
             table.add_row(row.key.trainer, row.quantity, row.before, row.after, row.verdict)
         pairs = max(row.paired.n for row in rows)
-        parts.append(titled(f"{setup_title(setup, 1)}, {pairs} pair{'s' if pairs > 1 else ''}", table))
+        parts.append(titled(f"{setup_title(setup)}, {pairs} pair{'s' if pairs > 1 else ''}", table))
     lines = [f"left out: {line}" for line in comparison.left_out]
     lines += [f"software differs: {line}" for line in comparison.software]
     parts.extend(Text(f"· {line}") for line in lines)
@@ -240,7 +240,7 @@ def _left_out(before: Document, after: Document, common: set[Key]) -> list[str]:
     for side, document in (("first", before), ("second", after)):
         for trial in document.trials:
             key = Key(setup_of(trial), trial.trainer)
-            name = f"{trial.trainer} on {setup_title(key.setup, 1)}"
+            name = f"{trial.trainer} on {setup_title(key.setup)}"
             if trial.outcome != "ok":
                 lines[f"{name}: {trial.outcome.replace('_', ' ')} in the {side} document"] = None
             elif key not in common:

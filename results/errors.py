@@ -31,3 +31,11 @@ class BaselineInvalidError(ResultError, ValueError):
 
 class NoisyRunError(ResultError, ValueError):
     """A run too noisy, too short or spoilt to set or judge a baseline by."""
+
+
+class HistoryError(ResultError, OSError):
+    """A folder or database of documents that cannot be used."""
+
+
+class ReportError(ResultError, OSError):
+    """A page that cannot be made, mostly for want of the `report` extra."""

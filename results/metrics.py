@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from results import format as fmt
 from results.errors import NotComparableError
 from results.schema import Document, Setting, Trial
-from results.summary import REFERENCE, Setup, measured_energy, setup_of
+from results.summary import REFERENCE, Setup, measured_energy, setup_of, setup_title
 
 
 class Key(NamedTuple):
@@ -152,30 +152,33 @@ def measure(documents: Sequence[Document]) -> dict[Key, Measured]:
         NotComparableError: One key under two setups (optimizer, threads, allocator mode, data).
     """
     found: dict[Key, Measured] = {}
+    for measured in measure_setups(documents):
+        first = found.setdefault(measured.key, measured)
+        if first is not measured:
+            raise NotComparableError(
+                f"{measured.key} was measured under two setups ({setup_title(first.setup)} and "
+                f"{setup_title(measured.setup)}); gate one at a time"
+            )
+    return found
+
+
+def measure_setups(documents: Sequence[Document]) -> list[Measured]:
+    """Return the same for every key and setup apart, in order of first appearance."""
+    found: dict[tuple[Key, Setup], Measured] = {}
     for document in documents:
         references = {(setup_of(t), t.repeat): t for t in document.trials if _is_reference(t)}
         for trial in document.trials:
-            measured = _place(found, trial)
+            key, setup = Key(trial.workload, trial.trainer, trial.engine, trial.batch_size), setup_of(trial)
+            measured = found.setdefault((key, setup), Measured(key, setup))
             measured.trials.append(trial)
             if trial.outcome == "ok":
-                _add_values(measured, trial, references.get((measured.setup, trial.repeat)))
-    return found
+                _add_values(measured, trial, references.get((setup, trial.repeat)))
+    return list(found.values())
 
 
 def _is_reference(trial: Trial) -> bool:
     """Tell whether other trainers are timed against this trial."""
     return trial.trainer == REFERENCE and trial.outcome == "ok"
-
-
-def _place(found: dict[Key, Measured], trial: Trial) -> Measured:
-    """Return the place of a trial, made where it is new."""
-    key, setup = Key(trial.workload, trial.trainer, trial.engine, trial.batch_size), setup_of(trial)
-    measured = found.setdefault(key, Measured(key, setup))
-    if measured.setup != setup:
-        raise NotComparableError(
-            f"{key} was measured under two setups ({measured.setup} and {setup}); gate one at a time"
-        )
-    return measured
 
 
 def _add_values(measured: Measured, trial: Trial, reference: Trial | None) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from results import format as fmt
 from results.notes import notes_of
 from results.schema import Document
-from results.summary import Row, Setup, summarize
+from results.summary import Row, Setup, setup_title, summarize
 
 OUTCOMES = {"out_of_memory": "out of memory", "error": "error", "invalid": "invalid"}
 
@@ -72,15 +72,6 @@ def notes(document: Document) -> RenderableType:
     for note in notes_of(document):
         grid.add_row(Text("·"), Text(note))
     return grid
-
-
-def setup_title(setup: Setup, repeats: int) -> str:
-    """Return the words over a table: what all its rows share."""
-    parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
-    parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
-    if repeats > 1:
-        parts.append(f"{repeats} repeats")
-    return f"{setup.workload}: {', '.join(parts)}"
 
 
 def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:

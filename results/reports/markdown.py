@@ -7,8 +7,8 @@ from results.gate import Status, Verdict
 from results.gate_table import cells, summary_line
 from results.notes import notes_of
 from results.schema import Document
-from results.summary import Row, summarize
-from results.tables import HEADS, machine_line, row_cells, setup_title
+from results.summary import Row, setup_title, summarize
+from results.tables import HEADS, machine_line, row_cells
 
 _MARKS = str.maketrans({"|": "\\|", "\n": " ", "<": "&lt;", "`": "\\`", "*": "\\*", "_": "\\_"})
 
