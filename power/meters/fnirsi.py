@@ -13,6 +13,7 @@ report that fails it is left out, and a hole in the samples is seen by the integ
     fnirsi:/dev/hidraw2     this one
 """
 
+import errno
 import os
 import re
 import select
@@ -257,10 +258,10 @@ class FnirsiMeter(Meter):
                 if time.monotonic() - self._asked_s >= self._model.keep_alive_s:
                     self._send(0x83)
                 wait_s = max(0.0, min(self._model.keep_alive_s, give_up_s - time.monotonic()))
-                if select.select([self._fd], [], [], wait_s)[0] and (
-                    report := os.read(self._fd, _REPORT_SIZE)
-                ):
-                    return report
+                if select.select([self._fd], [], [], wait_s)[0]:
+                    if report := os.read(self._fd, _REPORT_SIZE):
+                        return report
+                    raise OSError(errno.ENODEV, "end of file")
         except OSError as error:
             raise MeterReadError(f"meter '{self.name}': {self._path} is gone: {error}") from error
         raise MeterReadError(f"meter '{self.name}': {self._path} sends nothing")
