@@ -257,7 +257,8 @@ class FnirsiMeter(Meter):
             while time.monotonic() < give_up_s:
                 if time.monotonic() - self._asked_s >= self._model.keep_alive_s:
                     self._send(0x83)
-                wait_s = max(0.0, min(self._model.keep_alive_s, give_up_s - time.monotonic()))
+                due_s = min(self._asked_s + self._model.keep_alive_s, give_up_s)
+                wait_s = max(0.0, due_s - time.monotonic())
                 if select.select([self._fd], [], [], wait_s)[0]:
                     if report := os.read(self._fd, _REPORT_SIZE):
                         return report

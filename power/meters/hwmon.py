@@ -160,14 +160,22 @@ def _named_by_folder(channel: Channel) -> Channel:
 
 
 def _nested(channels: list[Channel]) -> list[Channel]:
-    """Put rails inside the channel that feeds them: an ACPI meter of the machine, a Jetson's input."""
-    whole = [c for c in channels if c.domain.name.startswith("power_meter-")]
-    whole = whole or [c for c in channels if c.domain.name.endswith(_INPUT_LABELS)]
-    if len(whole) != 1:
-        return channels
-    parent = whole[0].domain.name
-    rest = [c for c in channels if c is not whole[0]]
-    return [whole[0], *(replace(c, domain=replace(c.domain, parent=parent)) for c in rest)]
+    """Put rails inside what feeds them: an ACPI meter of the machine, or the input of a Jetson's module."""
+    machine = [c for c in channels if c.domain.name.startswith("power_meter-")]
+    inputs = [
+        c for c in channels if c.domain.name.startswith("ina3221-") and c.domain.name.endswith(_INPUT_LABELS)
+    ]
+    if len(machine) == 1:
+        return [_inside(c, machine[0]) for c in channels]
+    if len(inputs) == 1:
+        return [_inside(c, inputs[0]) if c.domain.name.startswith("ina3221-") else c for c in channels]
+    return channels
+
+
+def _inside(channel: Channel, whole: Channel) -> Channel:
+    if channel is whole:
+        return channel
+    return replace(channel, domain=replace(channel.domain, parent=whole.domain.name))
 
 
 class HwmonMeter(Meter):

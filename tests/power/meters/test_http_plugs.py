@@ -242,7 +242,7 @@ def test_the_digest_of_the_standards_own_example() -> None:
         digest_login('Digest algorithm=SHA-512, nonce="x"', urlsplit("http://a/b"), "u", "p")
 
 
-KEYS = st.sampled_from("apower aenergy total StatusSNS ENERGY Power Total WARNING".split())
+KEYS = st.sampled_from(["apower", "aenergy", "total", "StatusSNS", "ENERGY", "Power", "Total", "WARNING"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
