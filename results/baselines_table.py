@@ -9,7 +9,7 @@ from results import format as fmt
 from results.baselines import Baselines, Change
 from results.fingerprint import shown
 from results.metrics import METRICS
-from results.tables import new_table, titled
+from results.tables import add_row, new_table, titled
 
 
 def baselines_view(file: Baselines) -> RenderableType:
@@ -20,7 +20,7 @@ def baselines_view(file: Baselines) -> RenderableType:
         for name, value in entry.metrics.items():
             show = METRICS[name].shown
             word = "" if value.bound is None else ("at most " if value.floor is None else "at least ")
-            table.add_row(name, show(value.value), fmt.percent(value.tolerance), word + show(value.bound))
+            add_row(table, name, show(value.value), fmt.percent(value.tolerance), word + show(value.bound))
         parts.append(titled(str(key), table))
         if entry.reason:
             parts.append(Text(f"{entry.reason} ({entry.updated}, environment {entry.environment})\n"))
@@ -40,5 +40,5 @@ def changes_view(changes: Sequence[Change]) -> RenderableType:
         show, before = METRICS[change.metric].shown, change.before
         relative = fmt.change(change.after / before) if before else "new" if before is None else fmt.DASH
         cells = (show(before), show(change.after), relative, fmt.percent(change.tolerance))
-        table.add_row(str(change.key), change.metric, *cells)
+        add_row(table, str(change.key), change.metric, *cells)
     return table

@@ -8,7 +8,7 @@ from rich.text import Text
 from results import format as fmt
 from results.schema import Document
 from results.summary import Row, setup_title, summarize
-from results.tables import new_table, titled
+from results.tables import add_row, new_table, titled
 from results.trends import sparkline
 
 WIDTH = 36
@@ -24,7 +24,7 @@ def charts_view(document: Document) -> RenderableType:
         table.add_column("", justify="left", no_wrap=True)
         table.add_column("", justify="right", no_wrap=True)
         for line in (*_memory(rows), *_steps(rows), *_losses(rows)):
-            table.add_row(*line)
+            add_row(table, *line)
         parts.append(titled(setup_title(setup), table))
     return Group(*parts) if parts else Text("The document holds no trial.")
 
