@@ -92,7 +92,7 @@ class Meter(ABC):
     #: Chosen without being asked for: on this machine's own sensors only, never on the network.
     automatic: ClassVar[bool] = False
     #: Whether values were measured, or are scripted ("modelled") and must never pass for measured ones.
-    provenance: ClassVar[Provenance] = "measured"
+    provenance: Provenance = "measured"
     #: Mean time between polls; a stream's `read` waits for the device itself instead.
     period_s: float = 0.1
     streams: bool = False

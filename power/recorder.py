@@ -81,6 +81,7 @@ class _Track:
     """One meter, its thread and everything the thread has noted; written by that thread alone."""
 
     meter: Meter
+    label: str
     period_s: float
     seed: int
     series: dict[str, Series] = field(default_factory=dict)
@@ -196,13 +197,18 @@ class Recorder:
         self.stop()
 
     def _start(self, meter: Meter, index: int) -> _Track:
-        track = _Track(meter, self._period_of(meter), self._seed * 1009 + index)
+        track = _Track(meter, self._label(meter), self._period_of(meter), self._seed * 1009 + index)
         track.series = {domain.name: Series(domain) for domain in meter.domains}
         track.start_ns = now_ns()
         if meter.absence is None:
             track.thread = threading.Thread(target=track.run, name=f"meter-{meter.name}", daemon=True)
             track.thread.start()
         return track
+
+    def _label(self, meter: Meter) -> str:
+        """Return the meter's name; of two with one name, what tells them apart as well."""
+        names = [other.name for other in self._meters]
+        return meter.name if names.count(meter.name) == 1 else f"{meter.name}:{meter.argument}"
 
     def _period_of(self, meter: Meter) -> float:
         if self._sparse and all(domain.kind == "energy" for domain in meter.domains):
@@ -239,8 +245,9 @@ class Recorder:
         this waits for the sample that closes the window (at most `wait_s`; by default a few periods).
         """
         rows: list[WindowEnergy] = []
+        ends_ns = [t1_ns, *(window[1] for window in idle or () if window is not None)]
         for track in self._tracks:
-            self._await(track, t1_ns, wait_s)
+            self._await(track, max(ends_ns), wait_s)
             rows += [self._row(track, s, (t0_ns, t1_ns), idle or (None, None)) for s in track.series.values()]
         return rows
 
@@ -256,17 +263,17 @@ class Recorder:
     def _row(self, track: _Track, series: Series, window: tuple[int, int], idle: IdleWindows) -> WindowEnergy:
         meter = track.meter
         if meter.absence is not None:
-            return unavailable(meter.name, series, meter.absence)
-        row = measure(series, window, idle, meter=meter.name, provenance=meter.provenance)
+            return unavailable(track.label, series, meter.absence)
+        row = measure(series, window, idle, meter=track.label, provenance=meter.provenance)
         failure = track.failure_in(*window)
         if row.gross_j is None and failure is not None:
-            return unavailable(meter.name, series, f"the meter failed: {failure} ({row.reason})")
+            return unavailable(track.label, series, f"the meter failed: {failure} ({row.reason})")
         return row
 
     def series(self, meter: str, domain: str) -> Series:
         """Return what was recorded of one domain; raises `KeyError` where there is none of that name."""
         for track in self._tracks:
-            if track.meter.name == meter and domain in track.series:
+            if track.label == meter and domain in track.series:
                 return track.series[domain]
         raise KeyError(f"no domain '{domain}' of a meter '{meter}' was recorded")
 
@@ -291,7 +298,7 @@ class Recorder:
         """Return what reading each meter has cost until now."""
         return [
             Overhead(
-                track.meter.name,
+                track.label,
                 track.cpu_s(),
                 ((track.end_ns or now_ns()) - track.start_ns) * 1e-9,
                 track.reads,
