@@ -19,9 +19,8 @@ Provenance = Literal["measured", "modelled", "unavailable"]
 Setting = str | float | int | bool
 
 
-def now_ns() -> int:
-    """Return CLOCK_MONOTONIC in nanoseconds, the one clock of samples, marks and windows."""
-    return time.monotonic_ns()
+#: CLOCK_MONOTONIC in nanoseconds, the one clock of samples, marks and windows.
+now_ns = time.monotonic_ns
 
 
 @dataclass(frozen=True, slots=True)
