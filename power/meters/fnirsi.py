@@ -148,7 +148,7 @@ class FnirsiMeter(Meter):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """One domain. Calibration varies by model and is not documented openly: 0.7 % and 1 mW are assumed."""
+        """One domain. Its calibration is not documented openly: 0.7 % and 1 mW are assumed."""
         return (
             Domain(
                 "usb",
