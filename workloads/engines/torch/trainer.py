@@ -17,6 +17,7 @@ from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
+from workloads.engines.torch.state import capture, restore
 from workloads.errors import OutOfMemoryError
 from workloads.specification import Stage
 
@@ -133,6 +134,14 @@ class TorchTraining:
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable, as really allocated."""
         return self._ledger.totals(self.layers, self.optimizer, self.scratch)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all that continuing bit for bit needs: weights, momenta, averages, counters, random state."""
+        return capture(self)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` gave; raises WorkloadError if it is of another training."""
+        restore(self, state)
 
     def close(self) -> None:
         """Release everything."""
