@@ -1,5 +1,7 @@
 """∂Y as the products read it, and ∂W as the recipe keeps it."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -8,11 +10,22 @@ from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
 
 
-class OutputGradient:
-    """∂Y in float32 or float16, read as float32 blocks of batch rows."""
+class OutputGradient(Protocol):
+    """∂Y (batch × outputs) as the products read it."""
+
+    nbytes: int
+
+    def rows(self, rows: slice, scratch: Scratch) -> Tensor:
+        """Return those rows in float32; slices start at multiples of 8."""
+        ...
+
+
+class RealGradient:
+    """∂Y in float32 or float16."""
 
     def __init__(self, gradient: Tensor) -> None:
         self._gradient = gradient.view(gradient.shape[0], -1)
+        self.nbytes: int = gradient.nbytes
 
     def rows(self, rows: slice, scratch: Scratch) -> Tensor:
         """Return those rows in float32: a view where they are that already, else a copy in scratch."""

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from workloads.engines.torch import dense
 from workloads.engines.torch.bits import packed_bytes
-from workloads.engines.torch.gradients import OutputGradient
+from workloads.engines.torch.gradients import OutputGradient, RealGradient
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.norm import FromOutput, FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.quantise import QuantisedGradient
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.sources import ImageSource, PackedSource, RealSource, Source
 
@@ -139,14 +140,26 @@ def _through_norm(layer: Layer, gradient: Tensor, output: Tensor, channel: Tenso
     layer.saturated += saturated + saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
 
 
+def _output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
+    """Return ∂Y in the recipe's type. A quantised ∂Y gives the memory of the real one back before ∂X is allocated."""
+    kind = layer.recipe.output_gradient
+    if kind in DTYPES:
+        dy: OutputGradient = RealGradient(gradient)
+    else:
+        dy = QuantisedGradient(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
+        layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
+        gradient.untyped_storage().resize_(0)
+    layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)
+    return dy
+
+
 def _through_product(
     layer: Layer, gradient: Tensor, real: Tensor | None, bits: Tensor | None, mask: Tensor | None
 ) -> Tensor | None:
     """Leave ∂W in the layer; return ∂X, or None where the input is the image."""
     batch = gradient.shape[0]
-    layer.transient["dY"] = max(layer.transient["dY"], gradient.nbytes)
     source = source_of(layer, Activations(gradient if real is None else real, bits, mask))
-    dy = OutputGradient(gradient)
+    dy = _output_gradient(layer, gradient)
     layer.saturated += dense.weight_gradient(dy, batch, source, layer.gradient, layer.scratch)
     if layer.stage.real_input:
         return None
