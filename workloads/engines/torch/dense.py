@@ -93,5 +93,5 @@ def weight_gradient(
                     source.tile(rows, columns, x, scratch)
                     dy = gradient.rows(rows, scratch)
                     total.addmm_(dy.t(), x, beta=0 if rows.start == 0 else 1)
-            saturated += sink.store(columns, total, scratch)
+            saturated += sink.store(slice(0, outputs), columns, total, scratch)
     return saturated

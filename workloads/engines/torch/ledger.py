@@ -23,7 +23,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self._retained: dict[int, int] | None = None
-        self._channel: set[int] = set()
         self._names: dict[int, str] = {}
         self._watching = False
 
@@ -37,9 +36,10 @@ class Ledger:
         self._name(first.bits, "X")
         return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
-    def saw(self, x: Activations) -> None:
-        """Learn the names of what one stage handed to the next."""
+    def saw(self, layer: Layer, x: Activations) -> None:
+        """Learn the names of what a stage retained and what it handed on."""
         if self._watching:
+            self._names |= layer.retained
             self._name(x.real, "X")
             self._name(x.bits, "X")
             self._name(x.mask, "masks")
@@ -52,15 +52,13 @@ class Ledger:
         assert self._retained is not None
         storage = tensor.untyped_storage()
         self._retained[storage.data_ptr()] = storage.nbytes()
-        if tensor.dim() == 2 and tensor.shape[0] in (2, 3) and tensor.dtype != torch.uint8:
-            self._channel.add(storage.data_ptr())
         return tensor
 
     def retained(self) -> dict[str, int]:
         """Return the bytes that autograd kept from forward to backward, by class."""
         totals: dict[str, int] = {}
         for address, size in (self._retained or {}).items():
-            kind = self._names.get(address) or ("mu_psi" if address in self._channel else None)
+            kind = self._names.get(address)
             if kind is None:
                 raise WorkloadError(f"autograd retains {size} bytes that no class of variable names")
             totals[kind] = totals.get(kind, 0) + size

@@ -1,7 +1,8 @@
 """∂Y in 5 or 6 bits an element, as bit planes: plane p holds bit p of every element's code, packed flat.
 
-`po2` is that of the earlier version of Wang et al. (ICLR 2021 submission): a sign and a 4-bit exponent, no zero code. `int6`
-is a sign and 5-bit magnitude: round to nearest of ∂Y · 31 / max|∂Y|. Both scale a whole tensor by its largest element.
+`po2` is that of the earlier version of Wang et al. (ICLR 2021 submission): a sign and a 4-bit exponent, no zero code.
+`int6` is a sign and 5-bit magnitude: round to nearest of ∂Y · 31 / max|∂Y|. Both scale a whole tensor by its largest
+element.
 """
 
 import math

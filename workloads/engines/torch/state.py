@@ -23,7 +23,7 @@ def _tensors(training: "TorchTraining") -> dict[str, Tensor]:
 
 
 def capture(training: "TorchTraining") -> dict[str, Tensor]:
-    """Return copies of everything, on the CPU; plain tensors, so that `torch.save` with `weights_only` reads them back."""
+    """Return copies of everything, on the CPU; plain tensors, which `torch.load` reads back with `weights_only`."""
     state = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(training).items()}
     seen = [layer.batches_seen for layer in training.layers]
     state["counters"] = torch.tensor([training.optimizer.steps_taken, *seen])

@@ -98,7 +98,7 @@ class TorchTraining:
         with self._ledger.watch(x):
             for layer in self.layers:
                 x = stage.train(layer, x)
-                self._ledger.saw(x)
+                self._ledger.saw(layer, x)
         loss = cross_entropy(x.real.detach(), target)
         mark("forward")
         for layer in self.layers:
@@ -136,7 +136,7 @@ class TorchTraining:
         return self._ledger.totals(self.layers, self.optimizer, self.scratch)
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of all that continuing bit for bit needs: weights, momenta, averages, counters, random state."""
+        """Return copies of all that continuing bit for bit needs: weights, momenta, averages, random state."""
         return capture(self)
 
     def restore(self, state: dict[str, Tensor]) -> None:

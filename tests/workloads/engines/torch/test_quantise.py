@@ -33,7 +33,9 @@ def po2(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(16, 10), (9, 7), (40, 33)])
-def test_po2_is_the_published_formula(shape: tuple[int, int], scratch: Scratch, tiny_scratch: Scratch) -> None:
+def test_po2_is_the_published_formula(
+    shape: tuple[int, int], scratch: Scratch, tiny_scratch: Scratch
+) -> None:
     values = gradient(*shape)
     expected = po2(values.double().numpy())
     np.testing.assert_array_equal(decoded(values, "po2", scratch), expected)
