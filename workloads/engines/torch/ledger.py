@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workloads.engines.torch.bits import table_bytes
 from workloads.engines.torch.layer import Layer
-from workloads.engines.torch.optimizers import Optimizer
+from workloads.engines.torch.optimizers import Update
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.stage import Activations
 from workloads.errors import WorkloadError
@@ -64,7 +64,7 @@ class Ledger:
             totals[kind] = totals.get(kind, 0) + size
         return totals
 
-    def totals(self, layers: list[Layer], optimizer: Optimizer, scratch: Scratch) -> dict[str, int]:
+    def totals(self, layers: list[Layer], updates: list[Update], scratch: Scratch) -> dict[str, int]:
         """Return bytes by class of variable."""
         totals = dict.fromkeys(CLASSES, 0) | self.retained()
         for layer in layers:
@@ -74,6 +74,7 @@ class Ledger:
             totals["mu_psi"] += layer.moving.nbytes
             for kind, size in layer.transient.items():
                 totals[kind] = max(totals[kind], size)
-        totals["momenta"] = sum(each.nbytes for slot in optimizer.slots for each in slot.momenta.values())
+        slots = [slot for update in updates for slot in update.slots]
+        totals["momenta"] = sum(each.nbytes for slot in slots for each in slot.momenta.values())
         totals["scratch"] = scratch.bytes + table_bytes()
         return totals

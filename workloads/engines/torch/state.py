@@ -17,7 +17,7 @@ def _tensors(training: "TorchTraining") -> dict[str, Tensor]:
     for layer in training.layers:
         named[f"W.{layer.stage.name}"] = layer.weights.storage
         named[f"moving.{layer.stage.name}"] = layer.moving
-    for slot in training.optimizer.slots:
+    for slot in (slot for update in training.updates for slot in update.slots):
         named |= {f"{kind}.{slot.name}": tensor for kind, tensor in slot.momenta.items()}
     return named
 
@@ -26,7 +26,7 @@ def capture(training: "TorchTraining") -> dict[str, Tensor]:
     """Return copies of everything, on the CPU; plain tensors, which `torch.load` reads back with `weights_only`."""
     state = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(training).items()}
     seen = [layer.batches_seen for layer in training.layers]
-    state["counters"] = torch.tensor([training.optimizer.steps_taken, *seen])
+    state["counters"] = torch.tensor([training.updates[0].steps_taken, *seen])
     state["generator"] = training.generator.get_state().clone()
     return state
 
@@ -48,7 +48,9 @@ def restore(training: "TorchTraining", state: dict[str, Tensor]) -> None:
         )
     for name, tensor in own.items():
         tensor.copy_(given[name])
-    training.optimizer.steps_taken, *seen = (int(count) for count in state["counters"])
+    taken, *seen = (int(count) for count in state["counters"])
+    for update in training.updates:
+        update.steps_taken = taken
     for layer, count in zip(training.layers, seen, strict=True):
         layer.batches_seen = count
     training.generator.set_state(state["generator"])

@@ -11,8 +11,19 @@ from workloads.errors import OutOfMemoryError, WorkloadError  # noqa: E402
 from workloads.memory_model import model  # noqa: E402
 from workloads.recipes import RECIPES  # noqa: E402
 from workloads.registry import workload  # noqa: E402
+from workloads.specification import Sequence  # noqa: E402
 
 NETWORK, BATCH = odd_network(20, 9, 7, 4), 10
+# Both poolings, padded and valid, an odd width, a dense end.
+CONVOLUTIONS = (
+    Sequence("convolutions", (3, 10, 9))
+    .conv(6, padding=1, pool="before_norm")
+    .conv(5)
+    .conv(4, padding=1, pool="after_sign")
+    .dense(7)
+    .dense(4)
+    .build()
+)
 
 
 def train(training: TorchTraining, steps: int, start: int = 0, rate: float = 1e-2) -> list[float]:
@@ -29,7 +40,7 @@ def test_phases_are_marked_in_order_once_a_step(build: Build) -> None:
     assert seen == ["forward", "backward", "update"]
 
 
-@pytest.mark.parametrize("method", ["adam", "sgd"])
+@pytest.mark.parametrize("method", ["adam", "sgd", "bop"])
 @pytest.mark.parametrize("trainer", list(RECIPES))
 @pytest.mark.parametrize("batch", [16, 104])
 def test_the_ledger_is_the_honest_memory_model_and_scratch(
@@ -39,7 +50,7 @@ def test_the_ledger_is_the_honest_memory_model_and_scratch(
 
     Batches of multiples of 8: else each bit plane of a quantised ∂Y ends in a byte of its own.
     """
-    for network in (NETWORK, workload("mlp-mnist").specification()):
+    for network in (NETWORK, CONVOLUTIONS, workload("mlp-mnist").specification()):
         training = build(trainer, network, batch, method=method)
         train(training, 2)
         job = training.job
