@@ -36,9 +36,9 @@ class Channel:
         """A phase begins."""
         self.send({"type": "phase", "name": name, "t_ns": t_ns})
 
-    def peak(self, phase: str, residency: Mapping[str, int]) -> None:
+    def peak(self, phase: str, t_ns: int, residency: Mapping[str, int]) -> None:
         """A phase has ended with this residency (the fields of `memory.Residency`)."""
-        self.send({"type": "peak", "phase": phase, **residency})
+        self.send({"type": "peak", "phase": phase, "t_ns": t_ns, **residency})
 
     def progress(self, step: int, steps: int, loss: float) -> None:
         """So many of all steps are done, with this loss just now."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.memory import Residency
-from harness.messages import AnyMessage
+from harness.messages import AnyMessage, WindowEdge
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
 from harness.trial import Collector, assemble
@@ -102,6 +102,8 @@ def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obse
     collector = Collector()
 
     def hear(message: AnyMessage, pid: int) -> None:
+        if isinstance(message, WindowEdge):
+            meters.mark()
         collector.take(message)
         observer.message(message, pid)
 

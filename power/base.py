@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 Kind = Literal["energy", "power"]
 Provenance = Literal["measured", "modelled", "unavailable"]
@@ -49,8 +49,7 @@ class Domain:
     max_power_w: float = 2000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One reading of one domain at `t_ns`: either `energy_j` since a fixed point or `power_w`, never both."""
 
     t_ns: int

@@ -193,6 +193,8 @@ class Energy(msgspec.Struct, kw_only=True):
     reason: str | None
     window_s: Seconds | None = None
     idle_drift_w: float | None = None
+    reader_cpu_share: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Part of one core that reading this meter took, over the whole run."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)

@@ -52,10 +52,10 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"schema": "harness.datasets", "datasets": rows}, indent=2))
         return
-    width = max(len(row["name"]) for row in rows)
     for row in rows:
-        click.echo(f"{row['name']:{width}}  {row['summary']}")
-        click.echo(f"{'':{width}}  {row['state']}")
+        click.echo(row["name"])
+        for line in (row["summary"], row["state"]):
+            click.echo(click.wrap_text(line, 78, "    ", "      "))
 
 
 @command.command(name="verify")

@@ -13,7 +13,7 @@ class NoneMeter(Meter):
     @property
     def absence(self) -> str:
         """Why there is no energy."""
-        return self.argument or "no meter was asked for; `harness doctor` shows which could be used"
+        return self.argument or "no meter was selected; `harness doctor` shows which could be used"
 
     @property
     def domains(self) -> tuple[Domain, ...]:

@@ -49,7 +49,8 @@ def extract(path: Path, parts: Mapping[str, tuple[Member, ...]], folder: Path) -
     for part in parts:
         (folder / part).touch()
     try:
-        with tarfile.open(path, "r|gz") as opened:
+        # tarfile's own gzip stream does not check the CRC, and fails on a cut header with a TypeError.
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as opened:
             for info in opened:
                 place = places.pop(PurePosixPath(info.name).name, None) if info.isreg() else None
                 if place is not None:

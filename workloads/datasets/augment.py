@@ -48,17 +48,12 @@ def moves(
     return [_move(draw(key, item), max_dx, max_dy, flip) for item in items]
 
 
-def apply(image: bytes, move: Move, shape: tuple[int, int, int]) -> bytearray:
+def apply(image: bytes, move: Move, shape: tuple[int, int, int]) -> bytes:
     """Return the moved image; both are uint8, channel by channel, row by row."""
-    channels, height, width = shape
-    out = bytearray(len(image))
-    for channel in range(channels):
-        base = channel * height
-        for y in range(height):
-            source = base + min(max(y - move.dy, 0), height - 1)
-            row = _shifted(image[source * width : (source + 1) * width], move.dx)
-            out[(base + y) * width : (base + y + 1) * width] = row[::-1] if move.flip else row
-    return out
+    _, height, width = shape
+    moved = _moved_down(image, max(1 - height, min(move.dy, height - 1)), height * width, width)
+    moved = _moved_right(moved, max(1 - width, min(move.dx, width - 1)), width)
+    return _mirrored(moved, width) if move.flip else moved
 
 
 def apply_batch(images: memoryview, plan: Sequence[Move], shape: tuple[int, int, int]) -> None:
@@ -76,9 +71,40 @@ def _move(bits: int, max_dx: int, max_dy: int, flip: bool) -> Move:
     return Move(dx, dy, flip and bool(bits >> 32 & 1))
 
 
-def _shifted(row: bytes, dx: int) -> bytes:
-    """Return a row moved dx pixels to the right (left if negative), its edge pixel repeated."""
-    width = len(row)
-    if dx >= 0:
-        return row[:1] * min(dx, width) + row[: max(width - dx, 0)]
-    return row[min(-dx, width) :] + row[-1:] * min(-dx, width)
+def _moved_down(image: bytes, dy: int, plane: int, width: int) -> bytes:
+    """Return an image moved dy rows down (up if negative), the edge rows of each channel repeated."""
+    if dy == 0:
+        return image
+    cut, parts = abs(dy) * width, []
+    for start in range(0, len(image), plane):
+        end = start + plane
+        if dy > 0:
+            parts += [image[start : start + width] * dy, image[start : end - cut]]
+        else:
+            parts += [image[start + cut : end], image[end - width : end] * -dy]
+    return b"".join(parts)
+
+
+def _moved_right(image: bytes, dx: int, width: int) -> bytes:
+    """Return an image moved dx columns to the right (left if negative), the edge columns repeated.
+
+    All rows move at once; what so comes in from the neighbouring row is then overwritten by the edge.
+    """
+    if dx == 0:
+        return image
+    if dx > 0:
+        out, edge, columns = bytearray(image[:dx] + image[:-dx]), image[::width], range(dx)
+    else:
+        out, edge = bytearray(image[-dx:] + image[:-dx]), image[width - 1 :: width]
+        columns = range(width + dx, width)
+    for column in columns:
+        out[column::width] = edge
+    return bytes(out)
+
+
+def _mirrored(image: bytes, width: int) -> bytes:
+    """Return an image with its columns in reverse order."""
+    out = bytearray(len(image))
+    for column in range(width):
+        out[column::width] = image[width - 1 - column :: width]
+    return bytes(out)

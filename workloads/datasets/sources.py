@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from workloads.datasets.base import Column, Split
-from workloads.datasets.mix import (
-    STREAM_NOISE,
-    STREAM_NOISE_LABEL,
-    STREAM_NOISE_OFFSET,
-    draw,
-)
+from workloads.datasets.mix import STREAM_NOISE, STREAM_NOISE_ITEM, draw
 from workloads.errors import DataCorruptError, DataMissingError
 
 NOISE_BYTES: Final = 1 << 16
@@ -140,27 +135,30 @@ class NoiseSource:
     A block of 64 KiB of noise is made once (the only thing resident); item k is what lies in it from a
     drawn offset on, wrapping around. To reproduce it, with `draw` of `mix.py`:
 
-        block: the little-endian 64-bit words draw(STREAM_NOISE, seed, w) for w = 0 ... 8191
-        pixel p of item k = block[(draw(STREAM_NOISE_OFFSET, seed, k) + p) mod 65536]
-        label of item k   = draw(STREAM_NOISE_LABEL, seed, k) mod classes
+        block = the little-endian 64-bit words draw(draw(STREAM_NOISE, seed), w) for w = 0 ... 8191
+        h     = draw(draw(STREAM_NOISE_ITEM, seed), k)
+        pixel p of item k = block[((h & 0xFFFF) + p) mod 65536];  label of item k = (h >> 16) mod classes
     """
 
     def __init__(self, split: Split, seed: int) -> None:
-        self._seed, self._classes = seed, split.classes
+        self._classes = split.classes
         self._image_bytes, self._label_bytes = split.image_bytes, split.label_bytes
-        words = (draw(STREAM_NOISE, seed, word) for word in range(NOISE_BYTES // 8))
-        self._block = memoryview(b"".join(word.to_bytes(8, "little") for word in words))
+        self._item_key, word_key = draw(STREAM_NOISE_ITEM, seed), draw(STREAM_NOISE, seed)
+        block = bytearray(NOISE_BYTES)
+        for word in range(NOISE_BYTES // 8):
+            block[8 * word : 8 * word + 8] = draw(word_key, word).to_bytes(8, "little")
+        self._block = memoryview(block)
 
     def fill(self, items: Sequence[int], images: memoryview, labels: memoryview) -> None:
         """Make images and labels of `items` one after another in the two buffers."""
+        size, width = self._image_bytes, self._label_bytes
         for k, item in enumerate(items):
-            self._fill_image(item, images[k * self._image_bytes :][: self._image_bytes])
-            label = draw(STREAM_NOISE_LABEL, self._seed, item) % self._classes
-            end = (k + 1) * self._label_bytes
-            labels[end - self._label_bytes : end] = label.to_bytes(self._label_bytes, "little")
+            bits = draw(self._item_key, item)
+            self._fill_image(bits & 0xFFFF, images[k * size : (k + 1) * size])
+            label = (bits >> 16) % self._classes
+            labels[k * width : (k + 1) * width] = label.to_bytes(width, "little")
 
-    def _fill_image(self, item: int, target: memoryview) -> None:
-        offset = draw(STREAM_NOISE_OFFSET, self._seed, item) % NOISE_BYTES
+    def _fill_image(self, offset: int, target: memoryview) -> None:
         done = 0
         while done < len(target):
             run = self._block[offset : offset + len(target) - done]

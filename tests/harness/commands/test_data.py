@@ -32,7 +32,7 @@ def test_list_without_a_folder() -> None:
     assert result.exit_code == 0
     assert "the packaged sample serves" in result.stdout
     assert "cifar10-jpeg75" in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 110
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_list_as_json_says_what_is_there(as_mnist: Path) -> None:

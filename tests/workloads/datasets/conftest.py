@@ -24,6 +24,12 @@ def cache_dir(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one cache for all tests that read real sets, so that each is unpacked once."""
+    return tmp_path_factory.mktemp("shared") / "cache"
+
+
 @pytest.fixture
 def file_split(tmp_path: Path) -> Callable[..., Split]:
     """Return a maker of splits: item i has the pixels i, i + 1, ... and the label i % classes."""

@@ -1,5 +1,6 @@
 """CIFAR-10's archives: whatever order the members have, and whatever else is in them."""
 
+import gzip
 import io
 import tarfile
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def link_info(target: str) -> tarfile.TarInfo:
 def test_records_come_in_the_order_of_the_set_not_of_the_archive(
     tmp_path: Path, order: tuple[str, ...]
 ) -> None:
-    members = [
+    members: list[tuple[str, bytes | tarfile.TarInfo]] = [
         ("set", folder_info()),
         ("set/readme.html", b"hello"),
         *((f"set/{n}", CONTENT[n]) for n in order),
@@ -129,8 +130,31 @@ def test_cut_or_damaged_archives_are_refused_or_whole(tmp_path: Path, data: st.D
     assert (into / "train").stat().st_size == 303 * RECORD_BYTES
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_headers_are_refused_or_whole(tmp_path: Path, data: st.DataObject) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as out:
+        for name in ("x" * 120, "test.bin"):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = len(CONTENT["test.bin"]), {"comment": "anything", "size": "6146"}
+            out.addfile(info, io.BytesIO(CONTENT["test.bin"]))
+    raw = bytearray(plain.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, 1600))] = data.draw(st.sampled_from(b"0179-=\n \0\x80\xffxLKgS"))
+    path, into = tmp_path / "in.tar.gz", tmp_path / "fuzz"
+    path.write_bytes(gzip.compress(raw, 1))
+    into.mkdir(exist_ok=True)
+    try:
+        archive.extract(path, {"test": PARTS["test"]}, into)
+    except DataCorruptError as error:
+        assert "in.tar.gz" in str(error)
+        return
+    assert (into / "test").stat().st_size == 2 * RECORD_BYTES
+
+
 @given(st.binary(max_size=600))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_foreign_files_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "x.tar.gz").write_bytes(raw)
     with pytest.raises(DataCorruptError, match=r"x\.tar\.gz"):

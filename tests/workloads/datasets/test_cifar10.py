@@ -41,8 +41,8 @@ def records_of(prepared: PreparedDataset, part: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", MEMBER_MD5)
-def test_every_member_has_its_published_bytes(name: str, real_data: Path, cache_dir: Path) -> None:
-    prepared = prepare(name, real_data, cache_dir)
+def test_every_member_has_its_published_bytes(name: str, real_data: Path, shared_cache: Path) -> None:
+    prepared = prepare(name, real_data, shared_cache)
     assert prepared.variant == name.removeprefix("cifar10-")
     both, start = records_of(prepared, "train") + records_of(prepared, "test"), 0
     for count, md5 in MEMBER_MD5[name]:
@@ -53,10 +53,10 @@ def test_every_member_has_its_published_bytes(name: str, real_data: Path, cache_
 
 
 def test_the_jpeg_copy_says_what_it_is_and_agrees_with_the_exact_subset(
-    real_data: Path, cache_dir: Path
+    real_data: Path, shared_cache: Path
 ) -> None:
-    jpeg = prepare("cifar10", real_data, cache_dir)
-    exact = prepare("cifar10-lossless-subset", real_data, cache_dir)
+    jpeg = prepare("cifar10", real_data, shared_cache)
+    exact = prepare("cifar10-lossless-subset", real_data, shared_cache)
     assert jpeg.description == "CIFAR-10 (JPEG quality 75)"
     images = {name: bytearray(1000 * 3072) for name in ("jpeg", "exact")}
     labels = {name: bytearray(1000) for name in ("jpeg", "exact")}

@@ -12,7 +12,9 @@ from workloads.datasets import idx
 from workloads.datasets.files import CHUNK_BYTES
 from workloads.errors import DataCorruptError
 
-anything = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+anything = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None
+)
 
 
 def images(count: int, body: bytes | None = None) -> bytes:

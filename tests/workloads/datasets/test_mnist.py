@@ -20,8 +20,8 @@ def whole(split: Split) -> tuple[bytes, bytes]:
 
 
 @pytest.fixture
-def sample(cache_dir: Path) -> PreparedDataset:
-    return prepare("mnist", None, cache_dir)
+def sample(shared_cache: Path) -> PreparedDataset:
+    return prepare("mnist", None, shared_cache)
 
 
 def test_the_packaged_sample(sample: PreparedDataset) -> None:
@@ -39,9 +39,9 @@ def test_the_sample_is_balanced_as_it_comes_and_looks_like_digits(sample: Prepar
 
 
 def test_the_sample_is_every_nth_official_item(
-    sample: PreparedDataset, real_data: Path, cache_dir: Path
+    sample: PreparedDataset, real_data: Path, shared_cache: Path
 ) -> None:
-    full = prepare("mnist", real_data, cache_dir)
+    full = prepare("mnist", real_data, shared_cache)
     for part, official, step in ((sample.train, full.train, 6), (sample.test, full.test, 5)):
         images, labels = whole(part)
         all_images, all_labels = whole(official)
@@ -50,8 +50,8 @@ def test_the_sample_is_every_nth_official_item(
         assert images == picked
 
 
-def test_the_full_set(real_data: Path, cache_dir: Path) -> None:
-    full = prepare("mnist", real_data, cache_dir)
+def test_the_full_set(real_data: Path, shared_cache: Path) -> None:
+    full = prepare("mnist", real_data, shared_cache)
     assert (full.variant, full.description) == ("full", "MNIST")
     assert (full.train.count, full.test.count) == (60_000, 10_000)
     images, labels = whole(full.test)
@@ -78,35 +78,49 @@ def test_a_data_folder_without_the_set_names_file_and_command(tmp_path: Path, ca
     assert f"harness data fetch mnist --data-dir {tmp_path}" in str(error.value)
 
 
+TRAIN_IMAGES, _, _, TEST_LABELS = mnist.SAMPLE_FILES
+
+
 @pytest.fixture
-def copied(real_data: Path, tmp_path: Path) -> Path:
-    shutil.copytree(real_data / "mnist", tmp_path / "data" / "mnist", copy_function=shutil.copyfile)
-    (tmp_path / "data" / "mnist").chmod(0o755)
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a data folder whose MNIST is the packaged sample, published as such."""
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    for file in mnist.SAMPLE_FILES:
+        shutil.copyfile(mnist.SAMPLES / file.name, tmp_path / "data" / "mnist" / file.name)
+    urls = ("http://127.0.0.1:9/",)
+    published = tuple(file._replace(folder="mnist", urls=urls) for file in mnist.SAMPLE_FILES)
+    monkeypatch.setattr(mnist, "FILES", published)
     return tmp_path / "data"
 
 
 def test_a_truncated_file_is_named(copied: Path, cache_dir: Path) -> None:
-    path = copied / "mnist" / "train-images-idx3-ubyte.gz"
+    path = copied / "mnist" / TRAIN_IMAGES.name
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(DataCorruptError, match="has 9911422 bytes, the published file 9912422") as error:
+    with pytest.raises(DataCorruptError, match="has 1564731 bytes, the published file 1565731") as error:
         prepare("mnist", copied, cache_dir)
     assert str(path) in str(error.value)
     assert f"fetch mnist --data-dir {copied}'" in str(error.value)
 
 
 def test_a_wrong_checksum_is_named(copied: Path, cache_dir: Path) -> None:
-    path = copied / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    path = copied / "mnist" / TEST_LABELS.name
     damaged = bytearray(path.read_bytes())
-    damaged[2000] ^= 1
+    damaged[500] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(DataCorruptError, match="published one f7ae60f9"):
+    with pytest.raises(DataCorruptError, match=f"published one {TEST_LABELS.sha256}"):
         prepare("mnist", copied, cache_dir)
     assert not list(cache_dir.glob("mnist-*"))
 
 
 def test_damage_after_the_first_run_is_found_too(copied: Path, cache_dir: Path) -> None:
     prepare("mnist", copied, cache_dir)
-    path = copied / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    path = copied / "mnist" / TEST_LABELS.name
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataCorruptError, match="t10k-labels"):
+    with pytest.raises(DataCorruptError, match="t10k-every5-labels"):
         prepare("mnist", copied, cache_dir)
+
+
+def test_files_directly_in_the_data_folder_serve_too(copied: Path, cache_dir: Path) -> None:
+    for path in list((copied / "mnist").iterdir()):
+        path.rename(copied / path.name)
+    assert prepare("mnist", copied, cache_dir).train.count == 10_000

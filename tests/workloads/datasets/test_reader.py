@@ -1,5 +1,6 @@
 """Batches without end into the caller's buffers: which items, in which order, and what is refused."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import workloads
 from workloads.datasets import synthetic
-from workloads.datasets.base import Split
+from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
 from workloads.datasets.shuffle import Permutation
 from workloads.errors import DataCorruptError, DataMissingError, UnsupportedError
@@ -30,7 +31,7 @@ def items_of(images: bytes, image_bytes: int) -> list[int]:
     return [images[k] for k in range(0, len(images), image_bytes)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.booleans())
 def test_an_evaluation_reads_every_item_once(
     file_split: MakeSplit, count: int, batch_size: int, files: int, wide: bool
@@ -196,6 +197,32 @@ def test_the_reader_costs_a_worker_nothing_it_does_not_have(module: str) -> None
 import workloads.datasets.reader; sys.exit({module!r} in sys.modules and not before)"""
     # -S: no site packages, whose start-up files may import anything.
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code]).returncode == 0
+
+
+def test_an_epoch_keeps_no_copy_of_the_set(file_split: MakeSplit, tmp_path: Path) -> None:
+    split = file_split(20_000, image_bytes=784, classes=10)  # 15 MiB
+    set_up = PreparedDataset("toy", "full", "a toy", (1, 28, 28), "chw", 10, split, split)
+    (tmp_path / "job.json").write_text(json.dumps(set_up.to_json()))
+    code = f"""import sys, json; sys.path.insert(0, {str(Path(workloads.__file__).parents[1])!r})
+from workloads.datasets.base import PreparedDataset
+from workloads.datasets.reader import BatchReader
+def status(key):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(key))
+with open({str(tmp_path / "job.json")!r}) as job:
+    train = PreparedDataset.from_json(json.load(job)).train
+images, labels = bytearray(100 * 784), bytearray(100)
+before = status("VmRSS")
+with open("/proc/self/clear_refs", "w") as peak:
+    peak.write("5")
+reader = BatchReader(train, 100, seed=1)
+while reader.epoch == 0:
+    reader.read_into(images, labels)
+print(status("VmHWM") - before)"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert 0 <= int(done.stdout) < 512  # KiB; 4 to 52 in trials
 
 
 def test_synthetic_items_are_reproducible_and_in_range() -> None:

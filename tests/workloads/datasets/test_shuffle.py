@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workloads.datasets.mix import STREAM_SHUFFLE, draw
@@ -13,6 +13,7 @@ seeds = st.integers(-(2**63), 2**64 - 1)
 epochs = st.integers(0, 10_000)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), seeds, epochs)
 @example(1, 0, 0)
 @example(2, 0, 0)
@@ -22,6 +23,7 @@ def test_every_item_comes_once(n: int, seed: int, epoch: int) -> None:
     assert sorted(Permutation(n, seed, epoch).span(0, n)) == list(range(n))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200_000), seeds, epochs, st.data())
 def test_item_by_item_is_the_documented_algorithm(n: int, seed: int, epoch: int, data: st.DataObject) -> None:
     order = Permutation(n, seed, epoch)

@@ -5,7 +5,7 @@ import pytest
 
 from workloads.datasets import synthetic
 from workloads.datasets.base import Split, prepare
-from workloads.datasets.mix import STREAM_NOISE, STREAM_NOISE_LABEL, STREAM_NOISE_OFFSET, draw
+from workloads.datasets.mix import STREAM_NOISE, STREAM_NOISE_ITEM, draw
 from workloads.datasets.reader import BatchReader
 from workloads.errors import UnknownNameError, UnsupportedError
 
@@ -49,13 +49,13 @@ def read(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((3, 160, 160), 1000)])
 def test_items_are_as_documented(shape: tuple[int, int, int], classes: int) -> None:
     images, labels = read(synthetic.make(shape, classes, train=20, seed=3).train, 6)
-    words = [draw(STREAM_NOISE, 3, w) for w in range(8192)]
+    words = [draw(draw(STREAM_NOISE, 3), w) for w in range(8192)]
     block = np.array(words, dtype="<u8").view(np.uint8)
     for k in range(6):
-        start = draw(STREAM_NOISE_OFFSET, 3, k) % 65536
-        expected = block[(start + np.arange(images.shape[1])) % 65536]
+        bits = draw(draw(STREAM_NOISE_ITEM, 3), k)
+        expected = block[(bits % 65536 + np.arange(images.shape[1])) % 65536]
         assert np.array_equal(images[k], expected)
-        assert labels[k] == draw(STREAM_NOISE_LABEL, 3, k) % classes
+        assert labels[k] == bits // 65536 % classes
 
 
 def test_train_and_test_differ() -> None:
