@@ -159,9 +159,9 @@ class Adam(Update):
             root = torch.sqrt(second, out=gradient)
         else:
             second.mul_(second).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2).sqrt_()
-            root = gradient.copy_(second)
+            root = second
         correction = math.sqrt(1 - decay2**self.steps_taken)
-        root.add_(self.epsilon / slot.attenuation * correction)
+        root = torch.add(root, self.epsilon / slot.attenuation * correction, out=gradient)
         values.addcdiv_(first, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
         if slot.clip:
             values.clamp_(-1, 1)
