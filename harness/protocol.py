@@ -19,6 +19,12 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def await_parent() -> None:
+    """Wait until the parent has acted on an edge of the measured window (it writes one byte to standard input)."""
+    if not os.read(0, 1):
+        raise BrokenPipeError("the parent is gone")
+
+
 class Channel:
     """The worker's end of the pipe. A parent that is gone ends the worker, since nobody would read on."""
 
@@ -45,7 +51,7 @@ class Channel:
         self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})
 
     def window(self, event: str, t_ns: int) -> None:
-        """The measured window begins or ends."""
+        """The measured window is about to begin (`ready`), begins (`begin`) or has ended (`end`)."""
         self.send({"type": "window", "event": event, "t_ns": t_ns})
 
     def timing(self, durations_ns: Mapping[str, Sequence[int] | None]) -> None:

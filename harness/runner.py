@@ -7,15 +7,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.memory import Residency
-from harness.messages import AnyMessage, WindowEdge
+from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
 from harness.trial import Collector, assemble
+from harness.window import WindowEdges, open_trigger
 from results import schema
 
 # What a worker inherits of the environment; everything else could change what it does.
@@ -67,11 +69,15 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     """
     document = _empty_document(plan)
     keep(document)
-    with EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters:
+    with (
+        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
+        open_trigger(plan.options) or nullcontext() as trigger,
+    ):
+        edges = WindowEdges(meters, trigger)
         for index, trial_plan in enumerate(plan.trials):
             observer.trial_begins(index, trial_plan)
             try:
-                trial = _run_trial(plan, trial_plan, meters, observer)
+                trial = _run_trial(plan, trial_plan, meters, edges, observer)
             except KeyboardInterrupt:
                 keep(document)
                 raise Interrupted(document) from None
@@ -98,12 +104,13 @@ def _empty_document(plan: Plan) -> schema.Document:
     )
 
 
-def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Observer) -> schema.Trial:
+def _run_trial(
+    plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
+) -> schema.Trial:
     collector = Collector()
 
     def hear(message: AnyMessage, pid: int) -> None:
-        if isinstance(message, WindowEdge):
-            meters.mark()
+        edges.hear(message)
         collector.take(message)
         observer.message(message, pid)
 
@@ -119,6 +126,7 @@ def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obse
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
             ceiling=ceiling,
             silence_s=plan.options.silence_s,
+            answers=trial.trigger,
             on_message=hear,
             on_residency=observer.residency,
         ).run()
@@ -126,6 +134,7 @@ def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obse
         if ceiling:
             ceiling.close()
     wall_s = time.monotonic() - begun
+    pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
     validity = _validity(load, throttled)
     if validity.throttled and ending.outcome == "ok":
@@ -141,6 +150,7 @@ def _run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obse
         energy=energy,
         validity=validity,
         wall_s=wall_s,
+        trigger=pin,
     )
 
 

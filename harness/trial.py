@@ -159,6 +159,7 @@ def assemble(
     energy: list[schema.Energy],
     validity: schema.Validity,
     wall_s: float,
+    trigger: schema.Trigger | None = None,
 ) -> schema.Trial:
     """Return the trial as the document keeps it, whatever became of the worker."""
     memory = collector.memory(plan, ending, allocator, ceiling)
@@ -186,6 +187,7 @@ def assemble(
         quality=collector.quality(reason),
         validity=validity,
         wall_s=wall_s,
+        trigger=trigger,
         settings=plan.settings,
         phases=collector.timeline(),
     )

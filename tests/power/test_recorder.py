@@ -68,6 +68,23 @@ def test_several_meters_at_once_each_domain_its_own_row() -> None:
     assert "no meter was selected" in str(none.reason)
 
 
+def test_two_meters_of_a_kind_are_told_apart_in_the_record() -> None:
+    with Recorder([make("mock:10W,rate=500"), make("mock:20W,rate=500"), make("none")]) as recorder:
+        window = window_of(recorder, 0.1, 1.0)
+        names = [row.meter for row in recorder.energy(*window)]
+    assert names == ["mock:10W,rate=500", "mock:20W,rate=500", "none"]
+
+
+def test_energy_waits_for_the_idle_window_after_it() -> None:
+    with Recorder([make("mock:10W,rate=100,counter")]) as recorder:
+        start_ns, end_ns = window_of(recorder, 0.3, 0.5)
+        (row,) = recorder.energy(
+            start_ns, end_ns, ((start_ns - SECOND // 4, start_ns), (end_ns, end_ns + SECOND // 4))
+        )
+    assert row.reason is None
+    assert row.net_j == pytest.approx(0.0, abs=0.1)
+
+
 def test_windows_are_answered_after_the_recording_too() -> None:
     with Recorder([make("mock:10W,rate=500")]) as recorder:
         window = window_of(recorder, 0.05, 0.7)
@@ -169,6 +186,6 @@ def test_own_cost_is_measured() -> None:
 def test_the_shortest_window_is_known_before_the_run() -> None:
     with Recorder([make("mock:10W,rate=20"), make("mock:10W,counter")]) as recorder:
         assert recorder.shortest_window_s() == pytest.approx(5.5)
-        assert recorder.series("mock", "mock").domain.kind == "power"
+        assert recorder.series("mock:10W,rate=20", "mock").domain.kind == "power"
         with pytest.raises(KeyError, match="psys"):
             recorder.series("mock", "psys")
