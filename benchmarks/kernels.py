@@ -2,9 +2,11 @@
 
     python benchmarks/kernels.py [--library build/.../libharness_core.so] [--batch 20] [--rounds 7]
 
-One thread. Every round times each kernel and its torch counterpart one after the other, and takes the ratio
-of the two: the machine's speed changes between runs, the ratio hardly does. Reported are medians over the
-rounds; the float32 peak of the same rounds (independent chains of FMAs) gives the share of the floor. Results go to benchmarks/results/kernels.json with the machine.
+One thread. Every round times each kernel and its torch counterpart one after the other, and takes the
+ratio of the two: the machine's speed changes between runs, the ratio hardly does. Reported are medians over
+the rounds; the float32 peak of the same rounds (independent chains of FMAs) gives the share of the floor.
+torch uses the processor's best instruction set whichever one the kernels use.
+Results go to benchmarks/results/kernels.json with the machine.
 """
 
 import argparse
@@ -84,7 +86,7 @@ class NativeLayer:
         rng = np.random.default_rng(2)
         held: np.ndarray
         if bits == 16:
-            held = rng.standard_normal(self.y.shape).astype(np.float16)
+            held = rng.standard_normal(self.y.shape, np.float32).astype(np.float16)
             return held, Gradient(held.ctypes.data, 16, 4000.0 / float(abs(held).max()))
         limit = 2 ** (bits - 1) - 1
         held = rng.integers(-limit, limit + 1, self.y.shape, np.int8)
