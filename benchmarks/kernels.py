@@ -84,7 +84,7 @@ class NativeLayer:
     def gradient(self, bits: int) -> tuple[np.ndarray, Gradient]:
         """Random rows of ∂Y of a format, and their description."""
         rng = np.random.default_rng(2)
-        held: np.ndarray
+        held: Any
         if bits == 16:
             held = rng.standard_normal(self.y.shape, np.float32).astype(np.float16)
             return held, Gradient(held.ctypes.data, 16, 4000.0 / float(abs(held).max()))
