@@ -1,0 +1,33 @@
+// The plain C++ kernels, for any processor: what every other set is compared with.
+#include <cstring>
+
+#include "../kernels.h"
+
+namespace harness {
+namespace generic {
+
+#define HARNESS_UNROLL
+enum { kFloatLanes = 4, kTileRows = 4 };
+template <typename V>
+static inline V multiply_add(V a, V b, V sum) {
+  return sum + a * b;
+}
+
+#include "../plain/half.inc"
+#include "../plain/convert.inc"
+#include "../plain/bits.inc"
+#include "../plain/output.inc"
+#include "../plain/pool.inc"
+#include "../plain/sgemm.inc"
+#include "products.inc"
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    "generic",
+#define HARNESS_KERNEL(result, name, arguments) name,
+#include "../kernels.inc"
+#undef HARNESS_KERNEL
+};
+
+}  // namespace generic
+}  // namespace harness
