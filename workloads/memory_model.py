@@ -154,6 +154,10 @@ def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int
     beta_momenta = optimizer.momenta if optimizer.latent_weights else 2
     yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
     yield Variable("momenta", f"{stage.name}.beta", beta_momenta * channels, recipe.momentum)
-    if stage.pool != "none":
+    if stage.pool == "after_sign":
+        # The norm's backward pass needs every normalised value, of which X of the next stage has only the pooled ones.
+        yield Variable("X", f"{stage.name}.prepool", stage.outputs * batch, recipe.activation)
+    if stage.pool == "before_norm" or (stage.pool == "after_sign" and recipe.activation != "bit"):
+        # (The place of a maximum among retained bits can be seen in the bits.)
         size = stage.pooled_outputs if recipe.pool_mask == "code2" else stage.outputs
         yield Variable("masks", f"{stage.name}.pool", size * batch, recipe.pool_mask)

@@ -11,9 +11,10 @@ from workloads.errors import UnknownNameError
 
 DType = Literal["float32", "float16", "int8", "uint8", "code2", "po2", "int6", "bit"]
 
-# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent.
+# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent; `int6` a value
+# of 6 bits, which takes a byte: the table-lookup products read bytes.
 BITS: dict[str, int] = {
-    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 6, "bit": 1,
+    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 8, "bit": 1,
 }  # fmt: skip
 
 

@@ -1,0 +1,154 @@
+// The optimizers, in units of whole weight rows that fit a tile; latent values and momenta are read to float32, updated,
+// and written back with stochastic rounding where they are stored in less.
+//
+// Units of the gradient: one bit stands for +-1 and means +-1 / sqrt(N) (Wang et al. 2023); that factor is folded into
+// step and epsilon and never multiplied in, so that momenta live near 1 and float16 loses nothing. Adam's second
+// moment is kept as its square root in float16, for the same reason.
+#include <cmath>
+
+#include "internal.h"
+
+namespace harness {
+
+namespace {
+
+enum { kWeight = 0, kFirst = 1, kSecond = 2, kBetaOffset = 3, kTensors = 8 };
+
+// One tensor to be trained.
+struct Slot {
+  void* values;
+  int32_t dtype;
+  void* momenta;
+  size_t elements;
+  int32_t stage, tensor;  // of its random numbers
+  int32_t border;
+  bool clips, second, bop;
+  float attenuation;  // x stored gradient = gradient of the loss
+};
+
+// What one step multiplies with.
+struct Step {
+  float rate, epsilon;
+};
+
+Step step_of(const Network& net, const Slot& slot, float learning_rate) {
+  const harness_config& c = net.config;
+  const double steps = (double)net.steps, first = 1.0 - pow((double)c.beta1, steps), second = sqrt(1.0 - pow((double)c.beta2, steps));
+  if (slot.second) return {(float)(learning_rate * second / first), (float)(c.epsilon / slot.attenuation * second)};
+  if (c.optimizer == HARNESS_SGD) return {(float)(learning_rate * slot.attenuation / (1.0 - c.decay)), 0};
+  return {(float)(learning_rate / first), 0};  // Adam of a gradient of one magnitude: the root is that magnitude
+}
+
+void store_rounded(const Network& net, const Slot& slot, int32_t tensor, const float* from, size_t at, size_t count, uint64_t random_index,
+                   int32_t dtype, void* to) {
+  const uint64_t stream = net.steps * kMaxStages * kTensors + (uint64_t)(slot.stage * kTensors + slot.tensor + tensor);
+  const Rounding rounding = {1, net.config.seed, stream, random_index};
+  if (dtype == HARNESS_I8)
+    net.kernels->quantize_f32(from, count, 127.0f, 127, rounding, (int8_t*)to + at);
+  else if (dtype == HARNESS_F16)
+    net.kernels->f32_to_f16(from, count, rounding, (Half*)to + at);
+  else
+    store_values(net, from, count, dtype, to, at);
+}
+
+// Updates `count` elements at `at`; g (float32) is in tile 3, w in tile 0 already.
+void update_values(Network& net, const Slot& slot, const Step& step, size_t at, size_t count, uint64_t random_index, int32_t thread) {
+  const harness_config& c = net.config;
+  float *w = tile_of(net, thread, 0), *m = tile_of(net, thread, 1), *s = tile_of(net, thread, 2), *g = tile_of(net, thread, 3);
+  load_values(net, slot.momenta, c.momentum, at, count, m);
+  if (slot.border) net.passes->cancel(w, count, slot.border, g);
+  if (slot.second) {
+    load_values(net, slot.momenta, c.momentum, slot.elements + at, count, s);
+    net.passes->adam(w, m, s, g, count, 1.0f - c.beta1, c.beta2, c.momentum != HARNESS_F32, step.rate, step.epsilon);
+    store_rounded(net, slot, kSecond, s, slot.elements + at, count, random_index, c.momentum, slot.momenta);
+  } else if (slot.bop) {
+    net.passes->bop(w, m, g, count, c.bop_rate, c.bop_threshold);
+  } else {
+    net.passes->momentum(w, m, g, count, c.optimizer == HARNESS_SGD ? 1.0f - c.decay : 1.0f - c.beta1, step.rate);
+  }
+  if (slot.clips) net.passes->clip(w, count);
+  store_rounded(net, slot, kFirst, m, at, count, random_index, c.momentum, slot.momenta);
+}
+
+Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
+  const harness_config& c = net.config;
+  const bool signs = c.weight_gradient == HARNESS_BIT, bop = c.optimizer == HARNESS_BOP;
+  // Without a second moment no gradient may be cancelled, or its magnitude would not be constant: W is clipped instead.
+  const bool cancels = !bop && c.second_moment;
+  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, kWeight, 0, false, false, bop, 1.0f};
+  slot.border = cancels ? (signs ? 1 : 2) : 0;
+  slot.clips = !bop && (!signs || !c.second_moment);
+  slot.second = c.optimizer == HARNESS_ADAM && c.second_moment;
+  slot.attenuation = signs ? 1.0f / sqrtf((float)s.fan_in) : 1.0f;
+  return slot;
+}
+
+void update_weights(Network& net, Stage& s, int32_t index, float learning_rate) {
+  const Slot slot = weight_slot(net, s, index);
+  const Step step = step_of(net, slot, learning_rate);
+  const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels, words = row_words(s.in_channels);
+  net.threads.run((int32_t)((rows + most - 1) / most), [&](int32_t unit, int32_t thread) {
+    const size_t row = (size_t)unit * most, taken = rows - row < most ? rows - row : most, at = row * channels, count = taken * channels;
+    const uint64_t random_index = (uint64_t)unit * net.tile;
+    float *w = tile_of(net, thread, 0), *g = tile_of(net, thread, 3);
+    if (net.config.weight_gradient == HARNESS_BIT)
+      net.kernels->unpack_signs_f32((const uint64_t*)s.dw + row * words, taken, s.in_channels, g);
+    else
+      load_values(net, s.dw, net.config.weight_gradient, at, count, g);
+    if (slot.bop)
+      net.kernels->unpack_signs_f32((const uint64_t*)s.w + row * words, taken, s.in_channels, w);
+    else
+      load_values(net, s.w, slot.dtype, at, count, w);
+    update_values(net, slot, step, at, count, random_index, thread);
+    if (slot.bop)
+      net.kernels->pack_signs_f32(w, taken, s.in_channels, (uint64_t*)s.w + row * words);
+    else
+      store_rounded(net, slot, kWeight, w, at, count, random_index, slot.dtype, s.w);
+  });
+}
+
+void update_beta(Network& net, Stage& s, int32_t index, float learning_rate) {
+  const harness_config& c = net.config;
+  const float mean = c.gradient == HARNESS_F32 ? 1.0f : 1.0f / (float)net.items;
+  // Bop flips weights and leaves beta to Adam (Helwegen et al. 2019, section 4).
+  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, kBetaOffset, 0, false, c.optimizer != HARNESS_SGD, false, mean};
+  load_values(net, s.beta, c.statistic, 0, slot.elements, tile_of(net, 0, 0));
+  load_values(net, s.beta, c.statistic, slot.elements, slot.elements, tile_of(net, 0, 3));
+  update_values(net, slot, step_of(net, slot, learning_rate), 0, slot.elements, 0, 0);
+  store_rounded(net, slot, kWeight, tile_of(net, 0, 0), 0, slot.elements, 0, c.statistic, s.beta);
+}
+
+// splitmix64 (Steele, Lea, Flood 2014) of a counter: a uniform number in [0, 1).
+float uniform(uint64_t seed, uint64_t counter) {
+  uint64_t z = seed + 0x9E3779B97F4A7C15ull * (counter + 1);
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+  return (float)((z ^ z >> 31) >> 40) * (1.0f / 16777216.0f);
+}
+
+}  // namespace
+
+void update_stage(Network& net, Stage& s, int32_t index, float learning_rate) {
+  update_weights(net, s, index, learning_rate);
+  update_beta(net, s, index, learning_rate);
+}
+
+// Uniform in +-sqrt(6 / (fan-in + outputs)) (Glorot and Bengio 2010).
+void draw_weights(Network& net, Stage& s, int32_t index) {
+  const Slot slot = weight_slot(net, s, index);
+  const float bound = sqrtf(6.0f / (float)(s.fan_in + channels_of(s)));
+  const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels;
+  net.threads.run((int32_t)((rows + most - 1) / most), [&](int32_t unit, int32_t thread) {
+    const size_t row = (size_t)unit * most, taken = rows - row < most ? rows - row : most, count = taken * channels;
+    float* w = tile_of(net, thread, 0);
+    for (size_t i = 0; i < count; i++)
+      w[i] = bound * (2.0f * uniform(net.config.seed, ((uint64_t)index << 40) + row * channels + i) - 1.0f);
+    if (slot.bop)
+      net.kernels->pack_signs_f32(w, taken, s.in_channels, (uint64_t*)s.w + row * row_words(s.in_channels));
+    else
+      store_rounded(net, slot, kWeight, w, row * channels, count, (uint64_t)unit * net.tile, slot.dtype, s.w);
+  });
+  for (size_t c = 0; c < channels_of(s); c++) s.moving[channels_of(s) + c] = 1.0f;
+}
+
+}  // namespace harness
