@@ -7,13 +7,12 @@ namespace harness {
 namespace generic {
 
 #define HARNESS_UNROLL
+typedef float FloatVector __attribute__((vector_size(16)));
 enum { kFloatLanes = 4, kTileRows = 4 };
-template <typename V>
-static inline V multiply_add(V a, V b, V sum) {
-  return sum + a * b;
-}
+static inline FloatVector multiply_add(FloatVector a, FloatVector b, FloatVector sum) { return sum + a * b; }
 
 #include "../plain/half.inc"
+#include "../plain/half_loops.inc"
 #include "../plain/convert.inc"
 #include "../plain/bits.inc"
 #include "../plain/output.inc"
