@@ -100,13 +100,24 @@ void rescale_channels(Network& net, Stage& s, float peak) {
   net.gradient_scale *= (double)scale;
 }
 
-// Finished values of the gradient of Y (float32) to their type; `to` are elements of the same shape.
-void store_gradient(const Pass& pass, const float* g, size_t count, void* to, size_t at) {
-  const Rounding nearest = {};
-  if (pass.net.config.output_gradient == HARNESS_INT6)
-    pass.net.kernels->quantize_f32(g, count, pass.inverse_step, 31, nearest, (int8_t*)to + at);
-  else
-    store_values(pass.net, g, count, pass.net.config.output_gradient, to, at);
+// Finished values of the gradient of Y (float32) to their type, at element `at` of `to`. Six bits are rounded
+// stochastically: most values are below half a step, and the norm's small corrections must survive in the sums. `row`
+// counts normalised rows of the batch (or pooled ones) and names the random numbers, whatever the tiles.
+void store_gradient(const Pass& pass, const float* g, size_t rows, size_t row, void* to, size_t at, int32_t thread) {
+  const Network& net = pass.net;
+  const size_t channels = channels_of(pass.s);
+  if (net.config.output_gradient != HARNESS_INT6) return store_values(net, g, rows * channels, net.config.output_gradient, to, at);
+  uint32_t* words = (uint32_t*)tile_of(net, thread, 4);
+  const uint64_t stream = stream_of(net, (int32_t)(&pass.s - net.stages), kOutputGradient);
+  const size_t padded = (channels + 63) / 64 * 64;
+  if (padded == channels) {
+    net.passes->random_words(net.config.seed, stream, row * channels, rows * channels, words);
+    return net.passes->round_i8(g, rows * channels, pass.inverse_step, 31.0f, words, 0, (int8_t*)to + at);
+  }
+  for (size_t r = 0; r < rows; r++) {
+    net.passes->random_words(net.config.seed, stream, (row + r) * padded, channels, words);
+    net.passes->round_i8(g + r * channels, channels, pass.inverse_step, 31.0f, words, 0, (int8_t*)to + at + r * channels);
+  }
 }
 
 void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* peak) {
@@ -125,7 +136,7 @@ void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
     load_values(net, net.dx_y, net.config.gradient, (first + row) * channels, rows * channels, g);
     load_direction(net, pass.s, pass.next, false, first + row, rows, d);
     take_rows(pass, g, d, rows, peak);
-    if (pass.mode == kStore) store_gradient(pass, g, rows * channels, net.dy, (first + row) * channels);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, first + row, net.dy, (first + row) * channels, thread);
   });
 }
 
@@ -171,7 +182,7 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
     take_rows(pass, g, d, half, peak);
     if (pass.mode == kMeasure) continue;
     void* typed = tile_of(net, thread, 2);
-    store_gradient(pass, g, half * channels, typed, 0);
+    store_gradient(pass, g, half, row, typed, 0, thread);
     const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
     unpool_row(pass, image, py, typed, (uint8_t*)net.dy + to * size, thread);
   }
@@ -194,7 +205,7 @@ void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thr
     }
     load_direction(net, s, pass.next, true, at, rows, d);
     take_rows(pass, g, d, rows, peak);
-    if (pass.mode == kStore) store_gradient(pass, g, rows * channels, net.dy, at * channels);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, at, net.dy, at * channels, thread);
   }
 }
 

@@ -19,6 +19,12 @@ inline int32_t y_type(const Network& net, const Stage& s) {
 }
 inline size_t y_bytes(const Network& net) { return net.config.gradient == HARNESS_F32 ? 4 : 2; }
 
+// What random numbers are for; each (step, stage, purpose) is a stream of its own.
+enum Purpose { kWeightUpdate = 0, kBetaUpdate = 1, kOutputGradient = 2, kInputGradient = 3, kPurposes = 4 };
+inline uint64_t stream_of(const Network& net, int32_t stage, Purpose purpose) {
+  return (net.steps * kMaxStages + (uint64_t)stage) * kPurposes + (uint64_t)purpose;
+}
+
 // pool.cpp. Y of one image in place: its pooled rows come to stand at its beginning.
 void pool_image(Network& net, Stage& s, int32_t image, int32_t thread);
 // 2-bit codes of pooled row `row` of an image, from whatever the recipe keeps. codes: [width / 2][words]

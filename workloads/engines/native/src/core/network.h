@@ -13,9 +13,8 @@ enum {
   kMaxStages = 64,
   kChunks = 16,        // a batch is cut in so many chunks of images, whatever the number of threads
   kTileFloats = 4096,  // values that a pass works on at a time, in float32
-  kTiles = 4,          // tiles a thread has
+  kTiles = 5,          // tiles a thread has
   kGatherRows = 256, kGatherColumns = 512,  // of a float32 im2col tile
-  kUpdateUnit = 8192,  // weights a unit of the update has at most: the stride of its random numbers
 };
 constexpr size_t kPreparedBytes = 1 << 20;  // weights laid out for a kernel, at a time
 constexpr float kEpsilon = 1e-5f;           // in sigma

@@ -1,4 +1,6 @@
 // The passes compiled for neon; its flags are given in CMakeLists.txt.
+#include <cstring>
+
 #include "passes.h"
 
 #define HARNESS_PASSES_ISA "neon"

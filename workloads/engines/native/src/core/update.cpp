@@ -12,7 +12,7 @@ namespace harness {
 
 namespace {
 
-enum { kWeight = 0, kFirst = 1, kSecond = 2, kBetaOffset = 3, kTensors = 8 };
+enum { kWeightBits = 0, kSecondBits = 8, kFirstBits = 16 };  // which bits of a random word round what
 
 // One tensor to be trained.
 struct Slot {
@@ -20,7 +20,7 @@ struct Slot {
   int32_t dtype;
   void* momenta;
   size_t elements;
-  int32_t stage, tensor;  // of its random numbers
+  int32_t stage, is_beta;  // which random numbers are its own
   int32_t border;
   bool clips, second, bop;
   float attenuation;  // x stored gradient = gradient of the loss
@@ -39,20 +39,26 @@ Step step_of(const Network& net, const Slot& slot, float learning_rate) {
   return {(float)(learning_rate / first), 0};  // Adam of a gradient of one magnitude: the root is that magnitude
 }
 
-void store_rounded(const Network& net, const Slot& slot, int32_t tensor, const float* from, size_t at, size_t count, uint64_t random_index,
-                   int32_t dtype, void* to) {
-  const uint64_t stream = net.steps * kMaxStages * kTensors + (uint64_t)(slot.stage * kTensors + slot.tensor + tensor);
-  const Rounding rounding = {1, net.config.seed, stream, random_index};
+// One 32-bit word an element serves all three tensors: each takes other 16 bits of it.
+const uint32_t* draw_words(const Network& net, const Slot& slot, uint64_t index, size_t count, int32_t thread) {
+  uint32_t* words = (uint32_t*)tile_of(net, thread, 4);
+  net.passes->random_words(net.config.seed, stream_of(net, slot.stage, slot.is_beta ? kBetaUpdate : kWeightUpdate), index, count, words);
+  return words;
+}
+
+void store_rounded(const Network& net, const float* from, size_t count, const uint32_t* words, int32_t shift, int32_t dtype, void* to, size_t at) {
   if (dtype == HARNESS_I8)
-    net.kernels->quantize_f32(from, count, 127.0f, 127, rounding, (int8_t*)to + at);
+    net.passes->round_i8(from, count, 127.0f, 127.0f, words, shift, (int8_t*)to + at);
   else if (dtype == HARNESS_F16)
-    net.kernels->f32_to_f16(from, count, rounding, (Half*)to + at);
+    net.passes->round_f16(from, count, words, shift, (Half*)to + at);
   else
     store_values(net, from, count, dtype, to, at);
 }
 
+bool rounds(const Network& net, const Slot& slot) { return slot.dtype != HARNESS_F32 || net.config.momentum != HARNESS_F32; }
+
 // Updates `count` elements at `at`; g (float32) is in tile 3, w in tile 0 already.
-void update_values(Network& net, const Slot& slot, const Step& step, size_t at, size_t count, uint64_t random_index, int32_t thread) {
+void update_values(Network& net, const Slot& slot, const Step& step, size_t at, size_t count, const uint32_t* words, int32_t thread) {
   const harness_config& c = net.config;
   float *w = tile_of(net, thread, 0), *m = tile_of(net, thread, 1), *s = tile_of(net, thread, 2), *g = tile_of(net, thread, 3);
   load_values(net, slot.momenta, c.momentum, at, count, m);
@@ -60,14 +66,14 @@ void update_values(Network& net, const Slot& slot, const Step& step, size_t at, 
   if (slot.second) {
     load_values(net, slot.momenta, c.momentum, slot.elements + at, count, s);
     net.passes->adam(w, m, s, g, count, 1.0f - c.beta1, c.beta2, c.momentum != HARNESS_F32, step.rate, step.epsilon);
-    store_rounded(net, slot, kSecond, s, slot.elements + at, count, random_index, c.momentum, slot.momenta);
+    store_rounded(net, s, count, words, kSecondBits, c.momentum, slot.momenta, slot.elements + at);
   } else if (slot.bop) {
     net.passes->bop(w, m, g, count, c.bop_rate, c.bop_threshold);
   } else {
     net.passes->momentum(w, m, g, count, c.optimizer == HARNESS_SGD ? 1.0f - c.decay : 1.0f - c.beta1, step.rate);
   }
   if (slot.clips) net.passes->clip(w, count);
-  store_rounded(net, slot, kFirst, m, at, count, random_index, c.momentum, slot.momenta);
+  store_rounded(net, m, count, words, kFirstBits, c.momentum, slot.momenta, at);
 }
 
 Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
@@ -75,7 +81,7 @@ Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
   const bool signs = c.weight_gradient == HARNESS_BIT, bop = c.optimizer == HARNESS_BOP;
   // Without a second moment no gradient may be cancelled, or its magnitude would not be constant: W is clipped instead.
   const bool cancels = !bop && c.second_moment;
-  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, kWeight, 0, false, false, bop, 1.0f};
+  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, false, false, bop, 1.0f};
   slot.border = cancels ? (signs ? 1 : 2) : 0;
   slot.clips = !bop && (!signs || !c.second_moment);
   slot.second = c.optimizer == HARNESS_ADAM && c.second_moment;
@@ -86,24 +92,24 @@ Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
 void update_weights(Network& net, Stage& s, int32_t index, float learning_rate) {
   const Slot slot = weight_slot(net, s, index);
   const Step step = step_of(net, slot, learning_rate);
-  const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels, words = row_words(s.in_channels);
+  const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels, bit_words = row_words(s.in_channels);
   net.threads.run((int32_t)((rows + most - 1) / most), [&](int32_t unit, int32_t thread) {
     const size_t row = (size_t)unit * most, taken = rows - row < most ? rows - row : most, at = row * channels, count = taken * channels;
-    const uint64_t random_index = (uint64_t)unit * net.tile;
+    const uint32_t* words = rounds(net, slot) ? draw_words(net, slot, (uint64_t)unit * net.tile, count, thread) : nullptr;
     float *w = tile_of(net, thread, 0), *g = tile_of(net, thread, 3);
     if (net.config.weight_gradient == HARNESS_BIT)
-      net.kernels->unpack_signs_f32((const uint64_t*)s.dw + row * words, taken, s.in_channels, g);
+      net.kernels->unpack_signs_f32((const uint64_t*)s.dw + row * bit_words, taken, s.in_channels, g);
     else
       load_values(net, s.dw, net.config.weight_gradient, at, count, g);
     if (slot.bop)
-      net.kernels->unpack_signs_f32((const uint64_t*)s.w + row * words, taken, s.in_channels, w);
+      net.kernels->unpack_signs_f32((const uint64_t*)s.w + row * bit_words, taken, s.in_channels, w);
     else
       load_values(net, s.w, slot.dtype, at, count, w);
-    update_values(net, slot, step, at, count, random_index, thread);
+    update_values(net, slot, step, at, count, words, thread);
     if (slot.bop)
-      net.kernels->pack_signs_f32(w, taken, s.in_channels, (uint64_t*)s.w + row * words);
+      net.kernels->pack_signs_f32(w, taken, s.in_channels, (uint64_t*)s.w + row * bit_words);
     else
-      store_rounded(net, slot, kWeight, w, at, count, random_index, slot.dtype, s.w);
+      store_rounded(net, w, count, words, kWeightBits, slot.dtype, s.w, at);
   });
 }
 
@@ -111,11 +117,12 @@ void update_beta(Network& net, Stage& s, int32_t index, float learning_rate) {
   const harness_config& c = net.config;
   const float mean = c.gradient == HARNESS_F32 ? 1.0f : 1.0f / (float)net.items;
   // Bop flips weights and leaves beta to Adam (Helwegen et al. 2019, section 4).
-  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, kBetaOffset, 0, false, c.optimizer != HARNESS_SGD, false, mean};
+  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, 1, 0, false, c.optimizer != HARNESS_SGD, false, mean};
   load_values(net, s.beta, c.statistic, 0, slot.elements, tile_of(net, 0, 0));
   load_values(net, s.beta, c.statistic, slot.elements, slot.elements, tile_of(net, 0, 3));
-  update_values(net, slot, step_of(net, slot, learning_rate), 0, slot.elements, 0, 0);
-  store_rounded(net, slot, kWeight, tile_of(net, 0, 0), 0, slot.elements, 0, c.statistic, s.beta);
+  const uint32_t* words = rounds(net, slot) ? draw_words(net, slot, 0, slot.elements, 0) : nullptr;
+  update_values(net, slot, step_of(net, slot, learning_rate), 0, slot.elements, words, 0);
+  store_rounded(net, tile_of(net, 0, 0), slot.elements, words, kWeightBits, c.statistic, s.beta, 0);
 }
 
 // splitmix64 (Steele, Lea, Flood 2014) of a counter: a uniform number in [0, 1).
@@ -146,7 +153,7 @@ void draw_weights(Network& net, Stage& s, int32_t index) {
     if (slot.bop)
       net.kernels->pack_signs_f32(w, taken, s.in_channels, (uint64_t*)s.w + row * row_words(s.in_channels));
     else
-      store_rounded(net, slot, kWeight, w, row * channels, count, (uint64_t)unit * net.tile, slot.dtype, s.w);
+      store_rounded(net, w, count, draw_words(net, slot, (uint64_t)unit * net.tile, count, thread), kWeightBits, slot.dtype, s.w, row * channels);
   });
   for (size_t c = 0; c < channels_of(s); c++) s.moving[channels_of(s) + c] = 1.0f;
 }
