@@ -20,7 +20,7 @@ OPTIMIZERS = {"adam": 0, "sgd": 1, "bop": 2}
 ROLES = (
     "input", "X", "X.prepool", "X.logits", "masks.ste", "masks.pool", "mu_psi", "mu_psi.moving", "beta", "W", "dW",
     "momenta", "momenta.beta", "dX_Y", "dY", "scratch.signs", "scratch.prepared", "scratch.partials",
-    "scratch.channels", "scratch.threads",
+    "scratch.channels", "scratch.scales", "scratch.threads",
 )  # fmt: skip
 
 

@@ -54,15 +54,14 @@ def lay_out(specification: Specification, model: MemoryModel, scratch: dict[str,
 
 def _name(specification: Specification, variable: Variable) -> Named:
     """Return the variable's role: `masks.conv2.ste` is role `masks.ste` of stage conv2."""
-    if variable.lifetime == "transient":
-        return Named(variable.kind, -1, variable.bytes, variable)
     if variable.stage == "logits":
         stage = len(specification.stages) - 1
         return Named("X.logits", stage, _rows_bytes(variable, specification.stages[stage].out_channels), variable)
     name, _, suffix = variable.stage.partition(".")
     stage = [each.name for each in specification.stages].index(name)
     role = f"{variable.kind}.{suffix}" if suffix else variable.kind
-    return Named(role, stage, _rows_bytes(variable, _row_channels(role, specification.stages[stage])), variable)
+    size = _rows_bytes(variable, _row_channels(role, specification.stages[stage]))
+    return Named(role, -1 if variable.lifetime == "transient" else stage, size, variable)
 
 
 def _row_channels(role: str, stage: Stage) -> int:

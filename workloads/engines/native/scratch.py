@@ -13,7 +13,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SGD_DECAY = 0.9
 BOP_RATE, BOP_THRESHOLD = 1e-2, 0.15
 
-SUPPORTED = ("standard", "lowmem", "lowmem-q6")
+SUPPORTED = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
 
 
 def describe(job: Job) -> library.Config:
@@ -30,7 +30,7 @@ def describe(job: Job) -> library.Config:
         types[recipe.activation], library.NORMS[recipe.norm], library.STE_MASKS[recipe.ste_mask],
         types[recipe.gradient], types[recipe.output_gradient], types[recipe.weight], types[recipe.weight_gradient],
         types[recipe.momentum], types[recipe.statistic], types[recipe.pool_mask], types[recipe.image],
-        library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam"), 0,
+        library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam" and recipe.second_moment), int(recipe.single_buffer),
         BETA1, BETA2, EPSILON, SGD_DECAY, BOP_RATE, BOP_THRESHOLD,
         job.seed & (1 << 64) - 1, ctypes.cast(stages, ctypes.POINTER(library.Stage)),
     )  # fmt: skip

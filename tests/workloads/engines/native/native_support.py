@@ -56,10 +56,14 @@ def values_u8(training: NativeTraining, role: str, stage: int) -> Any:
     return np.frombuffer(training.variable(role, stage), dtype=np.uint8).astype(np.float64)
 
 
-def unpack(training: NativeTraining, role: str, stage: int, channels: int) -> Any:
-    """Return bits as an array of rows × channels of bool; asserts that the bits past the channels are 0."""
+def unpack(training: NativeTraining, role: str, stage: int, channels: int, rows: int | None = None) -> Any:
+    """Return bits as an array of rows × channels of bool; asserts that the bits past the channels are 0.
+
+    `rows` are those in use, where the variable's room is another stage's as well.
+    """
     words = -(-channels // 64)
-    raw = np.frombuffer(training.variable(role, stage), dtype=np.uint8).reshape(-1, words * 8)
+    raw = np.frombuffer(training.variable(role, stage), dtype=np.uint8)
+    raw = raw[: None if rows is None else rows * words * 8].reshape(-1, words * 8)
     bits = np.unpackbits(raw, axis=1, bitorder="little").astype(bool)
     assert not bits[:, channels:].any()
     return bits[:, :channels]
@@ -79,7 +83,8 @@ def views(pixels: Any, labels: Any) -> tuple[memoryview, memoryview]:
 
 
 def weights_of(training: NativeTraining, network: Specification, dtype: str) -> list[Any]:
+    unit = 127.0 if dtype == "int8" else 1.0
     return [
-        values(training, "W", i, dtype).astype(np.float64).reshape(stage.out_channels, -1, stage.in_channels)
+        (values(training, "W", i, dtype).astype(np.float64) / unit).reshape(stage.out_channels, -1, stage.in_channels)
         for i, stage in enumerate(network.stages)
     ]

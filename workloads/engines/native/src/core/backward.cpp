@@ -33,6 +33,17 @@ void load_direction(const Network& net, const Stage& s, const Stage* next, bool 
     net.passes->subtract((const float*)from + row * channels, rows, channels, channel_values(net, kBeta), d);
 }
 
+// Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
+void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, float* g) {
+  const size_t channels = channels_of(s);
+  if (net.config.gradient != HARNESS_I8) return load_values(net, net.g, net.config.gradient, row * channels, rows * channels, g);
+  while (rows > 0) {
+    const size_t image = row / s.pooled_pixels, left = (image + 1) * s.pooled_pixels - row, taken = left < rows ? left : rows;
+    net.passes->widen_i8((const int8_t*)net.g + row * channels, taken * channels, net.scales[image], g);
+    row += taken, rows -= taken, g += taken * channels;
+  }
+}
+
 // Sums of the gradient and of its product with d, over the gradient's own rows: what a pool has not selected
 // has gradient 0. partial 2, first value: the largest magnitude.
 void sum_gradient(Network& net, Stage& s, Stage* next) {
@@ -46,7 +57,7 @@ void sum_gradient(Network& net, Stage& s, Stage* next) {
     const size_t first = (size_t)chunk.first * s.pooled_pixels;
     for_tiles(net, (size_t)chunk.images * s.pooled_pixels, channels, [&](size_t row, size_t rows) {
       float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
-      load_values(net, net.dx_y, net.config.gradient, (first + row) * channels, rows * channels, g);
+      load_gradient(net, s, first + row, rows, g);
       load_direction(net, s, next, false, first + row, rows, d);
       net.passes->add_rows(g, rows, channels, sums);
       net.passes->add_products(g, d, rows, channels, products);
@@ -133,10 +144,10 @@ void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
   const size_t channels = channels_of(pass.s), first = (size_t)chunk.first * pass.s.out_pixels;
   for_tiles(net, (size_t)chunk.images * pass.s.out_pixels, channels, [&](size_t row, size_t rows) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
-    load_values(net, net.dx_y, net.config.gradient, (first + row) * channels, rows * channels, g);
+    load_gradient(net, pass.s, first + row, rows, g);
     load_direction(net, pass.s, pass.next, false, first + row, rows, d);
     take_rows(pass, g, d, rows, peak);
-    if (pass.mode == kStore) store_gradient(pass, g, rows, first + row, net.dy, (first + row) * channels, thread);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, first + row, net.grad_y, (first + row) * channels, thread);
   });
 }
 
@@ -167,7 +178,7 @@ void clear_odd_row(const Pass& pass, int32_t image) {
   if (s.out_height % 2 == 0) return;
   const size_t row = (size_t)s.out_width * channels_of(s), at = (size_t)image * s.out_pixels * channels_of(s) + (size_t)(s.out_height - 1) * row;
   const size_t size = type_bytes(pass.net.config.output_gradient, 1);
-  memset((uint8_t*)pass.net.dy + at * size, 0, row * size);
+  memset((uint8_t*)pass.net.grad_y + at * size, 0, row * size);
 }
 
 void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t thread) {
@@ -177,16 +188,20 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
   for (int32_t py = 0; py < s.out_height / 2; py++) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     const size_t row = (size_t)image * s.pooled_pixels + (size_t)py * half;
-    load_values(net, net.dx_y, net.config.gradient, row * channels, half * channels, g);
+    load_gradient(net, s, row, half, g);
     load_direction(net, s, pass.next, false, row, half, d);
     take_rows(pass, g, d, half, peak);
     if (pass.mode == kMeasure) continue;
+    if (one_buffer(net)) {
+      store_gradient(pass, g, half, row, net.grad_y, row * channels, thread);
+      continue;
+    }
     void* typed = tile_of(net, thread, 2);
     store_gradient(pass, g, half, row, typed, 0, thread);
     const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
-    unpool_row(pass, image, py, typed, (uint8_t*)net.dy + to * size, thread);
+    unpool_row(pass, image, py, typed, (uint8_t*)net.grad_y + to * size, thread);
   }
-  if (pass.mode == kStore) clear_odd_row(pass, image);
+  if (pass.mode == kStore && !one_buffer(net)) clear_odd_row(pass, image);
 }
 
 void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thread) {
@@ -200,12 +215,12 @@ void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thr
     if (rows == width) {
       memset(g, 0, rows * channels * sizeof(float));
     } else {
-      load_values(net, net.dx_y, net.config.gradient, row * channels, width / 2 * channels, pooled);
+      load_gradient(net, s, row, width / 2, pooled);
       unpool_row(pass, image, y / 2, pooled, g, thread);
     }
     load_direction(net, s, pass.next, true, at, rows, d);
     take_rows(pass, g, d, rows, peak);
-    if (pass.mode == kStore) store_gradient(pass, g, rows, at, net.dy, at * channels, thread);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, at, net.grad_y, at * channels, thread);
   }
 }
 
@@ -241,14 +256,15 @@ void norm_backward(Network& net, Stage& s, Stage* next) {
   }
 }
 
-static Gradient gradient_of(const Network& net, const void* values) {
+Gradient gradient_of(const Network& net, const void* values) {
   return {values, net.config.output_gradient == HARNESS_INT6 ? kInt6 : kFloat16, net.inverse_step};
 }
 
 void weight_gradient(Network& net, Stage& s) {
+  if (net.full_y != net.grad_y) unpool_batch(net, s);
   const ConvShape shape = shape_of(s, net.items);
   const Kernels& k = *net.kernels;
-  const Gradient dy = gradient_of(net, net.dy);
+  const Gradient dy = gradient_of(net, net.full_y);
   const int32_t units = s.first ? k.pixels_grad_weight_units(shape) : k.grad_weight_units(shape);
   net.threads.run(units, [&](int32_t unit, int32_t thread) {
     const Range range = {unit, unit + 1};
@@ -260,6 +276,7 @@ void weight_gradient(Network& net, Stage& s) {
 }
 
 void input_gradient(Network& net, Stage& s) {
+  if (one_buffer(net)) return input_gradient_shared(net, s);
   const int32_t block = grad_input_block(net, s);
   const size_t size = type_bytes(net.config.output_gradient, 1), words = row_words(s.in_channels);
   // float16 sums get their unit back. A 6-bit sum may be as large as 31 x 9 x 512: 1/64 keeps it in range.
@@ -272,8 +289,8 @@ void input_gradient(Network& net, Stage& s) {
     net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
       const Chunk chunk = chunk_at(net, index);
       const size_t first = (size_t)chunk.first, rows = (size_t)chunk.images * s.in_pixels;
-      const Gradient dy = gradient_of(net, (uint8_t*)net.dy + first * s.out_pixels * channels_of(s) * size);
-      Half* dx = (Half*)net.dx_y + first * s.in_pixels * (size_t)s.in_channels;
+      const Gradient dy = gradient_of(net, (uint8_t*)net.grad_y + first * s.out_pixels * channels_of(s) * size);
+      Half* dx = (Half*)net.grad_x + first * s.in_pixels * (size_t)s.in_channels;
       net.kernels->grad_input(shape_of(s, chunk.images), dy, net.prepared, inputs, {dx, kOutFloat16, scale}, kernel_scratch(net, thread));
       if (last && s.ste) net.passes->mask_f16(dx, rows, s.in_channels, s.ste + first * s.in_pixels * words);
     });

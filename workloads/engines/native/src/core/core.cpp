@@ -87,6 +87,7 @@ void run_backward(Network& net, float learning_rate) {
   const bool fused = net.config.single_buffer;
   for (int32_t i = net.config.stage_count - 1; i >= 0; i--) {
     Stage& s = net.stages[i];
+    place_gradients(net, s);
     norm_backward(net, s, after(net, i));
     if (bits_kept(net)) {
       weight_gradient(net, s);

@@ -35,15 +35,16 @@ enum harness_role {
   HARNESS_MOVING,          // float32 mu, psi or sigma squared: [2][C]
   HARNESS_BETA,            // beta, its gradient: [2][C]
   HARNESS_WEIGHTS,         // [C][taps][in]
-  HARNESS_WEIGHT_GRADIENT, // as the weights; bits in rows of 64-bit words
+  HARNESS_WEIGHT_GRADIENT, // as the weights; bits in rows of 64-bit words; with one buffer, of one stage at a time
   HARNESS_MOMENTA,         // [momenta][C][taps][in]
   HARNESS_BETA_MOMENTA,    // [momenta][C]
-  HARNESS_DX_Y,            // transient: Y, then the gradient of X+ and X
+  HARNESS_DX_Y,            // transient: Y, then the gradient of X+ and X; with one buffer, that of Y too
   HARNESS_DY,              // transient: the gradient of Y
   HARNESS_SCRATCH_SIGNS,   // sgn(W) of one stage as the products read it
   HARNESS_SCRATCH_PREPARED,// a block of weights laid out for a kernel
   HARNESS_SCRATCH_PARTIALS,// sums over chunks of the batch
   HARNESS_SCRATCH_CHANNELS,// per-channel working values
+  HARNESS_SCRATCH_SCALES,  // float32 [batch]: what one step of an 8-bit gradient of X stands for, by image
   HARNESS_SCRATCH_THREADS, // tiles and kernel scratch of every thread
   HARNESS_ROLES,
 };

@@ -55,8 +55,12 @@ float loss_and_gradient(Network& net, const uint8_t* labels) {
     logits_of(net, s, item, row);
     softmax_gradient(row, channels, labels[item]);
     for (size_t c = 0; c < channels; c++) row[c] *= scale;
-    store_values(net, row, channels, net.config.gradient, net.dx_y, (size_t)item * channels);
+    if (net.config.gradient == HARNESS_I8)
+      store_scaled(net, row, channels, item, stream_of(net, 0, kInputGradient), (int8_t*)net.dx_y + (size_t)item * channels, 0);
+    else
+      store_values(net, row, channels, net.config.gradient, net.dx_y, (size_t)item * channels);
   }
+  net.g_is_high = false;
   net.gradient_scale = (double)scale;
   return (float)(loss / (double)net.items);
 }

@@ -25,6 +25,7 @@ constexpr float kAverageRate = 0.1f;        // share of a new batch in the movin
 struct Stage {
   int32_t in_channels, in_height, in_width, out_channels, out_height, out_width, kernel, padding, pool;
   bool first, last;
+  bool streamed;     // Y is computed image by image for every pass over it, and never stored
   size_t in_pixels, out_pixels, pooled_pixels, norm_pixels;  // of one image
   size_t weights;    // elements
   size_t fan_in;
@@ -65,11 +66,19 @@ struct Network {
   void* prepared;
   float* partials;  // [3][kChunks][widest]
   float* channels;  // [6][widest]
+  float* scales;
   uint8_t* thread_scratch;
   size_t dx_y_bytes;
-  size_t thread_bytes;
+  size_t thread_bytes, kernel_bytes;
   int32_t widest;   // out_channels of the widest stage
   size_t tile;      // floats of a tile
+
+  // Where the gradients of the stage under way lie; place_gradients() sets them.
+  void* g;        // of X+
+  void* grad_y;   // of Y, in the recipe's type; pooled where one buffer holds it and the pool stands before the norm
+  void* full_y;   // the same at full resolution
+  void* grad_x;   // of X
+  bool g_is_high; // at which end of the one buffer g lies
 
   int32_t items;    // of the current batch
   uint64_t steps;   // updates begun
@@ -96,6 +105,7 @@ inline ConvShape shape_of(const Stage& s, int32_t images) {
 inline size_t channels_of(const Stage& s) { return (size_t)s.out_channels; }
 inline size_t row_words(int32_t channels) { return (size_t)words_for(channels); }
 inline size_t weight_rows(const Stage& s) { return (size_t)s.out_channels * (size_t)(s.kernel * s.kernel); }
+inline bool one_buffer(const Network& net) { return net.config.single_buffer != 0; }
 inline bool bits_kept(const Network& net) { return net.config.activation == HARNESS_BIT; }
 
 inline int32_t chunk_count(const Network& net) {
@@ -114,6 +124,8 @@ inline float* tile_of(const Network& net, int32_t thread, int32_t index) {
 inline void* kernel_scratch(const Network& net, int32_t thread) {
   return scratch_of(net, thread) + kTiles * net.tile * sizeof(float);
 }
+// Room for whole images of one thread: Y before its pool, or gradients before they are rounded.
+inline uint8_t* image_scratch(const Network& net, int32_t thread) { return (uint8_t*)kernel_scratch(net, thread) + net.kernel_bytes; }
 inline float* partial(const Network& net, int32_t index, int32_t chunk) {
   return net.partials + ((size_t)index * kChunks + (size_t)chunk) * (size_t)net.widest;
 }
@@ -138,9 +150,10 @@ void forward_product(Network& net, Stage& s);            // Y into dx_y, pooled 
 void forward_product_float(Network& net, Stage& s);
 void normalise(Network& net, Stage& s, Stage* next);     // training statistics; retains what the recipe retains
 void normalise_moving(Network& net, Stage& s, Stage* next);
-float loss_and_gradient(Network& net, const uint8_t* labels);  // leaves the logits' gradient in dx_y
+float loss_and_gradient(Network& net, const uint8_t* labels);  // leaves the logits' gradient in dx_y, g
 int32_t count_correct(Network& net, const uint8_t* labels);
-void norm_backward(Network& net, Stage& s, Stage* next);  // dx_y -> beta's gradient, dy
+void place_gradients(Network& net, Stage& s);
+void norm_backward(Network& net, Stage& s, Stage* next);  // g -> beta's gradient, grad_y
 void weight_gradient(Network& net, Stage& s);
 void input_gradient(Network& net, Stage& s);
 void weight_gradient_float(Network& net, Stage& s);

@@ -33,9 +33,9 @@ void sum_spread(Network& net, Stage& s) {
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
     float* sums = partial(net, 1, index);
     memset(sums, 0, channels_of(s) * sizeof(float));
-    for_y_rows(net, s, chunk_at(net, index), [&](size_t element, size_t, size_t rows) {
+    for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t, size_t rows) {
       float* tile = tile_of(net, thread, 0);
-      load_values(net, net.dx_y, y_type(net, s), element, rows * channels_of(s), tile);
+      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
       const auto add = squares ? net.passes->add_squares : net.passes->add_deviations;
       add(tile, rows, channels_of(s), mean, sums);
     });
@@ -114,9 +114,9 @@ void emit(Network& net, Stage& s, Stage* next) {
     float* magnitudes = partial(net, 2, index);
     memset(magnitudes, 0, channels_of(s) * sizeof(float));
     if (s.pool == HARNESS_POOL_AFTER_SIGN) return emit_pooled(net, s, next, chunk_at(net, index), magnitudes, thread);
-    for_y_rows(net, s, chunk_at(net, index), [&](size_t element, size_t row, size_t rows) {
+    for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t row, size_t rows) {
       float* tile = tile_of(net, thread, 0);
-      load_values(net, net.dx_y, y_type(net, s), element, rows * channels_of(s), tile);
+      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
       net.passes->scale_shift(tile, rows, channels_of(s), channel_values(net, kSlope), channel_values(net, kOffset));
       if (bits_kept(net)) net.passes->add_magnitudes(tile, rows, channels_of(s), magnitudes);
       retain(net, s, next, tile, row, rows);

@@ -22,6 +22,8 @@ void set_error(const char* format, ...) {
 
 const char* last_error() { return g_error; }
 
+int32_t beta_momenta_type(const harness_config& config) { return config.momentum == HARNESS_I8 ? config.statistic : config.momentum; }
+
 size_t type_bytes(int32_t dtype, size_t elements) {
   static const uint8_t bits[] = {32, 16, 8, 8, 2, 8, 1};
   return (elements * bits[dtype] + 7) / 8;
@@ -40,6 +42,7 @@ static bool describe_stage(const harness_config& config, const harness_stage& fr
   s.in_pixels = (size_t)s.in_height * (size_t)s.in_width;
   s.out_pixels = (size_t)s.out_height * (size_t)s.out_width;
   s.pooled_pixels = s.pool ? (size_t)(s.out_height / 2) * (size_t)(s.out_width / 2) : s.out_pixels;
+  s.streamed = config.single_buffer && s.first && s.out_pixels > 1 && s.pool == HARNESS_POOL_NONE;
   s.norm_pixels = s.pool == HARNESS_POOL_BEFORE_NORM ? s.pooled_pixels : s.out_pixels;
   s.fan_in = (size_t)(s.kernel * s.kernel) * (size_t)s.in_channels;
   s.weights = s.fan_in * channels_of(s);
@@ -105,6 +108,16 @@ static size_t pool_mask_bytes(const Network& net, const Stage& s, size_t batch) 
   return rows_bytes(net.config.pool_mask, batch * pixels, channels_of(s));
 }
 
+// What one stage needs of the one buffer; see shared_buffer_bytes() in memory_model.py.
+static size_t shared_bytes(const Stage& s, size_t batch) {
+  const size_t channels = channels_of(s), forward = s.streamed ? 0 : 2 * s.norm_pixels * channels * batch;
+  const size_t result = round_up(s.pooled_pixels * channels * batch, 64), outputs = round_up(s.out_pixels * channels * batch, 64);
+  const size_t inputs = s.first ? 0 : round_up(s.in_pixels * (size_t)s.in_channels * batch, 64);
+  if (s.pool == HARNESS_POOL_AFTER_SIGN) return larger(forward, outputs + larger(result, inputs));
+  if (s.pool == HARNESS_POOL_BEFORE_NORM) return larger(forward, result + larger(outputs, inputs));
+  return larger(forward, result + inputs);
+}
+
 static uint64_t transient_bytes(const Network& net, int32_t role) {
   size_t bytes = 0;
   const harness_config& c = net.config;
@@ -112,6 +125,11 @@ static uint64_t transient_bytes(const Network& net, int32_t role) {
   for (int32_t i = 0; i < c.stage_count; i++) {
     const Stage& s = net.stages[i];
     const size_t outputs = batch * s.out_pixels * channels_of(s), inputs = batch * s.in_pixels * (size_t)s.in_channels;
+    if (one_buffer(net)) {
+      if (role == HARNESS_DX_Y) bytes = larger(bytes, shared_bytes(s, batch));
+      if (role == HARNESS_WEIGHT_GRADIENT) bytes = larger(bytes, rows_bytes(c.weight_gradient, weight_rows(s), (size_t)s.in_channels));
+      continue;
+    }
     if (role == HARNESS_DX_Y) bytes = larger(bytes, type_bytes(c.gradient, i > 0 ? larger(outputs, inputs) : outputs));
     if (role == HARNESS_DY) bytes = larger(bytes, type_bytes(c.output_gradient, outputs));
   }
@@ -121,7 +139,8 @@ static uint64_t transient_bytes(const Network& net, int32_t role) {
 uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
   const harness_config& c = net.config;
   const size_t batch = (size_t)c.batch;
-  if (role == HARNESS_DX_Y || role == HARNESS_DY) return stage < 0 ? transient_bytes(net, role) : 0;
+  const bool shared = role == HARNESS_DX_Y || role == HARNESS_DY || (role == HARNESS_WEIGHT_GRADIENT && one_buffer(net));
+  if (shared) return stage < 0 ? transient_bytes(net, role) : 0;
   if (role >= HARNESS_SCRATCH_SIGNS) return stage < 0 ? scratch_bytes(net, role) : 0;
   if (stage < 0) return 0;
   const Stage& s = net.stages[stage];
@@ -146,7 +165,7 @@ uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
       return latent ? type_bytes(c.weight, s.weights) : rows_bytes(HARNESS_BIT, weight_rows(s), (size_t)s.in_channels);
     case HARNESS_WEIGHT_GRADIENT: return rows_bytes(c.weight_gradient, weight_rows(s), (size_t)s.in_channels);
     case HARNESS_MOMENTA: return type_bytes(c.momentum, momenta * s.weights);
-    case HARNESS_BETA_MOMENTA: return type_bytes(c.momentum, (c.optimizer == HARNESS_SGD ? 1 : 2) * channels);
+    case HARNESS_BETA_MOMENTA: return type_bytes(beta_momenta_type(c), (c.optimizer == HARNESS_SGD ? 1 : 2) * channels);
     default: return 0;
   }
 }
@@ -178,7 +197,9 @@ static int32_t block_of(int32_t channels, const Bytes& bytes) {
   return block;
 }
 
+// Fused pooling and 8-bit gradients need all channels of a row at once, so there is one block then.
 int32_t forward_block(const Network& net, const Stage& s) {
+  if (one_buffer(net)) return s.out_channels;
   const ConvShape shape = shape_of(s, net.config.batch);
   return block_of(s.out_channels, [&](Range range) {
     return s.first ? net.kernels->pixels_forward_prepared_bytes(shape, range) : net.kernels->forward_prepared_bytes(shape, range);
@@ -186,6 +207,7 @@ int32_t forward_block(const Network& net, const Stage& s) {
 }
 
 int32_t grad_input_block(const Network& net, const Stage& s) {
+  if (one_buffer(net)) return s.in_channels;
   const ConvShape shape = shape_of(s, net.config.batch);
   return block_of(s.in_channels, [&](Range range) { return net.kernels->grad_input_prepared_bytes(shape, range); });
 }
@@ -198,13 +220,35 @@ static size_t prepared_bytes(const Network& net, const Stage& s) {
   return larger(net.kernels->forward_prepared_bytes(shape, outputs), net.kernels->grad_input_prepared_bytes(shape, inputs));
 }
 
-static size_t thread_bytes(const Network& net) {
+// Images whose gradient is computed before it is rounded to 8 bits: as many as 64 KiB of float16 hold, at least one.
+int32_t images_at_once(const Stage& s) {
+  const size_t inputs = s.in_pixels * (size_t)s.in_channels, fitting = 32768 / inputs;
+  return fitting > 0 ? (int32_t)fitting : 1;
+}
+
+static size_t image_bytes(const Network& net) {
+  size_t bytes = 0;
+  for (int32_t i = 0; one_buffer(net) && i < net.config.stage_count; i++) {
+    const Stage& s = net.stages[i];
+    const size_t y = s.out_pixels * channels_of(s), group = (size_t)images_at_once(s);
+    const bool spread = s.pool == HARNESS_POOL_BEFORE_NORM;
+    if (spread || s.streamed) bytes = larger(bytes, 2 * y);
+    if (!s.first) bytes = larger(bytes, round_up(2 * group * s.in_pixels * (size_t)s.in_channels, 64) + (spread ? group * y : 0));
+  }
+  return bytes;
+}
+
+static size_t kernel_bytes(const Network& net) {
   size_t kernel = 0;
   if (bits_kept(net))
     for (int32_t i = 0; i < net.config.stage_count; i++) kernel = larger(kernel, stage_kernel_scratch(net, net.stages[i]));
   else
     kernel = float_scratch(net);
-  return round_up(kTiles * net.tile * sizeof(float) + kernel, 64);
+  return round_up(kernel, 64);
+}
+
+static size_t thread_bytes(const Network& net) {
+  return round_up(kTiles * net.tile * sizeof(float) + kernel_bytes(net) + image_bytes(net), 64);
 }
 
 uint64_t scratch_bytes(const Network& net, int32_t role) {
@@ -224,6 +268,7 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
       return bytes;
     case HARNESS_SCRATCH_PARTIALS: return 3 * kChunks * (size_t)net.widest * sizeof(float);
     case HARNESS_SCRATCH_CHANNELS: return 6 * (size_t)net.widest * sizeof(float);
+    case HARNESS_SCRATCH_SCALES: return one_buffer(net) ? (size_t)net.config.batch * sizeof(float) : 0;
     case HARNESS_SCRATCH_THREADS: return thread_bytes(net) * (size_t)net.config.threads;
     default: return 0;
   }
@@ -242,7 +287,7 @@ bool bind(Network& net) {
     s.ste = (uint64_t*)at(net, HARNESS_STE_MASK, i), s.pool_mask = at(net, HARNESS_POOL_MASK, i);
     s.statistics = at(net, HARNESS_STATISTICS, i), s.moving = (float*)at(net, HARNESS_MOVING, i);
     s.beta = at(net, HARNESS_BETA, i), s.w = at(net, HARNESS_WEIGHTS, i);
-    s.dw = at(net, HARNESS_WEIGHT_GRADIENT, i), s.momenta = at(net, HARNESS_MOMENTA, i);
+    s.dw = at(net, HARNESS_WEIGHT_GRADIENT, one_buffer(net) ? -1 : i), s.momenta = at(net, HARNESS_MOMENTA, i);
     s.beta_momenta = at(net, HARNESS_BETA_MOMENTA, i);
   }
   net.pixels = (uint8_t*)at(net, HARNESS_INPUT, 0);
@@ -252,7 +297,11 @@ bool bind(Network& net) {
   net.partials = (float*)at(net, HARNESS_SCRATCH_PARTIALS, -1);
   net.channels = (float*)at(net, HARNESS_SCRATCH_CHANNELS, -1);
   net.thread_scratch = (uint8_t*)at(net, HARNESS_SCRATCH_THREADS, -1);
+  net.scales = (float*)at(net, HARNESS_SCRATCH_SCALES, -1);
   net.thread_bytes = thread_bytes(net);
+  net.kernel_bytes = kernel_bytes(net);
+  for (int32_t i = 0; i < net.variable_count; i++)
+    if (net.variables[i].role == HARNESS_DX_Y) net.dx_y_bytes = net.variables[i].bytes;
   return true;
 }
 

@@ -62,7 +62,9 @@ void select_sign(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t* low, 
 void pool_image_i16(Network& net, Stage& s, int32_t image, int32_t thread) {
   const size_t channels = channels_of(s), width = (size_t)s.out_width, row = width * channels;
   const size_t half = width / 2, code_words = row_words(2 * s.out_channels), words = row_words(s.out_channels);
-  int16_t* y = (int16_t*)net.dx_y + (size_t)image * s.out_pixels * channels;
+  int16_t* in_place = (int16_t*)net.dx_y + (size_t)image * s.out_pixels * channels;
+  const int16_t* y = one_buffer(net) ? (const int16_t*)image_scratch(net, thread) : in_place;
+  int16_t* to_rows = one_buffer(net) ? (int16_t*)net.dx_y + (size_t)image * s.pooled_pixels * channels : in_place;
   int16_t* pooled = (int16_t*)tile_of(net, thread, 0);
   uint64_t* codes = (uint64_t*)tile_of(net, thread, 1);
   for (int32_t py = 0; py < s.out_height / 2; py++) {
@@ -70,7 +72,7 @@ void pool_image_i16(Network& net, Stage& s, int32_t image, int32_t thread) {
     const bool direct = net.config.pool_mask == HARNESS_CODE2;
     uint64_t* to = direct ? (uint64_t*)s.pool_mask + at * code_words : codes;
     net.kernels->max_pool_i16(y + 2 * (size_t)py * row, 1, 2, s.out_width, s.out_channels, pooled, to);
-    memcpy(y + (size_t)py * half * channels, pooled, half * channels * sizeof(int16_t));
+    memcpy(to_rows + (size_t)py * half * channels, pooled, half * channels * sizeof(int16_t));
     for (size_t p = 0; !direct && p < half; p++)
       codes_to_masks(codes + p * code_words, s.out_channels, (uint64_t*)s.pool_mask + (at + p) * 4 * words);
   }

@@ -22,6 +22,7 @@ struct Slot {
   size_t elements;
   int32_t stage, is_beta;  // which random numbers are its own
   int32_t border;
+  int32_t momenta_dtype;
   bool clips, second, bop;
   float attenuation;  // x stored gradient = gradient of the loss
 };
@@ -61,19 +62,19 @@ bool rounds(const Network& net, const Slot& slot) { return slot.dtype != HARNESS
 void update_values(Network& net, const Slot& slot, const Step& step, size_t at, size_t count, const uint32_t* words, int32_t thread) {
   const harness_config& c = net.config;
   float *w = tile_of(net, thread, 0), *m = tile_of(net, thread, 1), *s = tile_of(net, thread, 2), *g = tile_of(net, thread, 3);
-  load_values(net, slot.momenta, c.momentum, at, count, m);
+  load_values(net, slot.momenta, slot.momenta_dtype, at, count, m);
   if (slot.border) net.passes->cancel(w, count, slot.border, g);
   if (slot.second) {
-    load_values(net, slot.momenta, c.momentum, slot.elements + at, count, s);
-    net.passes->adam(w, m, s, g, count, 1.0f - c.beta1, c.beta2, c.momentum != HARNESS_F32, step.rate, step.epsilon);
-    store_rounded(net, s, count, words, kSecondBits, c.momentum, slot.momenta, slot.elements + at);
+    load_values(net, slot.momenta, slot.momenta_dtype, slot.elements + at, count, s);
+    net.passes->adam(w, m, s, g, count, 1.0f - c.beta1, c.beta2, slot.momenta_dtype != HARNESS_F32, step.rate, step.epsilon);
+    store_rounded(net, s, count, words, kSecondBits, slot.momenta_dtype, slot.momenta, slot.elements + at);
   } else if (slot.bop) {
     net.passes->bop(w, m, g, count, c.bop_rate, c.bop_threshold);
   } else {
     net.passes->momentum(w, m, g, count, c.optimizer == HARNESS_SGD ? 1.0f - c.decay : 1.0f - c.beta1, step.rate);
   }
   if (slot.clips) net.passes->clip(w, count);
-  store_rounded(net, m, count, words, kFirstBits, c.momentum, slot.momenta, at);
+  store_rounded(net, m, count, words, kFirstBits, slot.momenta_dtype, slot.momenta, at);
 }
 
 Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
@@ -81,7 +82,7 @@ Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
   const bool signs = c.weight_gradient == HARNESS_BIT, bop = c.optimizer == HARNESS_BOP;
   // Without a second moment no gradient may be cancelled, or its magnitude would not be constant: W is clipped instead.
   const bool cancels = !bop && c.second_moment;
-  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, false, false, bop, 1.0f};
+  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, c.momentum, false, false, bop, 1.0f};
   slot.border = cancels ? (signs ? 1 : 2) : 0;
   slot.clips = !bop && (!signs || !c.second_moment);
   slot.second = c.optimizer == HARNESS_ADAM && c.second_moment;
@@ -117,7 +118,7 @@ void update_beta(Network& net, Stage& s, int32_t index, float learning_rate) {
   const harness_config& c = net.config;
   const float mean = c.gradient == HARNESS_F32 ? 1.0f : 1.0f / (float)net.items;
   // Bop flips weights and leaves beta to Adam (Helwegen et al. 2019, section 4).
-  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, 1, 0, false, c.optimizer != HARNESS_SGD, false, mean};
+  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, 1, 0, beta_momenta_type(c), false, c.optimizer != HARNESS_SGD, false, mean};
   load_values(net, s.beta, c.statistic, 0, slot.elements, tile_of(net, 0, 0));
   load_values(net, s.beta, c.statistic, slot.elements, slot.elements, tile_of(net, 0, 3));
   const uint32_t* words = rounds(net, slot) ? draw_words(net, slot, 0, slot.elements, 0) : nullptr;
