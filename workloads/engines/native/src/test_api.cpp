@@ -37,3 +37,12 @@ HARNESS_API const void* harness_kernel(const char* isa, const char* name) {
     if (strcmp(kernels->isa, isa) == 0) return function_in(*kernels, name);
   return nullptr;
 }
+
+// The compiler the core was built with, for records of a benchmark.
+HARNESS_API const char* harness_compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#else
+  return "gcc " __VERSION__;
+#endif
+}
