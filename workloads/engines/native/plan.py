@@ -56,7 +56,9 @@ def _name(specification: Specification, variable: Variable) -> Named:
     """Return the variable's role: `masks.conv2.ste` is role `masks.ste` of stage conv2."""
     if variable.stage == "logits":
         stage = len(specification.stages) - 1
-        return Named("X.logits", stage, _rows_bytes(variable, specification.stages[stage].out_channels), variable)
+        return Named(
+            "X.logits", stage, _rows_bytes(variable, specification.stages[stage].out_channels), variable
+        )
     name, _, suffix = variable.stage.partition(".")
     stage = [each.name for each in specification.stages].index(name)
     role = f"{variable.kind}.{suffix}" if suffix else variable.kind

@@ -30,7 +30,8 @@ def describe(job: Job) -> library.Config:
         types[recipe.activation], library.NORMS[recipe.norm], library.STE_MASKS[recipe.ste_mask],
         types[recipe.gradient], types[recipe.output_gradient], types[recipe.weight], types[recipe.weight_gradient],
         types[recipe.momentum], types[recipe.statistic], types[recipe.pool_mask], types[recipe.image],
-        library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam" and recipe.second_moment), int(recipe.single_buffer),
+        library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam" and recipe.second_moment),
+        int(recipe.single_buffer),
         BETA1, BETA2, EPSILON, SGD_DECAY, BOP_RATE, BOP_THRESHOLD,
         job.seed & (1 << 64) - 1, ctypes.cast(stages, ctypes.POINTER(library.Stage)),
     )  # fmt: skip

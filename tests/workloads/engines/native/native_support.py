@@ -38,7 +38,15 @@ def odd_pool() -> Specification:
 NETWORKS = {"mlp": mlp, "padded": padded_conv, "valid": valid_conv, "odd": odd_pool}
 
 
-def make(trainer: str, network: Specification, batch: int, *, threads: int = 1, seed: int = 0, optimizer: str = "adam") -> NativeTraining:
+def make(
+    trainer: str,
+    network: Specification,
+    batch: int,
+    *,
+    threads: int = 1,
+    seed: int = 0,
+    optimizer: str = "adam",
+) -> NativeTraining:
     job = Job(network, recipes.recipe(trainer), recipes.optimizer(optimizer), batch, threads, seed, {})
     training = native.create(job)
     assert isinstance(training, NativeTraining)
@@ -85,6 +93,8 @@ def views(pixels: Any, labels: Any) -> tuple[memoryview, memoryview]:
 def weights_of(training: NativeTraining, network: Specification, dtype: str) -> list[Any]:
     unit = 127.0 if dtype == "int8" else 1.0
     return [
-        (values(training, "W", i, dtype).astype(np.float64) / unit).reshape(stage.out_channels, -1, stage.in_channels)
+        (values(training, "W", i, dtype).astype(np.float64) / unit).reshape(
+            stage.out_channels, -1, stage.in_channels
+        )
         for i, stage in enumerate(network.stages)
     ]

@@ -46,9 +46,7 @@ def columns(x: Array, stage: Stage) -> Array:
     k, p = stage.kernel, stage.padding
     x = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
     height, width = stage.out_height, stage.out_width
-    return np.stack(
-        [x[:, i : i + height, j : j + width] for i in range(k) for j in range(k)], axis=3
-    )
+    return np.stack([x[:, i : i + height, j : j + width] for i in range(k) for j in range(k)], axis=3)
 
 
 def product(x: Array, weight: Array, stage: Stage) -> Array:
@@ -111,7 +109,9 @@ def forward_stage(
     return Record(x, y, mean, spread, scale, omega, x_plus, select), masks(index, out)
 
 
-def backward_stage(record: Record, g: Array, weight: Array, beta: Array, stage: Stage, norm: str, first: bool) -> Array:
+def backward_stage(
+    record: Record, g: Array, weight: Array, beta: Array, stage: Stage, norm: str, first: bool
+) -> Array:
     """Fill the record's gradients (of the summed loss) from ∂X⁺ and return ∂X, masked where |X| > 1."""
     if stage.pool == "after_sign":
         g = unpooled(g, record.select)

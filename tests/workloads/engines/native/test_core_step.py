@@ -19,7 +19,11 @@ pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(locat
 
 BATCH = 37
 NEAR = 3e-3  # what rounding Y of the first stage and μ, ψ to float16 may move X⁺ by
-CASES = [(trainer, name) for trainer in ("standard", "lowmem", "lowmem-q6", "lean", "lean8") for name in support.NETWORKS]
+CASES = [
+    (trainer, name)
+    for trainer in ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
+    for name in support.NETWORKS
+]
 
 
 class Compared:
@@ -64,7 +68,9 @@ class Compared:
         """The same for the clip mask of what goes to the next stage."""
         if self.recipe.ste_mask != "kept" or index + 1 == len(self.network.stages):
             return out
-        bits = support.unpack(self.training, "masks.ste", index + 1, self._row("X", index + 1)).reshape(out.shape)
+        bits = support.unpack(self.training, "masks.ste", index + 1, self._row("X", index + 1)).reshape(
+            out.shape
+        )
         near = np.abs(np.abs(out) - 1) < NEAR
         assert (bits == (np.abs(out) <= 1))[~near].all()
         return np.where(near, np.sign(out) * np.where(bits, 1 - 1e-12, 1 + 1e-12), out)
@@ -83,7 +89,9 @@ class Compared:
 
     def dbeta(self, stage: int) -> Any:
         channels = self.network.stages[stage].out_channels
-        return support.values(self.training, "beta", stage, self.recipe.statistic)[channels:].astype(np.float64)
+        return support.values(self.training, "beta", stage, self.recipe.statistic)[channels:].astype(
+            np.float64
+        )
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
@@ -134,7 +142,9 @@ def test_beta_gradients(compared: Compared) -> None:
         share = BATCH if compared.recipe.gradient == "float32" else 1
         noise = np.sqrt((record.g**2).sum(axis=(0, 1, 2)))
         error = np.abs(compared.dbeta(index) * share - record.dbeta)
-        assert (error <= NOISE[compared.recipe.name] * noise + 1e-3 * np.abs(record.dbeta)).all(), f"stage {index}"
+        assert (error <= NOISE[compared.recipe.name] * noise + 1e-3 * np.abs(record.dbeta)).all(), (
+            f"stage {index}"
+        )
 
 
 def test_weight_gradients(compared: Compared) -> None:
@@ -168,7 +178,11 @@ def test_first_weight_gradient_is_the_sum_of_its_own_terms(compared: Compared) -
     shape = (BATCH, stage.out_height, stage.out_width, stage.out_channels)
     count = int(np.prod(shape))
     dy = support.values(compared.training, "dY", -1, dtype)[:count].astype(np.float64).reshape(shape)
-    pixels = 2.0 * support.values_u8(compared.training, "input", 0).reshape(BATCH, stage.in_height, stage.in_width, -1) - 255
+    pixels = (
+        2.0
+        * support.values_u8(compared.training, "input", 0).reshape(BATCH, stage.in_height, stage.in_width, -1)
+        - 255
+    )
     cols = oracle.columns(pixels, stage)
     expected = np.einsum("byxn,byxtc->ntc", dy, cols).reshape(-1, stage.in_channels)
     if recipe.weight_gradient == "float32":

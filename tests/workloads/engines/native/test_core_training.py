@@ -1,6 +1,7 @@
 """Training with the native engine: reproducible, the same on every instruction set, within its plan."""
 
 import ctypes
+import itertools
 import json
 import os
 import subprocess
@@ -29,7 +30,9 @@ BATCH = 37
 GOLDEN = Path(__file__).parents[3] / "data" / "golden" / "native.json"
 
 
-def run(trainer: str, name: str, *, threads: int = 1, steps: int = 6, optimizer: str = "adam", seed: int = 3) -> list[float]:
+def run(
+    trainer: str, name: str, *, threads: int = 1, steps: int = 6, optimizer: str = "adam", seed: int = 3
+) -> list[float]:
     network = support.NETWORKS[name]()
     training = support.make(trainer, network, BATCH, threads=threads, seed=seed, optimizer=optimizer)
     losses = []
@@ -124,7 +127,7 @@ def test_a_plan_that_differs_is_refused() -> None:
 def test_variables_do_not_overlap() -> None:
     training = support.make("lean", support.padded_conv(), BATCH)
     places = sorted((each.offset, each.bytes) for each in training.plan.variables)
-    assert all(a + size <= b for (a, size), (b, _) in zip(places, places[1:], strict=False))
+    assert all(a + size <= b for (a, size), (b, _) in itertools.pairwise(places))
     training.close()
 
 
