@@ -3,7 +3,13 @@
 from enum import IntEnum
 
 from power.errors import PowerError, UnknownMeterError
-from results.errors import DocumentMissingError, NotComparableError, ResultError
+from results.errors import (
+    BaselineMissingError,
+    DocumentMissingError,
+    NoisyRunError,
+    NotComparableError,
+    ResultError,
+)
 from workloads.errors import OutOfMemoryError, UnknownNameError, UnsupportedError, WorkloadError
 
 
@@ -50,6 +56,8 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (DocumentMissingError, ExitCode.USAGE),
     (OutOfMemoryError, ExitCode.OUT_OF_MEMORY),
     (NotComparableError, ExitCode.NOT_COMPARABLE),
+    (BaselineMissingError, ExitCode.NOT_COMPARABLE),
+    (NoisyRunError, ExitCode.INVALID_RUN),
 )
 
 

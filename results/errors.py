@@ -19,3 +19,23 @@ class DocumentWriteError(ResultError, OSError):
 
 class NotComparableError(ResultError, ValueError):
     """Two documents, or a document and a baseline, whose figures may not be put side by side."""
+
+
+class BaselineMissingError(ResultError, FileNotFoundError):
+    """A baseline file that is not there."""
+
+
+class BaselineInvalidError(ResultError, ValueError):
+    """A baseline file that cannot be read, or an update that may not be made."""
+
+
+class NoisyRunError(ResultError, ValueError):
+    """A run too noisy, too short or spoilt to set or judge a baseline by."""
+
+
+class HistoryError(ResultError, OSError):
+    """A folder or database of documents that cannot be used."""
+
+
+class ReportError(ResultError, OSError):
+    """A page that cannot be made, mostly for want of the `report` extra."""

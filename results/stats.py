@@ -18,11 +18,11 @@ _T_975 = {1: 12.706204736174698, 2: 4.302652729749462, 3: 3.182446305283708, 4: 
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """The ratio of paired values, its interval, and how both were had.
+class Paired:
+    """The ratio or difference of paired values, its 95 % interval, and how both were had.
 
-    `method` is `ranks` (median of the pairs' ratios, order statistics; six pairs or more), `t` (geometric
-    mean, Student's t on the logarithms; two to five pairs) or `single` (one pair: no interval).
+    `method` is `ranks` (median of the pairs', order statistics; six pairs or more), `t` (mean, Student's t;
+    for ratios on their logarithms; two to five pairs) or `single` (one pair: no interval).
     """
 
     value: float
@@ -76,7 +76,7 @@ def spread(values: Sequence[float]) -> float:
     return (max(values) - min(values)) / 2.0 / abs(middle)
 
 
-def paired_ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
+def paired_ratio(before: Sequence[float], after: Sequence[float]) -> Paired:
     """Return after ÷ before, pair by pair, with its 95 % interval.
 
     Args:
@@ -86,23 +86,35 @@ def paired_ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
     Raises:
         ValueError: No pairs, unequal lengths, or a value that is not positive and finite.
     """
-    if not before or len(before) != len(after):
-        raise ValueError(f"{len(before)} and {len(after)} values make no pairs")
+    _require_pairs(before, after)
     if not all(math.isfinite(value) and value > 0 for value in (*before, *after)):
         raise ValueError("a ratio needs positive, finite values")
-    ratios = [b / a for a, b in zip(before, after, strict=True)]
-    n = len(ratios)
+    logs = _paired([math.log(b) - math.log(a) for a, b in zip(before, after, strict=True)])
+    interval = None if logs.interval is None else (math.exp(logs.interval[0]), math.exp(logs.interval[1]))
+    return Paired(math.exp(logs.value), interval, logs.n, logs.method)
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Paired:
+    """Return after − before, pair by pair, with its 95 % interval; errors as `paired_ratio`."""
+    _require_pairs(before, after)
+    if not all(map(math.isfinite, (*before, *after))):
+        raise ValueError("a difference needs finite values")
+    return _paired([b - a for a, b in zip(before, after, strict=True)])
+
+
+def _require_pairs(before: Sequence[float], after: Sequence[float]) -> None:
+    """Raise ValueError where two columns make no pairs."""
+    if not before or len(before) != len(after):
+        raise ValueError(f"{len(before)} and {len(after)} values make no pairs")
+
+
+def _paired(values: Sequence[float]) -> Paired:
+    """Return the centre of the pairs' values: by ranks where there are enough for that, else Student's t."""
+    n = len(values)
     if n == 1:
-        return Ratio(ratios[0], None, 1, "single")
-    if n in range(2, 6):
-        return _t_ratio(ratios)
-    return Ratio(statistics.median(ratios), median_interval(ratios), n, "ranks")
-
-
-def _t_ratio(ratios: list[float]) -> Ratio:
-    """Return the geometric mean of two to five ratios with Student's interval on their logarithms."""
-    logs = [math.log(ratio) for ratio in ratios]
-    centre = statistics.fmean(logs)
-    half = _T_975[len(logs) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
-    interval = (math.exp(centre - half), math.exp(centre + half))
-    return Ratio(math.exp(centre), interval, len(logs), "t")
+        return Paired(values[0], None, 1, "single")
+    if n - 1 not in _T_975:
+        return Paired(statistics.median(values), median_interval(values), n, "ranks")
+    centre = statistics.fmean(values)
+    half = _T_975[n - 1] * statistics.stdev(values) / math.sqrt(n)
+    return Paired(centre, (centre - half, centre + half), n, "t")

@@ -1,11 +1,9 @@
 """Result documents on disk: written whole or not at all, read strictly.
 
-A writer never leaves half a document: it writes a temporary file in the same folder, forces it to the
-disk and renames it over the old one. A reader names the file, the place in it and the cause.
+A writer checks a document against its own schema before it touches the disk. A reader names the
+file, the place in it and the cause.
 """
 
-import contextlib
-import os
 import re
 import secrets
 from datetime import datetime
@@ -14,7 +12,8 @@ from typing import TypeVar
 
 import msgspec
 
-from results.errors import DocumentInvalidError, DocumentMissingError, DocumentWriteError
+from results.errors import DocumentInvalidError, DocumentMissingError
+from results.files import cause_of, write_whole
 from results.schema import SCHEMA, SCHEMA_VERSION, Document
 
 T = TypeVar("T")
@@ -81,7 +80,7 @@ def read(path: Path) -> Document:
             f"no result document '{path}'; `harness run --json {path}` writes one"
         ) from None
     except (OSError, ValueError) as error:
-        raise DocumentInvalidError(f"'{path}' cannot be read: {_cause(error)}") from error
+        raise DocumentInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
     if len(data) > MAX_BYTES:
         raise DocumentInvalidError(f"'{path}' is larger than {MAX_BYTES >> 20} MiB: not a result document")
     return loads(data, f"'{path}'")
@@ -90,28 +89,11 @@ def read(path: Path) -> Document:
 def write(document: Document, path: Path) -> None:
     """Write the document to `path` whole or not at all; missing folders are made.
 
-    A symbolic link is followed; a device or pipe (`/dev/stdout`) is written to and never replaced.
-
     Raises:
-        DocumentWriteError: The disk is full, the folder is not writable, or `path` is a folder. What was
-            at `path` before is still there, and no temporary file is left.
+        DocumentWriteError: See `results.files.write_whole`.
         DocumentInvalidError: The document breaks its own schema.
     """
-    data = dumps(document).encode()
-    try:
-        target = path.resolve()
-        if target.is_dir():
-            raise IsADirectoryError("it is a folder")
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, data)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DocumentWriteError(
-            f"cannot write '{path}': {_cause(error)}; nothing that was there is lost, "
-            "name another place with --json FILE"
-        ) from error
+    write_whole(path, dumps(document).encode(), hint="name another place with --json FILE")
 
 
 def default_path(folder: Path, created: datetime) -> Path:
@@ -122,42 +104,9 @@ def default_path(folder: Path, created: datetime) -> Path:
     return folder / f"{created:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
 
 
-def _replace(target: Path, data: bytes) -> None:
-    """Put `data` at `target` by way of a temporary file beside it, which is gone afterwards either way."""
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
-    # Not tempfile.mkstemp: its mode 0600 ignores the umask, and others could not read the result.
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the rename itself to the disk, where the file system can (some refuse fsync on folders)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _decode(data: bytes | str, kind: type[T], source: str) -> T:
     """Return `data` as `kind`, with every way of failing turned into one error that names the place."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
         raise DocumentInvalidError(f"{source} is not a valid result document: {error}") from error
-
-
-def _cause(error: Exception) -> str:
-    """Return the system's words for an error, without its number and path."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

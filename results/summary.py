@@ -71,6 +71,17 @@ def setup_of(trial: Trial) -> Setup:
     )
 
 
+def setup_title(setup: Setup, repeats: int = 1) -> str:
+    """Return a setup in words, as it stands over a table: what all its rows share."""
+    parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
+    parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
+    if setup.allocator != "stock":
+        parts.append(f"{setup.allocator} allocator")
+    if repeats > 1:
+        parts.append(f"{repeats} repeats")
+    return f"{setup.workload}: {', '.join(parts)}"
+
+
 def summarize(document: Document) -> dict[Setup, list[Row]]:
     """Return the rows of a document by setup, both in order of first appearance."""
     groups: dict[Setup, dict[str, list[Trial]]] = {}

@@ -14,9 +14,12 @@ from rich.text import Text
 from results import format as fmt
 from results.notes import notes_of
 from results.schema import Document
-from results.summary import Row, Setup, summarize
+from results.summary import Row, Setup, setup_title, summarize
 
 OUTCOMES = {"out_of_memory": "out of memory", "error": "error", "invalid": "invalid"}
+
+
+HEADS = ("step", "peak MiB\nmeasured", "peak MiB\nmodelled", "times\nsmaller", "energy\na step", "accuracy")
 
 
 def new_table(*columns: str) -> Table:
@@ -71,15 +74,6 @@ def notes(document: Document) -> RenderableType:
     return grid
 
 
-def setup_title(setup: Setup, repeats: int) -> str:
-    """Return the words over a table: what all its rows share."""
-    parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
-    parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
-    if repeats > 1:
-        parts.append(f"{repeats} repeats")
-    return f"{setup.workload}: {', '.join(parts)}"
-
-
 def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
     """Return the table of one setup; memory is the training peak, over what the libraries hold."""
     repeats = max(len(row.trials) for row in rows)
@@ -96,7 +90,7 @@ def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
     for name, width in zip(heads, (7, 8, 8, 7, 8, 8), strict=True):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
     for row in rows:
-        table.add_row(_trainer_cell(row), *_cells(row), style="" if row.outcome == "ok" else "red")
+        table.add_row(_trainer_cell(row), *row_cells(row), style="" if row.outcome == "ok" else "red")
     return titled(setup_title(setup, repeats), table)
 
 
@@ -109,7 +103,7 @@ def _trainer_cell(row: Row) -> str:
     return f"{row.trainer}\n  {OUTCOMES.get(row.outcome, row.outcome)}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def row_cells(row: Row) -> tuple[str, ...]:
     """Return the figures of a row, a dash for each one that was not measured."""
     return (
         fmt.seconds(row.step.median if row.step else None),

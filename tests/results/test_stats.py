@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from results.stats import estimate, median_interval, median_ranks, paired_ratio, spread
+from results.stats import estimate, median_interval, median_ranks, paired_difference, paired_ratio, spread
 
 positive = st.floats(min_value=1e-6, max_value=1e6)
 
@@ -85,12 +85,17 @@ def test_ratio_of_many_pairs_is_the_median_of_ratios() -> None:
     before = [float(i) for i in range(1, 12)]
     after = [2.0 * i for i in range(1, 11)] + [1000.0]
     found = paired_ratio(before, after)
-    assert (found.value, found.interval, found.n, found.method) == (2.0, (2.0, 2.0), 11, "ranks")
+    assert (found.value, found.interval, found.n, found.method) == (
+        pytest.approx(2.0),
+        pytest.approx((2.0, 2.0)),
+        11,
+        "ranks",
+    )
 
 
 def test_one_pair_has_no_interval() -> None:
     found = paired_ratio([2.0], [3.0])
-    assert (found.value, found.interval, found.method) == (1.5, None, "single")
+    assert (found.value, found.interval, found.method) == (pytest.approx(1.5), None, "single")
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
@@ -109,6 +114,16 @@ def test_ratios_turn_round(pairs: list[tuple[float, float]]) -> None:
 def test_what_makes_no_ratio(before: list[float], after: list[float]) -> None:
     with pytest.raises(ValueError, match=r"pairs|positive"):
         paired_ratio(before, after)
+
+
+def test_differences_agree_with_scipys_paired_t_test() -> None:
+    before, after = [0.96, 0.97, 0.965], [0.955, 0.96, 0.962]
+    found = paired_difference(before, after)
+    theirs = scipy_stats.ttest_rel(after, before).confidence_interval(0.95)
+    assert found.interval == pytest.approx((theirs.low, theirs.high))
+    assert found.value == pytest.approx(np.mean(after) - np.mean(before))
+    with pytest.raises(ValueError, match="finite"):
+        paired_difference([math.nan], [1.0])
 
 
 def test_spread() -> None:

@@ -1,0 +1,248 @@
+"""`harness compare A B`: ratios between two documents, pair by pair, with intervals and a verdict in words.
+
+What may not be compared is refused with the difference named: another machine, or no configuration
+(workload, batch size, allocator mode, ...) that both documents have.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from results import format as fmt
+from results.errors import NotComparableError
+from results.fingerprint import differences, machine_facts, software_facts
+from results.schema import Document, Trial
+from results.stats import Paired, paired_difference, paired_ratio
+from results.summary import Setup, measured_energy, setup_of, setup_title
+from results.tables import new_table, titled
+
+MARGIN = 0.01
+"""Ratios whose whole interval lies within 1 % of 1 count as the same, however sure the difference is."""
+ACCURACY_MARGIN = 0.005
+"""The same for accuracy: half a point."""
+
+
+class Quantity(NamedTuple):
+    """Something compared: its name, unit formatter, the words for less and for more, and where it is."""
+
+    name: str
+    shown: Callable[[float | None], str]
+    less: str
+    more: str
+    value_of: Callable[[Trial], float | None]
+
+
+class Key(NamedTuple):
+    """One configuration: a setup and a trainer."""
+
+    setup: Setup
+    trainer: str
+
+
+Effect = Literal["less", "more", "same", "unclear", "unknown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of one configuration in both documents; values are medians over the pairs."""
+
+    key: Key
+    quantity: str
+    before: str
+    after: str
+    paired: Paired
+    effect: Effect
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows; what only one document has; and the software that differs."""
+
+    rows: list[Row]
+    left_out: list[str]
+    software: list[str]
+
+
+QUANTITIES = (
+    Quantity(
+        "step time",
+        fmt.seconds,
+        "faster",
+        "slower",
+        lambda trial: trial.time.step_s.median if trial.time.step_s else None,
+    ),
+    Quantity(
+        "peak memory", fmt.size, "less memory", "more memory", lambda trial: trial.memory.training_peak_bytes
+    ),
+    Quantity(
+        "energy a step",
+        fmt.joules,
+        "less energy",
+        "more energy",
+        lambda trial: row.net_j_per_step if (row := measured_energy(trial)) else None,
+    ),
+    Quantity("accuracy", fmt.percent, "lower", "higher", lambda trial: trial.quality.test_accuracy),
+)
+
+
+def compare(before: Document, after: Document) -> Comparison:
+    """Return what changed from one document to the other; trials are paired by repeat number.
+
+    Raises:
+        NotComparableError: Different machines, or no configuration measured in both.
+    """
+    foreign = differences(machine_facts(before), machine_facts(after))
+    if foreign:
+        raise NotComparableError(
+            f"the documents are from different machines ({'; '.join(foreign)}); measure both on one machine"
+        )
+    old, new = _by_key(before), _by_key(after)
+    common = [key for key in old if key in new]
+    if not common:
+        raise NotComparableError(_nothing_in_common(list(old), list(new)))
+    rows = [row for key in common for row in _rows(key, old[key], new[key])]
+    return Comparison(
+        rows=rows,
+        left_out=_left_out(before, after, set(common)),
+        software=differences(software_facts(before), software_facts(after)),
+    )
+
+
+def comparison_view(comparison: Comparison, before: str, after: str) -> RenderableType:
+    """Return one table a setup, then what was left out; `before` and `after` name the documents."""
+    parts: list[RenderableType] = [Text(f"before: {before}\nafter:  {after}\n")]
+    for setup in dict.fromkeys(row.key.setup for row in comparison.rows):
+        table = new_table("trainer")
+        table.add_column("", justify="left", no_wrap=True)
+        for name in ("before", "after"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("verdict", justify="left", overflow="fold")
+        rows = [row for row in comparison.rows if row.key.setup == setup]
+        for row in rows:
+            table.add_row(row.key.trainer, row.quantity, row.before, row.after, row.verdict)
+        pairs = max(row.paired.n for row in rows)
+        parts.append(titled(f"{setup_title(setup)}, {pairs} pair{'s' if pairs > 1 else ''}", table))
+    lines = [f"left out: {line}" for line in comparison.left_out]
+    lines += [f"software differs: {line}" for line in comparison.software]
+    parts.extend(Text(f"· {line}") for line in lines)
+    return Group(*parts)
+
+
+def _by_key(document: Document) -> dict[Key, dict[int, Trial]]:
+    """Return the finished trials by configuration and repeat number."""
+    found: dict[Key, dict[int, Trial]] = {}
+    for trial in document.trials:
+        if trial.outcome == "ok":
+            found.setdefault(Key(setup_of(trial), trial.trainer), {})[trial.repeat] = trial
+    return found
+
+
+def _rows(key: Key, old: dict[int, Trial], new: dict[int, Trial]) -> list[Row]:
+    """Return the quantities that both sides measured, over the repeats that both sides finished."""
+    repeats = sorted(set(old) & set(new))
+    rows = []
+    for quantity in QUANTITIES:
+        pairs = [(quantity.value_of(old[i]), quantity.value_of(new[i])) for i in repeats]
+        whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if whole and (quantity.name == "accuracy" or all(a > 0 and b > 0 for a, b in whole)):
+            rows.append(_row(key, quantity, whole))
+    return rows
+
+
+def _row(key: Key, quantity: Quantity, pairs: list[tuple[float, float]]) -> Row:
+    """Judge one quantity: accuracies by their difference, everything else by its ratio."""
+    before, after = [a for a, _ in pairs], [b for _, b in pairs]
+    is_accuracy = quantity.name == "accuracy"
+    paired = paired_difference(before, after) if is_accuracy else paired_ratio(before, after)
+    centre, margin = (0.0, ACCURACY_MARGIN) if is_accuracy else (1.0, MARGIN)
+    effect = judge(paired, centre, margin)
+    return Row(
+        key=key,
+        quantity=quantity.name,
+        before=quantity.shown(statistics.median(before)),
+        after=quantity.shown(statistics.median(after)),
+        paired=paired,
+        effect=effect,
+        verdict=_words(quantity, paired, effect),
+    )
+
+
+def judge(paired: Paired, centre: float, margin: float) -> Effect:
+    """Return what the interval says about the pairs, where `centre` is no change.
+
+    `same`: the whole interval is within the margin. `less`, `more`: it leaves out the centre.
+    `unclear`: it does neither. `unknown`: there is no interval (a single pair).
+    """
+    if paired.interval is None:
+        return "unknown"
+    low, high = paired.interval
+    if centre - margin <= low and high <= centre + margin:
+        return "same"
+    if high < centre:
+        return "less"
+    return "more" if low > centre else "unclear"
+
+
+def _words(quantity: Quantity, paired: Paired, effect: Effect) -> str:
+    """Return the verdict as a phrase with the change, and its interval in the same unit."""
+    shown = _points if quantity.name == "accuracy" else fmt.change
+    if paired.interval is None:
+        return f"{shown(paired.value)}; one pair, so no interval and no verdict"
+    low, high = (shown(value).split()[0] for value in paired.interval)
+    span = f"{shown(paired.value)} ({low} to {high})"
+    if effect == "same":
+        return f"the same: {span}"
+    if effect == "unclear":
+        return f"no difference shown: {span}"
+    return f"{quantity.less if effect == 'less' else quantity.more}: {span}"
+
+
+def _points(difference: float) -> str:
+    """Return a difference of fractions in percentage points."""
+    return f"{difference * 100:+.2f} points"
+
+
+def _nothing_in_common(old: list[Key], new: list[Key]) -> str:
+    """Return why no configuration is in both documents: the fields that differ, or the empty side."""
+    for name, keys in (("first", old), ("second", new)):
+        if not keys:
+            return f"the {name} document has no finished trial to compare; run it again"
+    fields = [
+        (name.replace("_", " "), {_field(key, name) for key in old}, {_field(key, name) for key in new})
+        for name in (*Setup._fields, "trainer")
+    ]
+    apart = [f"{name}: {_set(a)} and {_set(b)}" for name, a, b in fields if not a & b]
+    return (
+        "the documents have no configuration in common "
+        f"({'; '.join(apart) or 'each field alone agrees, no combination does'}); "
+        "measure both with the same options"
+    )
+
+
+def _field(key: Key, name: str) -> str:
+    """Return one field of a configuration as text."""
+    return key.trainer if name == "trainer" else str(getattr(key.setup, name))
+
+
+def _set(values: set[str]) -> str:
+    """Return values in a fixed order."""
+    return ", ".join(sorted(values))
+
+
+def _left_out(before: Document, after: Document, common: set[Key]) -> list[str]:
+    """Return in words each configuration or trial that has no partner, so that nothing drops out unseen."""
+    lines: dict[str, None] = {}
+    for side, document in (("first", before), ("second", after)):
+        for trial in document.trials:
+            key = Key(setup_of(trial), trial.trainer)
+            name = f"{trial.trainer} on {setup_title(key.setup)}"
+            if trial.outcome != "ok":
+                lines[f"{name}: {trial.outcome.replace('_', ' ')} in the {side} document"] = None
+            elif key not in common:
+                lines[f"{name}: finished in the {side} document only"] = None
+    return list(lines)

@@ -1,0 +1,68 @@
+"""Files written whole or not at all: documents, baselines and pages all go this way.
+
+A temporary file in the same folder is written, forced to the disk and renamed over the old one.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from results.errors import DocumentWriteError
+
+
+def write_whole(path: Path, data: bytes, hint: str = "name another place") -> None:
+    """Write `data` to `path` whole or not at all; missing folders are made.
+
+    A symbolic link is followed; a device or pipe (`/dev/stdout`) is written to and never replaced.
+
+    Raises:
+        DocumentWriteError: The disk is full, the folder is not writable, or `path` is a folder. What was
+            at `path` before is still there, and no temporary file is left. `hint` is the next step.
+    """
+    try:
+        target = path.resolve()
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder")
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, data)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DocumentWriteError(
+            f"cannot write '{path}': {cause_of(error)}; nothing that was there is lost, {hint}"
+        ) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Put `data` at `target` by way of a temporary file beside it, which is gone afterwards either way."""
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    # Not tempfile.mkstemp: its mode 0600 ignores the umask, and others could not read the result.
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the rename itself to the disk, where the file system can (some refuse fsync on folders)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def cause_of(error: Exception) -> str:
+    """Return the system's words for an error, without its number and path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,65 @@
+"""The table of `harness history`: one line a series, its sparkline, and what changed when."""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results import format as fmt
+from results.history import LoadReport, Trend
+from results.metrics import METRICS
+from results.summary import setup_title
+from results.tables import new_table, titled
+from results.trends import sparkline
+
+
+def history_view(trends: Sequence[Trend], report: LoadReport) -> RenderableType:
+    """Return a table a setup and machine, then the changes in words, then the files that were skipped."""
+    parts: list[RenderableType] = []
+    for setup, machine in dict.fromkeys((trend.setup, trend.machine) for trend in trends):
+        rows = [trend for trend in trends if (trend.setup, trend.machine) == (setup, machine)]
+        parts.append(titled(f"{setup_title(setup)}, machine {machine}", _table(rows)))
+    lines = [line for trend in trends for line in change_lines(trend)]
+    lines += [f"skipped {path}: {cause}" for path, cause in report.skipped.items()]
+    parts.extend(Text(f"· {line}") for line in lines)
+    parts.append(Text(summary_line(report)))
+    return Group(*parts)
+
+
+def summary_line(report: LoadReport) -> str:
+    """Return in one line what the load did."""
+    gone = f", {report.gone} gone" if report.gone else ""
+    return f"documents: {report.loaded} new, {report.unchanged} known{gone}, {len(report.skipped)} skipped"
+
+
+def change_lines(trend: Trend) -> list[str]:
+    """Return each change of a series in words: from what to what, since when, and in which document first."""
+    metric, values = METRICS[trend.metric], trend.values
+    bounds = [0, *trend.changes, len(values)]
+    levels = [statistics.median(values[a:b]) for a, b in itertools.pairwise(bounds)]
+    lines = []
+    for at, before, after in zip(trend.changes, levels, levels[1:], strict=False):
+        point = trend.points[at]
+        change = f" ({fmt.change(after / before)})" if before else ""
+        lines.append(
+            f"{trend.key.trainer} {metric.name}: {metric.shown(before)} → {metric.shown(after)}{change} "
+            f"since {point.created[:16].replace('T', ' ')} UTC, {point.path}"
+        )
+    return lines
+
+
+def _table(trends: Sequence[Trend]) -> Table:
+    """Return one line a series: how many documents, the first value, the present level, the shape."""
+    table = new_table("trainer", "metric", "n", "first", "level", "change", "trend")
+    for index in (1, 6):
+        table.columns[index].justify = "left"
+    for trend in trends:
+        shown, first = METRICS[trend.metric].shown, trend.values[0]
+        change = fmt.change(trend.level / first) if first else fmt.DASH
+        shape = sparkline(trend.values, width=16)
+        cells = (trend.key.trainer, trend.metric, str(len(trend.points)), shown(first), shown(trend.level))
+        table.add_row(*cells, change, shape)
+    return table

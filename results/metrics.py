@@ -1,0 +1,189 @@
+"""What a gate looks at: metrics by workload × trainer × engine × batch size, with their values a repeat."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from results import format as fmt
+from results.errors import NotComparableError
+from results.schema import Document, Setting, Trial
+from results.summary import REFERENCE, Setup, measured_energy, setup_of, setup_title
+
+
+class Key(NamedTuple):
+    """What a baseline is kept for."""
+
+    workload: str
+    trainer: str
+    engine: str
+    batch_size: int
+
+    def __str__(self) -> str:
+        return f"{self.workload} {self.trainer} {self.engine} batch {self.batch_size}"
+
+
+class Metric(NamedTuple):
+    """A gated quantity.
+
+    `floor` is the least relative tolerance, `max_spread` the relative half range over repeats beyond which
+    a run is too noisy to judge. `ratchet` metrics are recorded by `baseline update`; the others may only
+    have a bound written by hand (a step time in seconds moves with the clock of the machine).
+    """
+
+    name: str
+    better: Literal["lower", "higher"]
+    floor: float
+    max_spread: float
+    ratchet: bool
+    shown: Callable[[float | None], str]
+    value_of: Callable[[Trial, Trial | None], float | None]
+
+
+def _step_s(trial: Trial, reference: Trial | None) -> float | None:
+    return trial.time.step_s.median if trial.time.step_s else None
+
+
+def _time_ratio(trial: Trial, reference: Trial | None) -> float | None:
+    """Return the step time ÷ that of the reference trainer in the same repeat: it survives another clock."""
+    if reference is None or trial.trainer == REFERENCE:
+        return None
+    own, other = _step_s(trial, None), _step_s(reference, None)
+    return own / other if own is not None and other else None
+
+
+def _energy_j(trial: Trial, reference: Trial | None) -> float | None:
+    row = measured_energy(trial)
+    return row.net_j_per_step if row else None
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "training_peak_bytes",
+            "lower",
+            0.01,
+            0.02,
+            True,
+            fmt.size,
+            lambda trial, _: trial.memory.training_peak_bytes,
+        ),
+        Metric(
+            "peak_rss_bytes",
+            "lower",
+            0.01,
+            0.02,
+            False,
+            fmt.size,
+            lambda trial, _: trial.memory.peak_rss_bytes,
+        ),
+        Metric(
+            "modelled_bytes",
+            "lower",
+            0.001,
+            0.0,
+            True,
+            fmt.size,
+            lambda trial, _: trial.memory.modelled_bytes,
+        ),
+        Metric("time_ratio", "lower", 0.10, 0.15, True, fmt.ratio, _time_ratio),
+        Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s),
+        Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j),
+        Metric(
+            "test_accuracy",
+            "higher",
+            0.01,
+            0.02,
+            True,
+            fmt.percent,
+            lambda trial, _: trial.quality.test_accuracy,
+        ),
+    )
+}
+
+
+@dataclass
+class Measured:
+    """One key's trials, and by metric the values of the finished ones; a metric without any is absent."""
+
+    key: Key
+    setup: Setup
+    trials: list[Trial] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, metric: str) -> float | None:
+        """Return the median over repeats, None where nothing was measured."""
+        values = self.values.get(metric)
+        return statistics.median(values) if values else None
+
+    def ledger(self) -> dict[str, int]:
+        """Return the ledger of the first finished trial, or the model's figures where there is no ledger."""
+        trial = next((trial for trial in self.trials if trial.outcome == "ok"), None)
+        if trial is None:
+            return {}
+        return dict(trial.memory.ledger_by_variable or trial.memory.modelled_by_variable)
+
+    def length(self) -> dict[str, Setting]:
+        """Return how long the first finished trial trained: accuracy depends on it, cost a step does not."""
+        trial = next((trial for trial in self.trials if trial.outcome == "ok"), None)
+        settings = trial.settings if trial else {}
+        return {name: settings[name] for name in ("steps", "epochs") if settings.get(name) is not None}
+
+    def reason(self, metric: str) -> str:
+        """Return why a metric has no value."""
+        for trial in self.trials:
+            if metric == "net_j_per_step":
+                reasons = [row.reason for row in trial.energy if row.reason] or ["no meter was asked for"]
+                return reasons[0]
+            if metric == "test_accuracy" and trial.quality.reason:
+                return trial.quality.reason
+            if metric in ("step_s", "time_ratio") and trial.time.reason:
+                return trial.time.reason
+            if metric.endswith("_bytes") and trial.memory.reason:
+                return trial.memory.reason
+        return f"the document has no '{REFERENCE}' trial beside it" if metric == "time_ratio" else "no value"
+
+
+def measure(documents: Sequence[Document]) -> dict[Key, Measured]:
+    """Return the metrics of the documents' trials, the repeats of all of them together.
+
+    Raises:
+        NotComparableError: One key under two setups (optimizer, threads, allocator mode, data).
+    """
+    found: dict[Key, Measured] = {}
+    for measured in measure_setups(documents):
+        first = found.setdefault(measured.key, measured)
+        if first is not measured:
+            raise NotComparableError(
+                f"{measured.key} was measured under two setups ({setup_title(first.setup)} and "
+                f"{setup_title(measured.setup)}); gate one at a time"
+            )
+    return found
+
+
+def measure_setups(documents: Sequence[Document]) -> list[Measured]:
+    """Return the same for every key and setup apart, in order of first appearance."""
+    found: dict[tuple[Key, Setup], Measured] = {}
+    for document in documents:
+        references = {(setup_of(t), t.repeat): t for t in document.trials if _is_reference(t)}
+        for trial in document.trials:
+            key, setup = Key(trial.workload, trial.trainer, trial.engine, trial.batch_size), setup_of(trial)
+            measured = found.setdefault((key, setup), Measured(key, setup))
+            measured.trials.append(trial)
+            if trial.outcome == "ok":
+                _add_values(measured, trial, references.get((setup, trial.repeat)))
+    return list(found.values())
+
+
+def _is_reference(trial: Trial) -> bool:
+    """Tell whether other trainers are timed against this trial."""
+    return trial.trainer == REFERENCE and trial.outcome == "ok"
+
+
+def _add_values(measured: Measured, trial: Trial, reference: Trial | None) -> None:
+    """Append a finished trial's values."""
+    for metric in METRICS.values():
+        value = metric.value_of(trial, reference)
+        if value is not None:
+            measured.values.setdefault(metric.name, []).append(value)

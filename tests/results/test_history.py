@@ -1,0 +1,176 @@
+import multiprocessing
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results import store
+from results.errors import HistoryError
+from results.history import DATABASE, History
+from results.history_table import history_view
+from results.metrics import Key
+
+Make = Callable[..., Any]
+MIB = 2**20
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def fill(folder: Path, document: Make, trial: Make, peaks: list[int], first: int = 0) -> list[Path]:
+    paths = []
+    for day, peak in enumerate(peaks, start=first):
+        created = START + timedelta(days=day)
+        path = folder / f"{day:05d}.json"
+        store.write(document([trial("standard"), trial("lowmem", peak=peak * MIB)], created=created), path)
+        paths.append(path)
+    return paths
+
+
+def peak_of(history: History, trainer: str = "lowmem") -> Any:
+    (found,) = [t for t in history.trends("training_peak_bytes") if t.key.trainer == trainer]
+    return found
+
+
+def test_a_folder_becomes_series_in_order_of_time(document: Make, trial: Make, tmp_path: Path) -> None:
+    fill(tmp_path / "sub", document, trial, [42, 41], first=5)
+    fill(tmp_path, document, trial, [40])
+    with History(tmp_path) as history:
+        report = history.load()
+        assert (report.loaded, report.unchanged, report.gone, report.skipped) == (3, 0, 0, {})
+        trend = peak_of(history)
+    assert trend.key == Key("mlp-mnist", "lowmem", "torch", 100)
+    assert trend.setup.optimizer == "adam"
+    assert [value / MIB for value in trend.values] == [40, 42, 41]
+    assert trend.points[1].path == "sub/00005.json"
+    assert trend.points[0].created.startswith("2026-01-01T00:00:00")
+
+
+def test_the_second_load_reads_what_changed_only(document: Make, trial: Make, tmp_path: Path) -> None:
+    paths = fill(tmp_path, document, trial, [40, 41, 42])
+    with History(tmp_path) as history:
+        history.load()
+    paths[0].unlink()
+    fill(tmp_path, document, trial, [50], first=1)
+    fill(tmp_path, document, trial, [43], first=9)
+    with History(tmp_path) as history:
+        report = history.load()
+        assert (report.loaded, report.unchanged, report.gone) == (2, 1, 1)
+        assert [value / MIB for value in peak_of(history).values] == [50, 42, 43]
+        assert history.load().loaded == 0
+
+
+def test_a_corrupt_document_is_named_and_skipped(document: Make, trial: Make, tmp_path: Path) -> None:
+    paths = fill(tmp_path, document, trial, [40, 41])
+    broken = paths[1].read_bytes()[:100]
+    paths[1].write_bytes(broken)
+    (tmp_path / "other.json").write_text("{}")
+    with History(tmp_path) as history:
+        for _ in range(2):
+            report = history.load()
+            assert set(report.skipped) == {"00001.json", "other.json"}
+            assert "truncated" in report.skipped["00001.json"]
+        assert (report.loaded, report.unchanged) == (0, 1)
+        assert len(peak_of(history).points) == 1
+        assert paths[1].read_bytes() == broken, "what is skipped is left as it is"
+        fill(tmp_path, document, trial, [41], first=1)
+        assert set(history.load().skipped) == {"other.json"}
+        assert len(peak_of(history).points) == 2
+
+
+def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
+    store.write(document([trial()]), tmp_path / "a.json")
+    store.write(document([trial()], host=host(cores=4)), tmp_path / "b.json")
+    store.write(document([trial(), trial(threads=1)]), tmp_path / "c.json")
+    with History(tmp_path) as history:
+        history.load()
+        trends = history.trends("training_peak_bytes")
+        assert sorted(len(trend.points) for trend in trends) == [1, 1, 2]
+        assert history.trends("training_peak_bytes", workload="cnv-svhn") == []
+        assert {trend.metric for trend in history.trends()} >= {"step_s", "test_accuracy", "modelled_bytes"}
+
+
+def test_a_change_is_found_and_put_in_words(document: Make, trial: Make, tmp_path: Path, shown: Make) -> None:
+    fill(tmp_path, document, trial, [40] * 8 + [50] * 8)
+    (tmp_path / "odd.json").write_text("no")
+    with History(tmp_path) as history:
+        report = history.load()
+        trends = history.trends()
+    trend = next(t for t in trends if t.key.trainer == "lowmem" and t.metric == "training_peak_bytes")
+    assert (trend.changes, trend.level) == ((8,), 50 * MIB)
+    text = shown(history_view(trends, report))
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    assert (
+        "lowmem training_peak_bytes: 40.0 MiB → 50.0 MiB (+25.0 %) since 2026-01-09 00:00 UTC, 00008.json"
+        in flat
+    )
+    assert "▁▁▁▁▁▁▁▁████████" in text
+    assert "skipped odd.json: " in flat
+    assert "documents: 16 new, 0 known, 1 skipped" in flat
+
+
+def _loader(folder: Path, start: int, stop: int, data: bytes) -> None:
+    document = store.loads(data)
+    for number in range(start, stop):
+        store.write(document, folder / f"{number:05d}.json")
+        if number % 10 == 0:
+            with History(folder) as history:
+                history.load()
+    with History(folder) as history:
+        history.load()
+
+
+def test_two_writers_at_once_lose_nothing(document: Make, tmp_path: Path) -> None:
+    data = store.dumps(document()).encode()
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_loader, args=(tmp_path, n, n + 100, data)) for n in (0, 1000)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    with History(tmp_path) as history:
+        report = history.load()
+        assert report.loaded + report.unchanged == 200
+        assert report.skipped == {}
+        assert len(peak_of(history).points) == 200
+
+
+def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"this is no database" * 100)
+    with pytest.raises(HistoryError, match="cannot be used: file is not a database; delete it"):
+        History(tmp_path)
+    with pytest.raises(HistoryError, match="no folder"):
+        History(tmp_path / "none")
+
+
+def test_a_database_of_another_version_is_made_again(document: Make, trial: Make, tmp_path: Path) -> None:
+    fill(tmp_path, document, trial, [40])
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    connection.execute("CREATE TABLE document (something TEXT)")
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+    with History(tmp_path) as history:
+        assert history.load().loaded == 1
+
+
+def test_no_database_is_kept_where_none_is_wanted(document: Make, trial: Make, tmp_path: Path) -> None:
+    fill(tmp_path, document, trial, [40])
+    with History(tmp_path, Path(":memory:")) as history:
+        assert history.load().loaded == 1
+    assert not (tmp_path / DATABASE).exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_documents_load_in_ten_seconds(document: Make, tmp_path: Path) -> None:
+    data = store.dumps(document()).encode()
+    for number in range(10_000):
+        (tmp_path / f"{number}.json").write_bytes(data)
+    begin = time.monotonic()
+    with History(tmp_path) as history:
+        assert history.load().loaded == 10_000
+    assert time.monotonic() - begin < 10.0
