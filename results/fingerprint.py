@@ -59,7 +59,7 @@ def differences(before: Mapping[str, Fact], after: Mapping[str, Fact]) -> list[s
     """Return each fact that differs, in words; empty where the two agree."""
     names = dict.fromkeys([*before, *after])
     return [
-        f"{name.removesuffix('_bytes')}: {_shown(name, before.get(name))} → {_shown(name, after.get(name))}"
+        f"{name.removesuffix('_bytes')}: {shown(name, before.get(name))} → {shown(name, after.get(name))}"
         for name in names
         if not _agree(name, before.get(name), after.get(name))
     ]
@@ -72,8 +72,8 @@ def _agree(name: str, before: Fact | None, after: Fact | None) -> bool:
     return before == after
 
 
-def _shown(name: str, value: Fact | None) -> str:
-    """Return a fact for people."""
+def shown(name: str, value: Fact | None) -> str:
+    """Return a fact for people: sizes with their unit, yes and no, `unknown` for None."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
