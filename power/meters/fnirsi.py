@@ -13,6 +13,7 @@ report that fails it is left out, and a hole in the samples is seen by the integ
     fnirsi:/dev/hidraw2     this one
 """
 
+import errno
 import os
 import re
 import select
@@ -256,11 +257,12 @@ class FnirsiMeter(Meter):
             while time.monotonic() < give_up_s:
                 if time.monotonic() - self._asked_s >= self._model.keep_alive_s:
                     self._send(0x83)
-                wait_s = max(0.0, min(self._model.keep_alive_s, give_up_s - time.monotonic()))
-                if select.select([self._fd], [], [], wait_s)[0] and (
-                    report := os.read(self._fd, _REPORT_SIZE)
-                ):
-                    return report
+                due_s = min(self._asked_s + self._model.keep_alive_s, give_up_s)
+                wait_s = max(0.0, due_s - time.monotonic())
+                if select.select([self._fd], [], [], wait_s)[0]:
+                    if report := os.read(self._fd, _REPORT_SIZE):
+                        return report
+                    raise OSError(errno.ENODEV, "end of file")
         except OSError as error:
             raise MeterReadError(f"meter '{self.name}': {self._path} is gone: {error}") from error
         raise MeterReadError(f"meter '{self.name}': {self._path} sends nothing")

@@ -52,7 +52,10 @@ def _get(url: str, headers: dict[str, str]) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S) as answer:
-            return json.loads(answer.read(_LARGEST_ANSWER))
+            text = answer.read(_LARGEST_ANSWER)
+            if answer.length:  # bytes that were announced and did not come
+                raise OSError(f"the answer broke off {answer.length} bytes before its end")
+            return json.loads(text)
     except http.client.HTTPException as error:
         raise OSError(f"the answer broke off: {type(error).__name__}") from error
     except RecursionError as error:

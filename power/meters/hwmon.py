@@ -21,6 +21,7 @@ from pathlib import Path
 from power.base import Domain, Kind, Meter, Probe, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.options import positive, split_argument
+from power.sysfs import read_attribute
 
 ROOT = Path("/sys/class/hwmon")
 HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-sensor,ina226,addr=0x40"
@@ -45,14 +46,19 @@ class Channel:
     """One channel of a chip: its files (one, or voltage and current) and the factor to J or W."""
 
     domain: Domain
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     factor: float
+
+    @property
+    def folder(self) -> Path:
+        """The chip's folder."""
+        return Path(self.files[0]).parent
 
     def value(self) -> float:
         """Read the channel, in J or W. Raises `OSError` or `ValueError`."""
         product = self.factor
         for file in self.files:
-            product *= int(file.read_text())
+            product *= int(read_attribute(file))
         return product
 
 
@@ -103,7 +109,7 @@ def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: 
         resolution_j=1e-6 if kind == "energy" else 0.0,
         gain_limit=_GAIN.get(chip, 0.05),
     )
-    return Channel(domain, files, factor * correction)
+    return Channel(domain, tuple(str(file) for file in files), factor * correction)
 
 
 def _files(folder: Path, chip: str, number: int, kinds: set[str]) -> tuple[tuple[Path, ...], float, Kind]:
@@ -144,26 +150,32 @@ def _resolution_w(folder: Path, chip: str) -> float:
 def _unique(channels: list[Channel]) -> list[Channel]:
     """Give channels of several chips of one kind their folder's name."""
     names = [channel.domain.name for channel in channels]
-    return [
-        channel
-        if names.count(channel.domain.name) == 1
-        else replace(
-            channel,
-            domain=replace(channel.domain, name=f"{channel.domain.name}@{channel.files[0].parent.name}"),
-        )
-        for channel in channels
-    ]
+    return [_named_by_folder(c) if names.count(c.domain.name) > 1 else c for c in channels]
+
+
+def _named_by_folder(channel: Channel) -> Channel:
+    return replace(
+        channel, domain=replace(channel.domain, name=f"{channel.domain.name}@{channel.folder.name}")
+    )
 
 
 def _nested(channels: list[Channel]) -> list[Channel]:
-    """Put rails inside the channel that feeds them: an ACPI meter of the machine, a Jetson's input."""
-    whole = [c for c in channels if c.domain.name.startswith("power_meter-")]
-    whole = whole or [c for c in channels if c.domain.name.endswith(_INPUT_LABELS)]
-    if len(whole) != 1:
-        return channels
-    parent = whole[0].domain.name
-    rest = [c for c in channels if c is not whole[0]]
-    return [whole[0], *(replace(c, domain=replace(c.domain, parent=parent)) for c in rest)]
+    """Put rails inside what feeds them: an ACPI meter of the machine, or the input of a Jetson's module."""
+    machine = [c for c in channels if c.domain.name.startswith("power_meter-")]
+    inputs = [
+        c for c in channels if c.domain.name.startswith("ina3221-") and c.domain.name.endswith(_INPUT_LABELS)
+    ]
+    if len(machine) == 1:
+        return [_inside(c, machine[0]) for c in channels]
+    if len(inputs) == 1:
+        return [_inside(c, inputs[0]) if c.domain.name.startswith("ina3221-") else c for c in channels]
+    return channels
+
+
+def _inside(channel: Channel, whole: Channel) -> Channel:
+    if channel is whole:
+        return channel
+    return replace(channel, domain=replace(channel.domain, parent=whole.domain.name))
 
 
 class HwmonMeter(Meter):
@@ -226,7 +238,7 @@ class HwmonMeter(Meter):
         chip, shunt_ohm = self._options()
         if shunt_ohm is None:
             return {"chip": chip} if chip else {}
-        folders = {channel.files[0].parent for channel in self._channels}
+        folders = {channel.folder for channel in self._channels}
         factors = [shunt_correction(folder, shunt_ohm) for folder in folders]
         correction: dict[str, Setting] = {"shunt_correction": factors[0]} if factors else {}
         return {"chip": chip, "shunt_ohm": shunt_ohm, **correction}

@@ -13,7 +13,6 @@ and `max_energy_range_uj` (the counter starts at 0 again after it). What has to 
   it is measured and no longer modelled; ± 5 % is assumed.
 """
 
-import os
 import re
 import time
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
+from power.sysfs import read_attribute
 
 ROOT = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::(\d+))?$")
@@ -32,15 +32,11 @@ HINT_MODULE = "sudo modprobe intel_rapl_msr (a virtual machine or an ARM process
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One powercap zone: its folder, what it measures, and its counter file."""
+    """One powercap zone: its folder, what it measures, and the path of its counter (µJ)."""
 
     folder: Path
     domain: Domain
-
-    @property
-    def counter(self) -> Path:
-        """The counter, in µJ."""
-        return self.folder / "energy_uj"
+    counter: str
 
 
 def find_zones(root: Path = ROOT) -> list[Zone]:
@@ -82,7 +78,7 @@ def _zone(folder: Path, indices: tuple[int, ...], names: dict[tuple[int, ...], s
         wrap_j=int((folder / "max_energy_range_uj").read_text()) * 1e-6,
         max_power_w=MAX_PSYS_W if name == "psys" else MAX_PACKAGE_W,
     )
-    return Zone(folder, domain)
+    return Zone(folder, domain, str(folder / "energy_uj"))
 
 
 def covers(name: str) -> str:
@@ -107,7 +103,6 @@ class PowercapMeter(Meter):
         super().__init__(argument)
         self._root = root
         self._zones: list[Zone] = []
-        self._files: list[int] = []
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -125,8 +120,8 @@ class PowercapMeter(Meter):
         return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
-        """Open every counter. Raises `MeterUnavailableError`: no zone, or no permission."""
-        if self._files:
+        """Find the zones and read each once. Raises `MeterUnavailableError`: no zone, or no permission."""
+        if self._zones:
             return
         try:
             zones = find_zones(self._root)
@@ -135,51 +130,44 @@ class PowercapMeter(Meter):
         if not zones:
             raise MeterUnavailableError(self.name, f"no intel-rapl zone under {self._root}", HINT_MODULE)
         try:
-            self._files = []
-            for zone in zones:
-                self._files.append(os.open(zone.counter, os.O_RDONLY | os.O_CLOEXEC))
-            self._zones = zones
-            self._zones = self._without_mirrors()
+            self._zones = _without_mirrors(zones)
         except PermissionError as error:
-            self.close()
             raise MeterUnavailableError(self.name, "energy_uj is readable by root only", HINT_READ) from error
-        except OSError as error:
-            self.close()
+        except (OSError, ValueError) as error:
             raise MeterUnavailableError(self.name, f"a counter cannot be read: {error}") from error
 
     def read(self) -> list[Sample]:
         """Return one sample a zone, each with its own instant (the middle of its read)."""
         try:
-            return [self._sample(zone, fd) for zone, fd in zip(self._zones, self._files, strict=True)]
+            return [_sample(zone) for zone in self._zones]
         except (OSError, ValueError) as error:
             raise MeterReadError(f"meter '{self.name}': a counter could not be read: {error}") from error
 
     def close(self) -> None:
-        """Close the counters."""
-        files, self._files = self._files, []
-        for fd in files:
-            os.close(fd)
+        """Forget the zones."""
+        self._zones = []
 
-    def _sample(self, zone: Zone, fd: int) -> Sample:
-        before_ns = now_ns()
-        text = os.pread(fd, 32, 0)
-        return Sample((before_ns + now_ns()) // 2, zone.domain.name, energy_j=int(text) * 1e-6)
 
-    def _without_mirrors(self) -> list[Zone]:
-        """Nest a package that repeats another one's counter inside it, so that it is not added up twice.
+def _sample(zone: Zone) -> Sample:
+    before_ns = now_ns()
+    text = read_attribute(zone.counter)
+    return Sample((before_ns + now_ns()) // 2, zone.domain.name, energy_j=int(text) * 1e-6)
 
-        Counters of two dies started at different energies: values that agree twice, a few milliseconds
-        apart and while moving, are one counter.
-        """
-        first = self.read()
-        time.sleep(0.005)
-        again = self.read()
-        seen: dict[tuple[float, float], str] = {}
-        zones: list[Zone] = []
-        for zone, a, b in zip(self._zones, first, again, strict=True):
-            key = (a.value, b.value)
-            if zone.domain.name.startswith("package") and key in seen and a.value != b.value:
-                zone = Zone(zone.folder, replace(zone.domain, parent=seen[key]))
-            seen.setdefault(key, zone.domain.name)
-            zones.append(zone)
-        return zones
+
+def _without_mirrors(zones: list[Zone]) -> list[Zone]:
+    """Nest a package that repeats another one's counter inside it, so that it is not added up twice.
+
+    Counters of two dies started at different energies: values that agree twice, a few milliseconds apart
+    and while moving, are one counter.
+    """
+    first = [_sample(zone).value for zone in zones]
+    time.sleep(0.005)
+    values = list(zip(first, [_sample(zone).value for zone in zones], strict=True))
+    seen: dict[tuple[float, float], str] = {}
+    apart: list[Zone] = []
+    for zone, (a, b) in zip(zones, values, strict=True):
+        if zone.domain.name.startswith("package") and (a, b) in seen and a != b:
+            zone = replace(zone, domain=replace(zone.domain, parent=seen[a, b]))
+        seen.setdefault((a, b), zone.domain.name)
+        apart.append(zone)
+    return apart

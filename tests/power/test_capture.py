@@ -1,5 +1,6 @@
 """Captures survive the way to the file and back; anything else is refused by line, never half read."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -87,10 +88,8 @@ def test_what_is_no_capture_is_refused_with_its_line(tmp_path: Path, text: str, 
 def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes, head: bool) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
     path.write_bytes((HEAD + "\n").encode() + data if head else data)
-    try:
+    with contextlib.suppress(CaptureError):
         assert read_capture(path).samples
-    except CaptureError:
-        pass
 
 
 def test_replay_without_a_file_says_how() -> None:

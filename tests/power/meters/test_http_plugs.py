@@ -1,0 +1,268 @@
+"""Plugs on a real local HTTP server that behaves as each model does, and misbehaves as networks do."""
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from power.errors import MeterReadError, MeterUnavailableError
+from power.meters import http_plug
+from power.meters.http_plug import PASSWORD, LoginError, digest_login, number
+from power.meters.shelly import ShellyMeter
+from power.meters.tasmota import TasmotaMeter
+from power.recorder import Recorder
+from power.registry import make
+
+SHELLY = {
+    "id": 0,
+    "output": True,
+    "apower": 8.9,
+    "voltage": 237.5,
+    "aenergy": {"total": 6.532, "by_minute": [0.0]},
+}
+TASMOTA = {
+    "StatusSNS": {"Time": "2024-01-01T00:00:00", "ENERGY": {"Total": 1.234, "Power": 9, "Voltage": 230}}
+}
+
+
+class Plug(BaseHTTPRequestHandler):
+    """Answers as a Shelly and as a Tasmota; what goes wrong is set on the class of each test."""
+
+    body: ClassVar[bytes | None] = None
+    status: ClassVar[int] = 200
+    delay_s: ClassVar[float] = 0.0
+    password: ClassVar[str] = ""
+    cut: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        time.sleep(self.delay_s)
+        url = urlsplit(self.path)
+        if url.path == "/rpc/Switch.GetStatus" and parse_qs(url.query) == {"id": ["0"]}:
+            self.shelly()
+        elif url.path == "/cm" and parse_qs(url.query).get("cmnd") == ["Status 10"]:
+            self.tasmota(parse_qs(url.query))
+        else:
+            self.answer(404, b"")
+
+    def shelly(self) -> None:
+        if self.password and not self.logged_in():
+            self.send_response(401)
+            challenge = 'Digest qop="auth", realm="shellyplug-x", nonce="60dc59c6", algorithm=SHA-256'
+            self.send_header("WWW-Authenticate", challenge)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.answer(self.status, json.dumps(SHELLY).encode())
+
+    def logged_in(self) -> bool:
+        fields = dict(re.findall(r'(\w+)="?([^",]*)"?', self.headers.get("Authorization", "")))
+
+        def digest(text: str) -> str:
+            return hashlib.sha256(text.encode()).hexdigest()
+
+        secret = digest(f"admin:shellyplug-x:{self.password}")
+        request = digest(f"GET:{self.path}")
+        nonces = f"60dc59c6:{fields.get('nc')}:{fields.get('cnonce')}:auth"
+        return fields.get("response") == digest(f"{secret}:{nonces}:{request}") and fields["uri"] == self.path
+
+    def tasmota(self, query: dict[str, list[str]]) -> None:
+        if self.password and query.get("password") != [self.password]:
+            warning = {"WARNING": "Need user=<username>&password=<password>"}
+            self.answer(self.status, json.dumps(warning).encode())
+        else:
+            self.answer(self.status, json.dumps(TASMOTA).encode())
+
+    def answer(self, status: int, body: bytes) -> None:
+        body = self.body if self.body is not None else body
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) - self.cut])
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class Server:
+    def __init__(self, port: int = 0) -> None:
+        self.plug: Any = type("ThisPlug", (Plug,), {})
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), self.plug)
+        self.http.daemon_threads = True
+        self.port: int = self.http.server_address[1]
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.delenv(PASSWORD, raising=False)
+    # A proxy of the environment must not be asked for a plug in the room.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    server = Server()
+    yield server
+    server.stop()
+
+
+def test_a_shelly_and_a_tasmota_are_read(server: Server) -> None:
+    for name, power_w, register_j in (("shelly", 8.9, 6.532 * 3600), ("tasmota", 9.0, 1.234 * 3.6e6)):
+        with make(f"{name}:{server.address}") as meter:
+            samples = {sample.domain: sample.value for sample in meter.read()}
+            assert samples == pytest.approx({"plug": power_w, "plug-register": register_j})
+            assert meter.settings() == {"address": server.address}
+            assert meter.domains[1].parent == "plug"
+
+
+@pytest.mark.parametrize("name", ["shelly", "tasmota"])
+def test_a_password_comes_from_the_environment_and_stays_out_of_the_record(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    server.plug.password = "s3cret & more"
+    meter = make(f"{name}:{server.address}")
+    with pytest.raises(MeterUnavailableError, match=PASSWORD):
+        meter.open()
+    monkeypatch.setenv(PASSWORD, "wrong")
+    assert not meter.probe().usable
+    monkeypatch.setenv(PASSWORD, "s3cret & more")
+    meter.open()
+    assert meter.read()[0].value > 0
+    assert "s3cret" not in str(meter.settings())
+
+
+@pytest.mark.parametrize("name", ["shelly", "tasmota"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'{"apower": 5',
+        b"[]",
+        b"{}",
+        b'{"apower": "much"}',
+        b'{"apower": true}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_malformed_answers_are_failed_readings(server: Server, name: str, body: bytes) -> None:
+    meter = make(f"{name}:{server.address}")
+    meter.open()
+    server.plug.body = body
+    with pytest.raises(MeterReadError, match=server.address):
+        meter.read()
+    server.plug.body = None
+    assert meter.read()
+
+
+@pytest.mark.parametrize("name", ["shelly", "tasmota"])
+def test_slow_refusing_and_broken_off_answers(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = make(f"{name}:{server.address}")
+    meter.open()
+    server.plug.cut = 20
+    with pytest.raises(MeterReadError, match="broke off"):
+        meter.read()
+    server.plug.cut, server.plug.status = 0, 503
+    with pytest.raises(MeterReadError, match="HTTP 503"):
+        meter.read()
+    server.plug.status, server.plug.delay_s = 200, 0.5
+    monkeypatch.setattr(http_plug, "TIMEOUT_S", 0.2)
+    start_s = time.monotonic()
+    with pytest.raises(MeterReadError, match="timed out"):
+        meter.read()
+    assert time.monotonic() - start_s < 0.45
+
+
+def test_a_slow_answer_is_stamped_in_the_middle(server: Server) -> None:
+    server.plug.delay_s = 0.2
+    with make(f"shelly:{server.address}") as meter:
+        before_ns = time.monotonic_ns()
+        sample = meter.read()[0]
+    assert sample.t_ns - before_ns == pytest.approx(0.1e9, abs=0.05e9)
+
+
+def test_a_plug_that_restarts_in_the_middle_is_read_again(server: Server) -> None:
+    address, port = server.address, server.port
+    with Recorder([make(f"shelly:{address}")], period_s=0.02) as recorder:
+        time.sleep(0.2)
+        server.stop()
+        time.sleep(0.3)
+        again = Server(port)
+        server.http, server.thread = again.http, again.thread
+        time.sleep(0.6)
+        (cost,) = recorder.overhead()
+        series = recorder.series("shelly", "plug")
+        assert cost.failures == 1
+        assert series.t_ns[-1] > time.monotonic_ns() - 200_000_000
+
+
+def test_no_address_no_answer_and_no_meter(server: Server) -> None:
+    assert "192.168" in str(make("shelly").probe().hint)
+    with pytest.raises(MeterUnavailableError, match="does not answer"):
+        make("tasmota:127.0.0.1:9").open()
+    server.plug.body = b'{"id": 0, "output": true}'
+    with pytest.raises(MeterUnavailableError, match="no power meter"):
+        make(f"shelly:{server.address}").open()
+
+
+def test_the_digest_of_the_standards_own_example() -> None:
+    # RFC 7616, section 3.9.1.
+    challenge = (
+        'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256,'
+        ' nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="x"'
+    )
+    header = digest_login(
+        challenge,
+        urlsplit("http://www.example.org/dir/index.html"),
+        "Mufasa",
+        "Circle of Life",
+        "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+    )
+    assert 'response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"' in header
+    with pytest.raises(LoginError, match="unknown kind"):
+        digest_login('Digest algorithm=SHA-512, nonce="x"', urlsplit("http://a/b"), "u", "p")
+
+
+KEYS = st.sampled_from(["apower", "aenergy", "total", "StatusSNS", "ENERGY", "Power", "Total", "WARNING"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_no_json_crashes_the_parsers(answer: Any) -> None:
+    for parse in (ShellyMeter.parse, TasmotaMeter.parse):
+        try:
+            power_w, register_j = parse(answer)
+        except (ValueError, LoginError):
+            continue
+        assert abs(power_w) < 1e12
+        assert register_j is None or abs(register_j) < 1e19
+
+
+def test_numbers_are_numbers() -> None:
+    assert number({"a": {"b": 2}}, "a", "b") == 2.0
+    assert number({"a": {}}, "a", "b") is None
+    with pytest.raises(ValueError, match="not a number"):
+        number({"a": float("nan")}, "a")

@@ -1,0 +1,128 @@
+"""Sensor chips as the kernel shows them: counters before powers before products, the shunt corrected."""
+
+from pathlib import Path
+
+import pytest
+
+from power.errors import MeterReadError, MeterUnavailableError
+from power.meters.hwmon import HwmonMeter
+
+
+def chip(root: Path, folder: str, **files: object) -> Path:
+    path = root / folder
+    path.mkdir(parents=True)
+    for name, value in files.items():
+        (path / name).write_text(f"{value}\n")
+    return path
+
+
+def readings(root: Path, argument: str = "") -> dict[str, float]:
+    with HwmonMeter(argument, root) as meter:
+        return {sample.domain: sample.value for sample in meter.read()}
+
+
+def test_the_best_of_a_channel_is_taken(tmp_path: Path) -> None:
+    chip(
+        tmp_path, "hwmon0", name="ina228", energy1_input=5_000_000, power1_input=7, in1_input=1, curr1_input=1
+    )
+    chip(
+        tmp_path,
+        "hwmon1",
+        name="ina226",
+        power1_input=2_500_000,
+        in1_input=5000,
+        curr1_input=1,
+        update_interval=35,
+    )
+    chip(tmp_path, "hwmon2", name="pmbus", power1_average=3_000_000, power1_label="pout 1")
+    chip(
+        tmp_path, "hwmon3", name="ina3221", in1_input=5000, curr1_input=400, in1_label="VDD A", in2_input=3300
+    )
+    chip(tmp_path, "hwmon4", name="coretemp", temp1_input=40000)
+    assert readings(tmp_path) == pytest.approx(
+        {"ina228-1": 5.0, "ina226-1": 2.5, "pmbus-pout_1": 3.0, "ina3221-VDD_A": 2.0}
+    )
+    with HwmonMeter("", tmp_path) as meter:
+        kinds = {domain.name: (domain.kind, domain.update_s) for domain in meter.domains}
+    assert kinds["ina228-1"][0] == "energy"
+    assert kinds["ina226-1"] == ("power", 0.035)
+
+
+def test_the_power_z_has_its_voltage_at_zero(tmp_path: Path) -> None:
+    chip(
+        tmp_path, "hwmon0", name="powerz", in0_input=9000, in1_input=11, curr1_input=500, in0_label="VBUS",
+        curr1_label="IBUS",
+    )  # fmt: skip
+    assert readings(tmp_path) == pytest.approx({"powerz-IBUS": 4.5})
+
+
+def test_the_true_shunt_corrects_and_stands_in_the_record(tmp_path: Path) -> None:
+    # An INA219 board with 100 mΩ under a driver that assumes 10 mΩ reads ten times too much.
+    chip(tmp_path, "hwmon0", name="ina219", power1_input=25_000_000, shunt_resistor=10_000)
+    assert readings(tmp_path) == pytest.approx({"ina219-1": 25.0})
+    assert readings(tmp_path, "ina219,shunt=0.1") == pytest.approx({"ina219-1": 2.5})
+    with HwmonMeter("ina219,shunt=0.1", tmp_path) as meter:
+        assert meter.settings() == {
+            "chip": "ina219",
+            "shunt_ohm": 0.1,
+            "shunt_correction": pytest.approx(0.1),
+        }
+        assert meter.domains[0].resolution_w == pytest.approx(0.002)  # 20 · 10 µV / 100 mΩ
+
+
+def test_the_rails_of_a_jetson_lie_inside_its_input(tmp_path: Path) -> None:
+    files = {"in1_label": "VDD_IN", "in2_label": "VDD_CPU_GPU_CV", "in3_label": "VDD_SOC"}
+    values = {f"in{i}_input": 5000 for i in (1, 2, 3)} | {f"curr{i}_input": 100 * i for i in (1, 2, 3)}
+    chip(tmp_path, "hwmon0", name="ina3221", **files, **values)
+    with HwmonMeter("", tmp_path) as meter:
+        assert {d.name: d.parent for d in meter.domains} == {
+            "ina3221-VDD_IN": None,
+            "ina3221-VDD_CPU_GPU_CV": "ina3221-VDD_IN",
+            "ina3221-VDD_SOC": "ina3221-VDD_IN",
+        }
+
+
+def test_two_chips_of_a_kind_keep_apart_and_one_can_be_chosen(tmp_path: Path) -> None:
+    chip(tmp_path, "hwmon2", name="ina226", power1_input=1_000_000)
+    chip(tmp_path, "hwmon10", name="ina226", power1_input=2_000_000)
+    chip(tmp_path, "hwmon3", name="ina219", power1_input=3_000_000)
+    assert readings(tmp_path, "ina226") == pytest.approx({"ina226-1@hwmon2": 1.0, "ina226-1@hwmon10": 2.0})
+
+
+def test_the_cores_of_amd_energy_are_inside_its_sockets(tmp_path: Path) -> None:
+    files = {
+        "energy1_label": "Ecore000",
+        "energy1_input": 1,
+        "energy2_label": "Esocket0",
+        "energy2_input": 4_000_000,
+    }
+    chip(tmp_path, "hwmon0", name="amd_energy", **files)
+    assert readings(tmp_path) == pytest.approx({"amd_energy-Esocket0": 4.0})
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("ina999", "no chip named 'ina999'"),
+        ("ina226,shunt=0", "above 0"),
+        ("ina226,shunt=ten", "could not convert"),
+        ("ina226,ohm=1", "no option 'ohm'"),
+        ("ina226,shunt=0.1", "has no shunt_resistor"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path: Path, argument: str, message: str) -> None:
+    chip(tmp_path, "hwmon0", name="ina226", power1_input=1_000_000)
+    with pytest.raises(MeterUnavailableError, match=message):
+        HwmonMeter(argument, tmp_path).open()
+
+
+def test_no_chip_proposes_an_overlay(tmp_path: Path) -> None:
+    assert "dtoverlay" in str(HwmonMeter("", tmp_path).probe().hint)
+
+
+def test_a_chip_that_is_unplugged_is_a_failed_reading(tmp_path: Path) -> None:
+    path = chip(tmp_path, "hwmon0", name="powerz", in0_input=9000, curr1_input=500)
+    with HwmonMeter("", tmp_path) as meter:
+        (path / "curr1_input").unlink()
+        with pytest.raises(MeterReadError, match="No such file"):
+            meter.read()

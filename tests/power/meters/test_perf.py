@@ -1,0 +1,110 @@
+"""RAPL by perf_event: the description is read as the kernel writes it, and the system call is really made."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from power.base import now_ns
+from power.errors import MeterUnavailableError
+from power.meters import perf
+from power.meters.perf import PerfMeter, find_events, perf_event_open
+from power.recorder import Recorder
+
+SOFTWARE_PMU, CPU_CLOCK = 1, 0  # linux/perf_event.h: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK
+
+
+def describe(root: Path, events: dict[str, tuple[str, str]], cpumask: str = "0", pmu_type: int = 20) -> Path:
+    folder = root / "events"
+    folder.mkdir(parents=True)
+    (root / "type").write_text(f"{pmu_type}\n")
+    (root / "cpumask").write_text(f"{cpumask}\n")
+    for name, (code, scale) in events.items():
+        (folder / name).write_text(f"event={code}\n")
+        (folder / f"{name}.scale").write_text(f"{scale}\n")
+        (folder / f"{name}.unit").write_text("Joules\n")
+    return root
+
+
+def topology(root: Path, packages: dict[int, int]) -> Path:
+    for cpu, package in packages.items():
+        folder = root / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "physical_package_id").write_text(f"{package}\n")
+    return root
+
+
+INTEL = {
+    "energy-pkg": ("0x02", "2.3283064365386962890625e-10"),
+    "energy-ram": ("0x03", "2.3283064365386962890625e-10"),
+    "energy-cores": ("0x01", "2.3283064365386962890625e-10"),
+    "energy-psys": ("0x05", "2.3283064365386962890625e-10"),
+}
+
+
+def test_events_of_two_sockets_and_what_contains_what(tmp_path: Path) -> None:
+    pmu = describe(tmp_path / "power", INTEL, cpumask="0,24")
+    events = find_events(pmu, topology(tmp_path / "cpu", {0: 0, 24: 1}))
+    assert {event.domain.name: event.domain.parent for event in events} == {
+        "psys": None,
+        "package-0": "psys",
+        "package-1": "psys",
+        "dram-0": "psys",
+        "dram-1": "psys",
+        "core-0": "package-0",
+        "core-1": "package-1",
+    }
+    package = next(event for event in events if event.domain.name == "package-1")
+    assert (package.config, package.cpu, package.scale_j) == (2, 24, 2.0**-32)
+
+
+def permitted() -> bool:
+    try:
+        os.close(perf_event_open(SOFTWARE_PMU, CPU_CLOCK, 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not permitted(), reason="this user may not count whole-machine events here")
+def test_the_system_call_counts(tmp_path: Path) -> None:
+    # The clock of one processor counts ns: at 10 nJ a count it is a machine that draws 10 W exactly.
+    pmu = describe(tmp_path / "power", {"energy-pkg": ("0x0", "1e-8")}, pmu_type=SOFTWARE_PMU)
+    with Recorder([PerfMeter(pmu=pmu)]) as recorder:
+        time.sleep(0.1)
+        start_ns = now_ns()
+        time.sleep(0.5)
+        end_ns = now_ns()
+        (row,) = recorder.energy(start_ns, end_ns)
+    assert row.gross_j == pytest.approx(10.0 * (end_ns - start_ns) * 1e-9, rel=5e-3)
+
+
+def test_no_pmu_and_no_event(tmp_path: Path) -> None:
+    with pytest.raises(MeterUnavailableError, match="modprobe rapl"):
+        PerfMeter(pmu=tmp_path / "none").open()
+    with pytest.raises(MeterUnavailableError, match="no energy event"):
+        PerfMeter(pmu=describe(tmp_path / "empty", {})).open()
+
+
+def test_another_unit_is_not_taken_for_joules(tmp_path: Path) -> None:
+    pmu = describe(tmp_path / "power", INTEL)
+    (pmu / "events" / "energy-pkg.unit").write_text("Watts\n")
+    with pytest.raises(MeterUnavailableError, match="not in Joules"):
+        PerfMeter(pmu=pmu).open()
+
+
+def test_no_permission_gives_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(perf, "perf_event_open", refuse)
+    probe = PerfMeter(pmu=describe(tmp_path / "power", INTEL)).probe()
+    assert not probe.usable
+    assert "perf_event_paranoid=0" in str(probe.hint)
+
+
+def test_an_unknown_event_is_refused_by_the_kernel(tmp_path: Path) -> None:
+    pmu = describe(tmp_path / "power", {"energy-pkg": ("0x02", "1")}, pmu_type=0x7FFFFFFF)
+    with pytest.raises(MeterUnavailableError, match=r"cannot be opened|privileged"):
+        PerfMeter(pmu=pmu).open()

@@ -1,0 +1,175 @@
+"""The unmodified program against emulated devices: what the kernel shows, byte for byte, under umockdev."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from power.meters import fnirsi, tc66
+
+HERE = Path(__file__).parent
+DATA = HERE.parent / "data" / "power"
+CHILD = [sys.executable, str(HERE / "umockdev_child.py")]
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("umockdev-run") is None, reason="umockdev is not installed (apt install umockdev)"
+)
+
+
+def umockdev(*options: str | Path, child: list[str]) -> dict[str, Any]:
+    command = ["umockdev-run", *map(str, options), "--", *CHILD, *child]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    document["by_domain"] = {row["domain"]: row for row in document["rows"]}
+    return document
+
+
+def power_w(row: dict[str, Any]) -> float:
+    assert row["gross_j"] is not None, row["reason"]
+    return float(row["gross_j"] / row["duration_s"])
+
+
+def escaped(data: bytes) -> bytes:
+    """Escape bytes as umockdev's scripts want them: control characters and the caret itself."""
+    return b"".join(b"^" + bytes([c + 64]) if c < 32 else b"^`" if c == 94 else bytes([c]) for c in data)
+
+
+def script(path: Path, lines: list[tuple[str, int, bytes]]) -> Path:
+    path.write_bytes(b"".join(b"%s %d %s\n" % (op.encode(), ms, escaped(data)) for op, ms, data in lines))
+    return path
+
+
+def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys() -> None:
+    # package-0 and psys stand 5 J and 9 J before their end.
+    watts = {"0": 10, "0:0": 6, "0:1": 2, "1": 7, "1:0": 2, "2": 25}
+    zones = [f"intel-rapl:{zone}={watt}" for zone, watt in watts.items()]
+    tree = DATA / "rapl-two-sockets.umockdev"
+    document = umockdev("-d", tree, child=["powercap", "0.1", "10", *zones])
+    rows = document["by_domain"]
+    powers = {name: power_w(row) for name, row in rows.items()}
+    truth = {"package-0": 10, "core-0": 6, "dram-0": 2, "package-1": 7, "dram-1": 2, "psys": 25}
+    assert powers["package-0"] == pytest.approx(10.00, rel=1e-3)
+    assert powers == pytest.approx(truth, rel=3e-3)
+    assert {name: row["parent"] for name, row in rows.items() if row["parent"] != "psys"} == {
+        "psys": None,
+        "core-0": "package-0",
+    }
+
+
+def test_hwmon_with_a_corrected_shunt() -> None:
+    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "1.5"])
+    assert power_w(document["by_domain"]["ina219-1"]) == pytest.approx(2.5)
+    assert document["settings"]["shunt_correction"] == pytest.approx(0.1)
+
+
+def test_hwmon_rails_inside_their_input() -> None:
+    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "1.5"])
+    rows = document["by_domain"]
+    assert power_w(rows["ina3221-VDD_IN"]) == pytest.approx(10.0)
+    assert power_w(rows["ina3221-VDD_CPU"]) == pytest.approx(6.0)
+    assert rows["ina3221-VDD_CPU"]["parent"] == "ina3221-VDD_IN"
+
+
+def has_introspection() -> bool:
+    code = "import gi; gi.require_version('UMockdev', '1.0'); from gi.repository import UMockdev"
+    try:
+        done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, timeout=20, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(not has_introspection(), reason="no gir1.2-umockdev-1.0 with python3-gi")
+def test_the_mailbox_of_a_raspberry_pi_5() -> None:
+    emulate = ["umockdev-wrapper", SYSTEM_PYTHON, str(HERE / "emulate_vcio.py")]
+    described = [str(DATA / "vcio.umockdev"), str(DATA / "pmic_read_adc.txt")]
+    command = [*emulate, *described, *CHILD, "pi5-pmic", "0.2", "5.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    rows = {row["domain"]: row for row in document["rows"]}
+    assert power_w(rows["VDD_CORE"]) == pytest.approx(1.5 * 0.89)
+    # The rail that reads 0 A is not shown as 0 J.
+    assert "0 W throughout" in rows.pop("DDR_VDDQ")["reason"]
+    rails = [power_w(row) for row in rows.values() if row["parent"] == "board"]
+    assert len(rails) == 11
+    assert power_w(rows["board"]) == pytest.approx(sum(rails))
+    assert document["settings"]["access"] == "/dev/vcio"
+
+
+def fnb58_report(volt: float, ampere: float) -> bytes:
+    sample = struct.pack("<IIHHBH", round(volt * 1e5), round(ampere * 1e5), 600, 600, 1, 251)
+    body = (b"\x04" + 4 * sample).ljust(62, b"\0")
+    return b"\xaa" + body + bytes([fnirsi.crc8(body)])
+
+
+def test_an_fnb58_with_corrupt_and_lost_reports(tmp_path: Path) -> None:
+    good = fnb58_report(5.0, 2.0)
+    lines = [("w", 0, b"\0" + fnirsi.command(code)) for code in (0x81, 0x82, 0x82)]
+    for i in range(75):
+        if i and i % 25 == 0:
+            lines.append(("w", 0, b"\0" + fnirsi.command(0x83)))  # asked for more once a second
+        late = 80 if i == 40 else 40  # one report was lost before this one
+        lines.append(("r", late, good[:-1] + b"\x01" if i in (4, 20) else good))
+    played = script(tmp_path / "fnb58.script", lines)
+    options = ("-d", DATA / "fnb58.umockdev", "-s", f"/dev/hidraw0={played}")
+    document = umockdev(*options, child=["fnirsi", "0.3", "2.2"])
+    row = document["by_domain"]["usb"]
+    assert power_w(row) == pytest.approx(10.0, rel=1e-6)
+    assert 0.05 < row["longest_gap_s"] < 0.2
+    assert document["settings"]["model"] == "FNB58"
+    assert document["settings"]["corrupt_reports"] >= 1
+
+
+def tty(tmp_path: Path, name: str) -> Path:
+    description = tmp_path / f"{name}.umockdev"
+    lines = (
+        f"P: /devices/virtual/tty/{name}",
+        f"N: {name}",
+        f"E: DEVNAME=/dev/{name}",
+        "E: SUBSYSTEM=tty",
+        "",
+    )
+    description.write_text("\n".join(lines) + "\n")
+    return description
+
+
+def test_a_um25c_on_its_serial_port(tmp_path: Path) -> None:
+    pytest.importorskip("serial", reason="pyserial (the meters extra) is not installed")
+    head = struct.pack(">HHHI", 0x09C9, 5000, 20000, 10000)
+    answer = head.ljust(106, b"\0") + struct.pack(">I", 7).ljust(22, b"\0") + b"\xff\xf1"
+    played = script(tmp_path / "um25c.script", [("w", 0, b"\xf0"), ("r", 1, answer)] * 400)
+    options = ("-d", tty(tmp_path, "rfcomm0"), "-s", f"/dev/rfcomm0={played}")
+    # Two fresh values a second: 2 s are refused, and what would do is said.
+    row = umockdev(*options, child=["um25c:/dev/rfcomm0", "0.6", "2"])["by_domain"]["usb"]
+    assert row["gross_j"] is None
+    assert row["needed_s"] == pytest.approx(50.0)
+
+
+def test_a_tc66c_on_its_serial_port(tmp_path: Path) -> None:
+    pytest.importorskip("serial", reason="pyserial (the meters extra) is not installed")
+    ciphers = pytest.importorskip("cryptography.hazmat.primitives.ciphers", reason="cryptography is missing")
+    first = b"pac1TC661.14".ljust(48, b"\0") + struct.pack("<3I", 50_000, 200_000, 100_000)
+    blocks = [block.ljust(60, b"\0") for block in (first, b"pac2", b"pac3")]
+    plain = b"".join(block + struct.pack("<I", tc66.crc16_modbus(block)) for block in blocks)
+    encryptor = ciphers.Cipher(ciphers.algorithms.AES(tc66.KEY), ciphers.modes.ECB()).encryptor()
+    answer = encryptor.update(plain) + encryptor.finalize()
+    played = script(tmp_path / "tc66.script", [("w", 0, b"getva"), ("r", 1, answer)] * 2000)
+    options = ("-d", tty(tmp_path, "ttyACM0"), "-s", f"/dev/ttyACM0={played}")
+    row = umockdev(*options, child=["tc66c:/dev/ttyACM0", "0.3", "11"])["by_domain"]["usb"]
+    assert power_w(row) == pytest.approx(10.0)
+    assert row["rate_hz"] > 12
+
+
+def test_a_meter_named_and_absent_says_what_mends_it() -> None:
+    command = ["umockdev-run", "--", *CHILD, "powercap", "0", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "sudo modprobe intel_rapl_msr" in done.stderr
