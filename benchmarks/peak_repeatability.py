@@ -24,7 +24,18 @@ def measure(options: list[str]) -> Document:
     """Run the harness and return its document."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.json"
-        command = [sys.executable, "-P", "-m", "harness", "run", "--meter", "none", "--json", str(path), *options]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "harness",
+            "run",
+            "--meter",
+            "none",
+            "--json",
+            str(path),
+            *options,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return store.read(path)
 
@@ -57,7 +68,9 @@ def spread(values: list[int]) -> float:
 
 def main() -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--allocator", choices=["pinned", "stock"], default="pinned")

@@ -11,7 +11,13 @@ from harness import __version__
 _VERBS = {
     "run": "Measure memory, time and energy of training, and print a table.",
     "show": "Print tables of result documents.",
+    "compare": "Compare two result documents, pair by pair, with intervals and a verdict.",
+    "check": "Hold result documents to their ceilings and baselines; the exit code is the verdict.",
+    "baseline": "Write and show baselines.",
     "model": "Print the analytic memory table; nothing is run.",
+    "fit": "Find the largest batch size that a device's memory takes, verified by runs.",
+    "report": "Write result documents as one page with figures, as Markdown or as CSV.",
+    "history": "Show trends and change points over a folder of documents.",
     "doctor": "Say which meters, limits and engines work here, and what mends the others.",
     "list": "List workloads, trainers, devices, meters or datasets.",
     "data": "Fetch, list and verify data sets.",

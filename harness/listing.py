@@ -4,8 +4,10 @@ from typing import Any
 
 from harness.devices import PROFILES
 from power import registry as meter_registry
+from results.metrics import METRICS
 from workloads import registry
 from workloads.datasets import registry as dataset_registry
+from workloads.errors import UnknownNameError
 from workloads.recipes import OPTIMIZERS, RECIPES
 
 Rows = list[dict[str, Any]]
@@ -69,3 +71,9 @@ def meters() -> Rows:
 def datasets() -> Rows:
     """Return each data set."""
     return [{"name": name} for name in dataset_registry.names()]
+
+
+def require_metric(name: str | None) -> None:
+    """Raise UnknownNameError for a metric that is gated and kept by nobody; None is every metric."""
+    if name is not None and name not in METRICS:
+        raise UnknownNameError("metric", name, list(METRICS))

@@ -6,7 +6,7 @@ The document is written after each trial, so that whatever ends the harness lose
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
@@ -67,8 +67,20 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     Raises Interrupted, after the worker is gone, with what was measured until then; MeterUnavailableError for a meter
     that was named and cannot be read; LimitUnavailableError for a ceiling that cannot be enforced.
     """
-    document = _empty_document(plan)
+    document = empty_document(plan)
     keep(document)
+    try:
+        for trial in trials(plan, observer):
+            document.trials.append(trial)
+            keep(document)
+    except KeyboardInterrupt:
+        keep(document)
+        raise Interrupted(document) from None
+    return document
+
+
+def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
+    """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
         EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
@@ -76,18 +88,13 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
         edges = WindowEdges(meters, trigger)
         for index, trial_plan in enumerate(plan.trials):
             observer.trial_begins(index, trial_plan)
-            try:
-                trial = _run_trial(plan, trial_plan, meters, edges, observer)
-            except KeyboardInterrupt:
-                keep(document)
-                raise Interrupted(document) from None
-            document.trials.append(trial)
-            keep(document)
+            trial = run_trial(plan, trial_plan, meters, edges, observer)
+            yield trial
             observer.trial_ended(trial)
-    return document
 
 
-def _empty_document(plan: Plan) -> schema.Document:
+def empty_document(plan: Plan) -> schema.Document:
+    """Return the document of a plan before its first trial: the program, the machine, the device."""
     device = schema.Device(
         requested=plan.options.device,
         profile=plan.profile.name,
@@ -104,9 +111,10 @@ def _empty_document(plan: Plan) -> schema.Document:
     )
 
 
-def _run_trial(
+def run_trial(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
 ) -> schema.Trial:
+    """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     collector = Collector()
 
     def hear(message: AnyMessage, pid: int) -> None:

@@ -15,7 +15,7 @@ misspelt name is an error. One entry a workload × trainer × engine × batch si
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -114,10 +114,13 @@ def read(path: Path) -> Baselines:
     return _parsed(_text(path), path)
 
 
-def update(path: Path, documents: Sequence[Document], reason: str) -> list[Change]:
+def update(
+    path: Path, documents: Sequence[Document], reason: str, only: Collection[str] | None = None
+) -> list[Change]:
     """Set the values of every key that the documents measured, and write the file whole or not at all.
 
-    Bounds, comments and the entries of other keys stay as they are.
+    `only` names the metrics to set (a run of few steps shows memory, but neither time nor accuracy); by default
+    all that are ratchets. Bounds, comments, other metrics and the entries of other keys stay as they are.
 
     Raises:
         BaselineInvalidError: No reason given, nothing measured, or a file that cannot be read.
@@ -129,16 +132,17 @@ def update(path: Path, documents: Sequence[Document], reason: str) -> list[Chang
         raise BaselineInvalidError("a baseline needs a reason: why is this figure right? (--reason TEXT)")
     facts = _common_machine(documents)
     measured = measure(documents)
+    names = _ratchets(only)
     if not measured:
         raise BaselineInvalidError("the documents hold no trial to set a baseline by; run one first")
     for group in measured.values():
-        _require_steady(group)
+        _require_steady(group, names)
     before = _text(path) if path.exists() else _new_file()
     _parsed(before, path)
     file = tomlkit.parse(before)
     name = fingerprint(facts)
     _table(file, "environments")[name] = facts
-    changes = [change for group in measured.values() for change in _set(file, group, name, reason)]
+    changes = [change for group in measured.values() for change in _set(file, group, name, reason, names)]
     after = tomlkit.dumps(file)
     _parsed(after, path)
     write_whole(path, after.encode(), hint="name another with --baseline FILE")
@@ -159,7 +163,16 @@ def require_quiet(metric: Metric, key: Key, values: Sequence[float]) -> None:
         )
 
 
-def _require_steady(group: Measured) -> None:
+def _ratchets(only: Collection[str] | None) -> list[str]:
+    """Return the metrics to record; raise BaselineInvalidError for one that is none."""
+    there = [name for name, metric in METRICS.items() if metric.ratchet]
+    unknown = [name for name in only or () if name not in there]
+    if unknown:
+        raise BaselineInvalidError(f"'{unknown[0]}' cannot be recorded; there is: {', '.join(there)}")
+    return [name for name in there if only is None or name in only]
+
+
+def _require_steady(group: Measured, metrics: Collection[str]) -> None:
     """Raise NoisyRunError where a group may not become a baseline."""
     bad = next((trial for trial in group.trials if trial.outcome != "ok"), None)
     if bad is not None:
@@ -172,11 +185,13 @@ def _require_steady(group: Measured) -> None:
             f"run with --repeats {MIN_REPEATS} or more"
         )
     for name, values in group.values.items():
-        if METRICS[name].ratchet:
+        if name in metrics:
             require_quiet(METRICS[name], group.key, values)
 
 
-def _set(file: tomlkit.TOMLDocument, group: Measured, environment: str, reason: str) -> list[Change]:
+def _set(
+    file: tomlkit.TOMLDocument, group: Measured, environment: str, reason: str, names: Collection[str]
+) -> list[Change]:
     """Write one group's values into the file in memory."""
     key, setup = group.key, group.setup
     entry = _table(file, "baselines", key.workload, key.trainer, key.engine, f"batch-{key.batch_size}")
@@ -194,8 +209,8 @@ def _set(file: tomlkit.TOMLDocument, group: Measured, environment: str, reason: 
     for name, value in facts.items():
         entry[name] = value
     metrics = _table(entry, "metrics")
-    ratchets = (name for name in METRICS if METRICS[name].ratchet and name in group.values)
-    return [_set_metric(_table(metrics, name), group, METRICS[name]) for name in ratchets]
+    there = [name for name in names if name in group.values]
+    return [_set_metric(_table(metrics, name), group, METRICS[name]) for name in there]
 
 
 def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:

@@ -2,7 +2,7 @@
 
 import click
 
-from harness.commands.options import write_json
+from harness.commands.options import write_text
 
 
 @click.command(name="doctor")
@@ -18,7 +18,7 @@ def command(json_path: str | None, fix: bool) -> None:
 
     examination = doctor.examine()
     if json_path:
-        write_json(msgspec.json.format(msgspec.json.encode(examination), indent=2).decode(), json_path)
+        write_text(msgspec.json.format(msgspec.json.encode(examination), indent=2).decode(), json_path)
         return
     if fix:
         for line in doctor.commands(examination):

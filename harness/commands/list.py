@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.commands.options import write_json
+from harness.commands.options import write_text
 
 _WHAT = ("workloads", "trainers", "devices", "meters", "datasets", "engines", "optimizers")
 
@@ -19,7 +19,7 @@ def command(what: str, json_path: str | None) -> None:
     """List what there is."""
     rows = _rows(what)
     if json_path:
-        write_json(json.dumps(rows, indent=2), json_path)
+        write_text(json.dumps(rows, indent=2), json_path)
         return
     from rich.console import Console
 

@@ -2,7 +2,7 @@
 
 import click
 
-from harness.commands.options import write_json
+from harness.commands.options import write_text
 
 
 @click.command(name="model")
@@ -37,7 +37,7 @@ def command(
 
     document = modelling.model(workload, trainers, batch_size, optimizer, convention, by_layer=by_layer)
     if json_path:
-        write_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
+        write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
         return
     from rich.console import Console
 

@@ -28,7 +28,7 @@ SIZE = Size()
 DATA_DIR = click.Path(path_type=Path)
 
 
-def write_json(text: str, target: str) -> None:
+def write_text(text: str, target: str) -> None:
     """Write a document to a file, or to standard output for `-`."""
     if target == "-":
         sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.options import DATA_DIR, SIZE, write_json
+from harness.commands.options import DATA_DIR, SIZE, write_text
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def command(json_path: str | None, quiet: bool, **options: Any) -> int:
         except runner.Interrupted as interruption:
             document, stopped = interruption.document, True
     if to_stdout:
-        write_json(store.dumps(document), "-")
+        write_text(store.dumps(document), "-")
     if not quiet:
         _show(document, errors if to_stdout else Console(), sink)
     if stopped:

@@ -1,6 +1,7 @@
 """An engine that trains nothing, in the standard library alone: it holds memory, takes time and fails on request.
 
-Its settings: `hold_bytes` allocated and touched at set-up; `burst_bytes` allocated and freed again in each backward
+Its settings: `hold_bytes` allocated and touched at set-up, in the ledger as `hold_as` (W); `item_bytes`, the same for
+each item of a batch, in the ledger as X; `burst_bytes` allocated and freed again in each backward
 pass; `fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill.
 """
 
@@ -31,6 +32,8 @@ def create(job):
 class PretendTraining:
     def __init__(self, job):
         self._settings = job.settings
+        self._held_bytes = job.settings.get("hold_bytes", 0)
+        self._item_bytes = job.settings.get("item_bytes", 0) * job.batch_size
         self._held = b""
 
     def _reach(self, phase):
@@ -39,7 +42,7 @@ class PretendTraining:
 
     def set_up(self):
         self._reach("setup")
-        self._held = touched(self._settings.get("hold_bytes", 0))
+        self._held = touched(self._held_bytes + self._item_bytes)
 
     def step(self, images, labels, learning_rate, mark):
         self._reach("forward")
@@ -62,7 +65,8 @@ class PretendTraining:
         return sum(label == 0 for label in labels)
 
     def ledger(self):
-        return {"W": len(self._held)}
+        ledger = {self._settings.get("hold_as", "W"): self._held_bytes}
+        return ledger | ({"X": self._item_bytes} if self._item_bytes else {})
 
     def close(self):
         pass

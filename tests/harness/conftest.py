@@ -1,13 +1,14 @@
 """A plan of trials that a pretended engine runs, on the packaged sample."""
 
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from harness import cli, runner
 from harness import plan as planning
-from harness import runner
 from workloads.registry import Engine
 
 FAKES = Path(__file__).parents[1] / "fakes"
@@ -20,6 +21,10 @@ def pretend_worker(monkeypatch):
     monkeypatch.setattr(runner, "worker_command", lambda: [sys.executable, "-P", "-c", program])
 
 
+def with_settings(trial, settings):
+    return msgspec.structs.replace(trial, settings=trial.settings | (settings or {}))
+
+
 @pytest.fixture
 def make_plan(pretend_worker, monkeypatch, tmp_path):
     """Return a function: settings of the pretended engine → a plan of two trainers on three steps."""
@@ -27,11 +32,28 @@ def make_plan(pretend_worker, monkeypatch, tmp_path):
     engine = Engine("torch", "pretended", "pretend_engine", ("standard", "lowmem"), ("mlp",))
     monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted: engine)
 
-    def make(settings_of_second=None, **options):
+    def make(settings_of_second=None, *, settings=None, **options):
         given = {"steps": 3, "warmup": 2, "repeats": 1, "meters": ("none",), "silence_s": 20.0} | options
         plan = planning.build(planning.Options(**given))
-        first, second, *rest = plan.trials
-        changed = msgspec.structs.replace(second, settings=second.settings | (settings_of_second or {}))
-        return msgspec.structs.replace(plan, trials=(first, changed, *rest))
+        trials = [with_settings(each, settings) for each in plan.trials]
+        trials[1:2] = [with_settings(each, settings_of_second) for each in trials[1:2]]
+        return msgspec.structs.replace(plan, trials=tuple(trials))
 
     return make
+
+
+Ended = namedtuple("Ended", "status out err")
+
+
+@pytest.fixture
+def harness_main(monkeypatch, capsys):
+    """Return a function: arguments → exit status and output of the command line, run in this process."""
+
+    def invoke(*arguments):
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return Ended(left.value.code, *capsys.readouterr())
+
+    return invoke

@@ -1,0 +1,207 @@
+"""From documents that pretended engines gave to exit codes: `check`, `baseline`, `compare`, `report`, `history`."""
+
+import xml.etree.ElementTree as ET
+
+import msgspec
+import pytest
+
+from harness import plan as planning
+from harness import runner
+from harness.display import Quiet
+from results import store
+from workloads import recipes
+
+MIB = 1 << 20
+METRIC = ("--metric", "training_peak_bytes")
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """What each pretended run gave, so that every test here shares a few runs and changes only its own copy."""
+    return {}
+
+
+@pytest.fixture
+def measure(make_plan, tmp_path, monkeypatch, texts):
+    """Return a function: settings of the pretended engine → the file of three repeats of both trainers."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, **settings):
+        key = tuple(settings.items())
+        if key not in texts:
+            settings = {"hold_bytes": 24 * MIB, "burst_bytes": 2 * MIB} | settings
+            plan = make_plan(settings=settings, allocator="pinned", repeats=3, warmup=1)
+            texts[key] = store.dumps(runner.run(plan, Quiet(), lambda document: None))
+        document = store.loads(texts[key])
+        for (
+            trial
+        ) in document.trials:  # on a shared machine three steps show no time; that is not what is tested here
+            trial.time.step_s.median = 0.005
+        store.write(document, tmp_path / name)
+        return tmp_path / name
+
+    return run
+
+
+@pytest.fixture
+def recorded(measure, harness_main):
+    """A baseline of a quiet run, and the run."""
+    path = measure("before.json")
+    ended = harness_main("baseline", "update", path, "--reason", "first recorded")
+    assert ended.status == 0, ended.err
+    return path
+
+
+def test_the_same_program_passes_and_says_so(recorded, measure, harness_main, tmp_path):
+    ended = harness_main("check", measure("again.json"), "--junit", "gate.xml", "--markdown", "gate.md")
+    assert ended.status == 0, ended.out
+    assert "passed" in ended.out
+    assert "baselines/host.toml" in ended.out
+    suite = ET.parse(tmp_path / "gate.xml").getroot()[0]
+    assert suite.get("failures") == suite.get("errors") == "0"
+    assert int(suite.get("tests")) >= 2
+    assert "passed" in (tmp_path / "gate.md").read_text()
+
+
+def test_memory_that_grew_exits_4_and_names_the_variable(recorded, measure, harness_main, tmp_path):
+    """Every item of a batch of 100 takes 20 KiB more, as if an activation were kept in float32."""
+    ended = harness_main("check", measure("after.json", item_bytes=20 << 10), "--junit", "gate.xml")
+    assert ended.status == 4, ended.out
+    assert "X grew most" in ended.out
+    assert "training_peak_bytes" in ended.out
+    suite = ET.parse(tmp_path / "gate.xml").getroot()[0]
+    assert int(suite.get("failures")) == 2
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(300)
+def test_an_activation_kept_in_float32_exits_4_and_names_x(tmp_path, monkeypatch, harness_main):
+    """The real engine, with a low-memory recipe in which someone keeps X as float32 again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def measure(name, repeats):
+        options = planning.Options(
+            trainers=("lowmem",), batch_size=1000, steps=1, warmup=1, repeats=repeats, meters=("none",),
+            allocator="pinned", engine="torch",
+        )  # fmt: skip
+        store.write(runner.run(planning.build(options), Quiet(), lambda document: None), tmp_path / name)
+
+    measure("before.json", 3)
+    assert harness_main("baseline", "update", "before.json", "--reason", "as designed", *METRIC).status == 0
+    planted = recipes.LOWMEM._replace(activation="float32", ste_mask="derived", norm="l1")
+    monkeypatch.setitem(recipes.RECIPES, "lowmem", planted)
+    measure("after.json", 1)
+    ended = harness_main("check", "after.json")
+    assert ended.status == 4, ended.out
+    assert "training_peak_bytes" in ended.out
+    assert "X grew most" in ended.out
+
+
+def test_a_ceiling_below_need_exits_3(recorded, measure, harness_main, tmp_path):
+    path = tmp_path / "baselines" / "host.toml"
+    text = path.read_text()
+    line = next(each for each in text.splitlines() if each.startswith("value = "))  # the first peak's
+    path.write_text(text.replace(line, f"{line}\nceiling = {8 * MIB}  # promised", 1))
+    ended = harness_main("check", measure("after.json", item_bytes=20 << 10))  # it has regressed as well
+    assert ended.status == 3, ended.out
+    assert "ceiling broken" in ended.out
+
+
+def test_a_trial_that_ran_out_of_memory_exits_3_even_without_a_baseline(
+    make_plan, harness_main, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan({"hold_bytes": 300 * MIB}, ceiling_bytes=100 * MIB, mechanism="watchdog")
+    store.write(runner.run(plan, Quiet(), lambda document: None), tmp_path / "a.json")
+    ended = harness_main("check", "a.json")
+    assert ended.status == 3, ended.out
+    assert "no 'baselines/host.toml'" in ended.out
+
+
+def test_another_machine_exits_5_and_says_what_differs(recorded, harness_main, tmp_path):
+    document = store.read(recorded)
+    document.host.cpu = "Another CPU"
+    store.write(document, tmp_path / "elsewhere.json")
+    ended = harness_main("check", "elsewhere.json")
+    assert ended.status == 5, ended.out
+    assert "Another CPU" in ended.out
+
+
+def test_a_document_without_a_baseline_exits_5(measure, harness_main):
+    path = measure("new.json")
+    ended = harness_main("check", path)
+    assert ended.status == 5
+    assert "no baseline" in ended.out
+    ended = harness_main("check", path, "--baseline", "nowhere.toml")
+    assert (ended.status, "nowhere.toml" in ended.err) == (5, True)
+
+
+def test_an_improvement_fails_only_under_strict(recorded, measure, harness_main):
+    path = measure("leaner.json", hold_bytes=12 * MIB)
+    assert harness_main("check", path).status == 0
+    assert harness_main("check", path, "--strict").status == 7
+
+
+def test_documents_checked_together_are_absent_only_where_none_ran(recorded, harness_main, tmp_path):
+    document = store.read(recorded)
+    for trainer in ("standard", "lowmem"):
+        kept = [trial for trial in document.trials if trial.trainer == trainer]
+        store.write(msgspec.structs.replace(document, trials=kept), tmp_path / f"{trainer}.json")
+    assert "not run" in harness_main("check", "standard.json").out
+    assert "not run" not in harness_main("check", "standard.json", "lowmem.json").out
+
+
+def test_too_few_repeats_make_no_baseline(measure, harness_main):
+    path = measure("a.json")
+    document = store.read(path)
+    store.write(msgspec.structs.replace(document, trials=document.trials[:2]), path)
+    ended = harness_main("baseline", "update", path, "--reason", "hasty")
+    assert ended.status == 6
+    assert "--repeats 3" in ended.err
+
+
+def test_only_the_metrics_that_are_named_are_recorded(measure, harness_main):
+    path = measure("a.json")
+    assert harness_main("baseline", "update", path, "--reason", "memory", *METRIC).status == 0
+    ended = harness_main("check", path)
+    assert (ended.status, ended.out.count("test_accuracy")) == (0, 0)
+    assert harness_main("baseline", "update", path, "--reason", "x", "--metric", "nonsense").status == 1
+
+
+def test_a_baseline_is_shown_with_its_reason(recorded, harness_main):
+    ended = harness_main("baseline", "show")
+    assert ended.status == 0
+    assert "first recorded" in ended.out
+    assert "training_peak_bytes" in ended.out
+
+
+def test_compare_says_what_grew_and_refuses_another_machine(recorded, measure, harness_main, tmp_path):
+    after = measure("after.json", item_bytes=40 << 10)
+    ended = harness_main("compare", recorded, after)
+    assert ended.status == 0
+    assert "more memory" in ended.out
+    document = store.read(after)
+    document.host.cpu = "Another CPU"
+    store.write(document, after)
+    ended = harness_main("compare", recorded, after)
+    assert (ended.status, "different machines" in ended.err) == (5, True)
+
+
+def test_reports_go_where_they_are_sent(recorded, harness_main, tmp_path):
+    assert harness_main("report", recorded, "-o", "page.html").status == 0
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert harness_main("report", recorded).status == 2
+    assert "| trainer" in harness_main("report", recorded, "--format", "markdown").out
+    lines = harness_main("report", recorded, "--format", "csv").out.splitlines()
+    assert len(lines) == 1 + 6
+
+
+def test_history_shows_every_series_and_names_what_it_skips(recorded, harness_main, tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    ended = harness_main("history", tmp_path, "--metric", "training_peak_bytes", "--database", ":memory:")
+    assert ended.status == 0
+    assert ended.out.count("training_peak_bytes") == 2
+    assert "skipped broken.json" in ended.out
+    assert harness_main("history", tmp_path, "--metric", "nonsense").status == 2
+    assert harness_main("history", tmp_path / "nowhere").status == 1
