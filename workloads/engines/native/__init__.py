@@ -9,10 +9,14 @@ from workloads.engines.base import Job, Training
 
 
 def warm_up(threads: int) -> None:
-    """Load the library and choose its kernels; raises CoreError where HARNESS_ISA names none."""
-    from workloads.engines.native import library
+    """Load the library, choose its kernels, and run a few steps of a tiny network, so that the pages of its code are held.
+
+    Raises CoreError where HARNESS_ISA names no instruction set that runs here.
+    """
+    from workloads.engines.native import library, training
 
     library.instruction_set()
+    training.rehearse(threads)
 
 
 def create(job: Job) -> Training:
