@@ -10,6 +10,7 @@ whose record exists is skipped, so an interrupted series is resumed by the same 
 import argparse
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,13 +94,22 @@ def run(
     seconds = time.perf_counter() - started
     training.recalibrate(in_order(data.train, 10_000))
     return {
-        "workload": "mlp-mnist", "dataset_variant": data.variant, "trainer": trainer, "variant": variant,
-        "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
+        "commit": commit(), "workload": "mlp-mnist", "dataset_variant": data.variant,
+        "trainer": trainer, "variant": variant, "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
         "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
         "test_items": data.test.count, "test_accuracy": curve[-1]["test_accuracy"],
         "test_accuracy_recalibrated": accuracy(training, data.test), "saturated": training.saturated,
         "seconds": round(seconds, 1), "curve": curve,
     }  # fmt: skip
+
+
+def commit() -> str | None:
+    """Return the commit of the working tree, marked if it was changed since; None outside of one."""
+    here = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True
+    )
+    return told.stdout.strip() or None
 
 
 def main() -> None:
