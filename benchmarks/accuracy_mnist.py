@@ -94,9 +94,9 @@ def run(
     seconds = time.perf_counter() - started
     training.recalibrate(in_order(data.train, 10_000))
     return {
-        "commit": commit(), "workload": "mlp-mnist", "dataset_variant": data.variant,
-        "trainer": trainer, "variant": variant, "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
-        "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
+        "commit": commit(), "workload": "mlp-mnist", "dataset_variant": data.variant, "trainer": trainer,
+        "variant": variant, "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs,
+        "seed": seed, "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
         "test_items": data.test.count, "test_accuracy": curve[-1]["test_accuracy"],
         "test_accuracy_recalibrated": accuracy(training, data.test), "saturated": training.saturated,
         "seconds": round(seconds, 1), "curve": curve,
