@@ -107,7 +107,7 @@ class TorchTraining:
             for layer in self.layers:
                 x = stage.train(layer, x)
                 self._ledger.saw(layer, x)
-        loss = cross_entropy(x.real.detach(), target)
+        loss = cross_entropy(x.real.detach(), target, self.job.settings.get("sharpness", 1.0))
         mark("forward")
         for layer in self.layers:
             layer.unscale = loss.unscale
