@@ -9,7 +9,7 @@ from workloads.engines.base import Job, Training
 
 
 def warm_up(threads: int) -> None:
-    """Load the library, choose its kernels, and run a few steps of a tiny network, so that the pages of its code are held.
+    """Load the library, choose its kernels, and run steps of tiny networks, so that the pages of its code are held.
 
     Raises CoreError where HARNESS_ISA names no instruction set that runs here.
     """
