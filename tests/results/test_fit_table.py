@@ -59,7 +59,8 @@ def answered(document):
 
 def test_the_sentence_names_device_memory_and_every_trainer(answered):
     assert sentence(answered(fitted("standard", 20), fitted("lowmem", 250))) == (
-        "On pi3b+, emulated, in 512.0 MiB, 'standard' trains binarynet-cifar10 up to batch 20, 'lowmem' up to batch 250."
+        "On pi3b+, emulated, in 512.0 MiB, 'standard' trains binarynet-cifar10 up to batch 20, "
+        "'lowmem' up to batch 250."
     )
 
 
