@@ -29,17 +29,23 @@ from workloads.schedule import learning_rate
 RESULTS = Path(os.environ.get("ACCURACY_RESULTS", Path(__file__).parent / "results" / "accuracy_mnist"))
 BATCH = 100
 
-# Named departures from a trainer's defaults: engine settings, the initial learning rate, the floor of the schedule.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "clip": {"border": "clip"},
-    "initial-0.25": {"initial": 0.25},
-    "initial-4": {"initial": 4.0},
-    "lr-3e-3": {"learning_rate": 3e-3},
-    "lr-3e-4": {"learning_rate": 3e-4},
-    "beta2-0.99": {"betas": (0.9, 0.99)},
-    "beta1-0.99": {"betas": (0.99, 0.999)},
-}
+
+def settings_of(variant: str) -> tuple[float, dict[str, Any]]:
+    """Return the initial learning rate and the engine's settings of a variant: `default`, or `lr=3e-3,border=clip,...`.
+
+    Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's).
+    """
+    given = dict(pair.split("=") for pair in variant.split(",")) if variant != "default" else {}
+    rate = float(given.pop("lr", 1e-3))
+    betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
+    settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
+    if "border" in given:
+        settings["border"] = given.pop("border")
+    if "initial" in given:
+        settings["initial"] = float(given.pop("initial"))
+    if given:
+        raise SystemExit(f"unknown keys in variant '{variant}': {', '.join(given)}")
+    return rate, settings
 
 
 def in_order(split: Split, items: int) -> Iterator[Batch]:
@@ -73,8 +79,7 @@ def run(
     data: PreparedDataset, args: argparse.Namespace, trainer: str, seed: int, variant: str
 ) -> dict[str, Any]:
     """Train once and return the record."""
-    settings = dict(VARIANTS[variant])
-    rate = settings.pop("learning_rate", 1e-3)
+    rate, settings = settings_of(variant)
     network = workload("mlp-mnist").specification()
     job = Job(network, recipe(trainer), optimizer(args.optimizer), BATCH, args.threads, seed, settings)
     training = TorchTraining(job)
@@ -89,7 +94,7 @@ def run(
     training.recalibrate(in_order(data.train, 10_000))
     return {
         "workload": "mlp-mnist", "dataset_variant": data.variant, "trainer": trainer, "variant": variant,
-        "settings": VARIANTS[variant], "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
+        "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
         "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
         "test_items": data.test.count, "test_accuracy": curve[-1]["test_accuracy"],
         "test_accuracy_recalibrated": accuracy(training, data.test), "saturated": training.saturated,
@@ -101,7 +106,7 @@ def main() -> None:
     """Run what is missing and say where each record lies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trainer", action="append", required=True)
-    parser.add_argument("--variant", action="append", choices=list(VARIANTS))
+    parser.add_argument("--variant", action="append", help=settings_of.__doc__)
     parser.add_argument("--optimizer", default="adam")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, action="append")

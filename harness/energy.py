@@ -1,5 +1,6 @@
 """The meters of a run: opened once, read in the parent, and cut to each trial's measured window."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -58,8 +59,15 @@ class EnergyWatch:
         if "begin" not in window or "end" not in window:
             reason = "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
-        measured = self._recorder.energy(window["begin"], window["end"], idle=(self._before, after))
-        return rows + [_row(each, steps) for each in measured]
+        begin, end = window["begin"], window["end"]
+        measured = self._recorder.energy(begin, end, idle=(self._before, after))
+        shares = {each.meter: each.share for each in self._recorder.overhead()}
+        return rows + [_row(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+
+    def mark(self) -> None:
+        """Read every polled meter now: an edge of the measured window has just been reported."""
+        if self._recorder:
+            self._recorder.mark()
 
     def _working(self) -> list[Meter]:
         return [meter for meter in self._meters if meter.absence is None]
@@ -85,8 +93,14 @@ def why_no_meter() -> str:
     return f"no usable meter{f' ({said})' if said else ''}; `harness doctor` lists what would do"
 
 
-def _row(measured: WindowEnergy, steps: int) -> schema.Energy:
-    net_j = measured.net_j
+def _row(
+    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None
+) -> schema.Energy:
+    net_j, reason = measured.net_j, measured.reason
+    if measured.needed_s is not None and window_s > 0:
+        # A tenth more than the meter asks for: the next run's steps may be a little quicker.
+        enough = math.ceil(1.1 * steps * measured.needed_s / window_s)
+        reason = f"{reason}; try: --steps {enough}"
     return schema.Energy(
         meter=measured.meter,
         domain=measured.domain,
@@ -97,7 +111,8 @@ def _row(measured: WindowEnergy, steps: int) -> schema.Energy:
         uncertainty_j=measured.uncertainty_j,
         rate_hz=measured.rate_hz,
         provenance=measured.provenance,
-        reason=measured.reason,
+        reason=reason,
         window_s=measured.duration_s,
         idle_drift_w=measured.idle_drift_w,
+        reader_cpu_share=reader_cpu_share,
     )

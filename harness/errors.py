@@ -38,6 +38,14 @@ class NotThatDeviceError(UsageError):
     """A device was asked for by name, and this machine is not one."""
 
 
+class TriggerUnavailableError(UsageError, OSError):
+    """A trigger pin was asked for that this machine or installation cannot drive."""
+
+    def __init__(self, pin: int, reason: str, hint: str | None = None) -> None:
+        super().__init__(f"trigger pin {pin} is not usable: {reason}" + (f"; try: {hint}" if hint else ""))
+        self.pin, self.reason, self.hint = pin, reason, hint
+
+
 class WorkerError(HarnessError):
     """A worker that could not be started at all (a failing trial is an outcome, not an error)."""
 

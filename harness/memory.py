@@ -4,10 +4,10 @@ The kernel keeps the peak resident set of every process (`VmHWM` of `/proc/PID/s
 forgets it when `5` is written to `/proc/PID/clear_refs` (Linux 4.0 and newer, Documentation/filesystems/proc.rst).
 So a phase has its own peak for two small reads. `ru_maxrss` is never used: a child inherits it over fork.
 
-How exact: since Linux 6.2 the counters behind the peak are kept by processor and told to the others in batches of 32
-pages (lib/percpu_counter.c; more than 16 processors: twice their number), so a peak that passes between two reads can
-be low by that many pages a processor, 256 KiB on two processors with 4 KiB pages. What is still held when the phase
-ends is exact.
+How exact: since Linux 6.2 the counters behind the peak (anonymous, file, shared) are kept by processor and told to the
+others in batches of 32 pages (lib/percpu_counter.c; more than 16 processors: twice their number). A peak that passes
+between two reads can be off by that many pages a processor and counter: with 4 KiB pages on two processors, 256 KiB
+each. What is still held when the phase ends is summed exactly.
 """
 
 from pathlib import Path

@@ -20,6 +20,7 @@ class Peak(Message, frozen=True, tag="peak"):
     """A phase has ended with this residency."""
 
     phase: str
+    t_ns: int
     rss_bytes: int
     peak_rss_bytes: int
     anon_bytes: int

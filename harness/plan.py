@@ -35,6 +35,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     repeats: int = 2
     meters: tuple[str, ...] = ()
     trigger_pin: int | None = None
+    trigger_active_low: bool = False
     ceiling_bytes: int | None = None
     mechanism: str = "auto"
     threads: int | None = None
@@ -64,6 +65,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     seed: int
     repeat: int
     settings: dict[str, Any]
+    trigger: bool = False
 
     def job(self) -> dict[str, Any]:
         """Return the job document that the worker reads."""
@@ -80,6 +82,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
             "threads": self.threads,
             "seed": self.seed,
             "settings": self.settings,
+            "trigger": self.trigger,
         }
 
     def memory_model(self) -> memory_model.MemoryModel:
@@ -177,6 +180,7 @@ def _cell(
         threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
         seed=options.seed,
         repeat=0,
+        trigger=options.trigger_pin is not None,
         settings={
             "learning_rate": workload.learning_rate,
             "schedule": workload.schedule,

@@ -19,6 +19,12 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def await_parent() -> None:
+    """Wait until the parent has acted on an edge of the measured window (it writes one byte to standard input)."""
+    if not os.read(0, 1):
+        raise BrokenPipeError("the parent is gone")
+
+
 class Channel:
     """The worker's end of the pipe. A parent that is gone ends the worker, since nobody would read on."""
 
@@ -36,16 +42,16 @@ class Channel:
         """A phase begins."""
         self.send({"type": "phase", "name": name, "t_ns": t_ns})
 
-    def peak(self, phase: str, residency: Mapping[str, int]) -> None:
+    def peak(self, phase: str, t_ns: int, residency: Mapping[str, int]) -> None:
         """A phase has ended with this residency (the fields of `memory.Residency`)."""
-        self.send({"type": "peak", "phase": phase, **residency})
+        self.send({"type": "peak", "phase": phase, "t_ns": t_ns, **residency})
 
     def progress(self, step: int, steps: int, loss: float) -> None:
         """So many of all steps are done, with this loss just now."""
         self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})
 
     def window(self, event: str, t_ns: int) -> None:
-        """The measured window begins or ends."""
+        """The measured window is about to begin (`ready`), begins (`begin`) or has ended (`end`)."""
         self.send({"type": "window", "event": event, "t_ns": t_ns})
 
     def timing(self, durations_ns: Mapping[str, Sequence[int] | None]) -> None:

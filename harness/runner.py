@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Protocol
 
 from harness import __version__, ceilings, host
@@ -16,6 +17,7 @@ from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
 from harness.trial import Collector, assemble
+from harness.window import WindowEdges, open_trigger
 from results import schema
 
 # What a worker inherits of the environment; everything else could change what it does.
@@ -78,11 +80,18 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 
 
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
-    """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
-    with EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters:
+    """Run the trials of a plan one after the other and yield each as it ends.
+
+    Meters and trigger pin are open all the while.
+    """
+    with (
+        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
+        open_trigger(plan.options) or nullcontext() as trigger,
+    ):
+        edges = WindowEdges(meters, trigger)
         for index, trial_plan in enumerate(plan.trials):
             observer.trial_begins(index, trial_plan)
-            trial = run_trial(plan, trial_plan, meters, observer)
+            trial = _run_trial(plan, trial_plan, meters, edges, observer)
             yield trial
             observer.trial_ended(trial)
 
@@ -105,11 +114,13 @@ def empty_document(plan: Plan) -> schema.Document:
     )
 
 
-def run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Observer) -> schema.Trial:
-    """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
+def _run_trial(
+    plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
+) -> schema.Trial:
     collector = Collector()
 
     def hear(message: AnyMessage, pid: int) -> None:
+        edges.hear(message)
         collector.take(message)
         observer.message(message, pid)
 
@@ -125,6 +136,7 @@ def run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obser
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
             ceiling=ceiling,
             silence_s=plan.options.silence_s,
+            answers=trial.trigger,
             on_message=hear,
             on_residency=observer.residency,
         ).run()
@@ -132,6 +144,7 @@ def run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obser
         if ceiling:
             ceiling.close()
     wall_s = time.monotonic() - begun
+    pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
     validity = _validity(load, throttled)
     if validity.throttled and ending.outcome == "ok":
@@ -147,6 +160,7 @@ def run_trial(plan: Plan, trial: TrialPlan, meters: EnergyWatch, observer: Obser
         energy=energy,
         validity=validity,
         wall_s=wall_s,
+        trigger=pin,
     )
 
 

@@ -35,7 +35,7 @@ class PhasePeaks:
         residency = read_residency()
         if residency is None:  # /proc is always readable for oneself; without it nothing can be measured
             raise OSError("cannot read /proc/self/status")
-        self._channel.peak(self._phase, residency._asdict())
+        self._channel.peak(self._phase, time.monotonic_ns(), residency._asdict())
         self._phase = None
         return residency
 
@@ -67,7 +67,7 @@ class StepPeaks:
     def report(self, channel: Channel) -> None:
         """Tell the parent the highest peak of each phase."""
         for phase, residency in self._highest.items():
-            channel.peak(phase, residency._asdict())
+            channel.peak(phase, time.monotonic_ns(), residency._asdict())
 
 
 class StepTimer:

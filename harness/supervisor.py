@@ -24,7 +24,7 @@ from harness import launch
 from harness.ceilings import Ceiling
 from harness.errors import WorkerError
 from harness.memory import Residency, read_residency
-from harness.messages import AnyMessage, Done, Failure, decode
+from harness.messages import AnyMessage, Done, Failure, WindowEdge, decode
 
 _LONGEST_LINE_BYTES = 16 << 20
 _KEPT_OUTPUT_BYTES = 4096
@@ -42,7 +42,10 @@ class Ending(msgspec.Struct, kw_only=True):
 
 
 class Supervisor:
-    """Starts one worker and watches it; `on_message` and `on_residency` are called as things come in."""
+    """Starts one worker and watches it; `on_message` and `on_residency` are called as things come in.
+
+    With `answers`, the worker waits at the edges `ready` and `end` of its window until `on_message` has returned.
+    """
 
     def __init__(
         self,
@@ -53,12 +56,13 @@ class Supervisor:
         launch_settings: Mapping[str, Any] | None = None,
         ceiling: Ceiling | None = None,
         silence_s: float = 900.0,
+        answers: bool = False,
         on_message: Callable[[AnyMessage, int], None] = lambda message, pid: None,
         on_residency: Callable[[Residency], None] = lambda residency: None,
     ) -> None:
         self._argv, self._job, self._environment = argv, job, environment
         self._settings = dict(launch_settings or {})
-        self._ceiling, self._silence_s = ceiling, silence_s
+        self._ceiling, self._silence_s, self._answers = ceiling, silence_s, answers
         self._on_message, self._on_residency = on_message, on_residency
         self._output: deque[bytes] = deque(maxlen=64)
         self._pending = bytearray()
@@ -105,9 +109,12 @@ class Supervisor:
         assert process.stdin is not None
         # A worker that dies before it reads its job is found dead by the watch; the pipe is not news.
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(self._job).encode())
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+            process.stdin.write(json.dumps(self._job).encode() + b"\n")
+            process.stdin.flush()
+        self._stdin = process.stdin
+        if not self._answers:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
     def _watch(self, process: subprocess.Popen[bytes], read_end: int) -> None:
         assert process.stdout is not None
@@ -159,6 +166,10 @@ class Supervisor:
                 self._failure = message
             self._done = self._done or isinstance(message, Done)
             self._on_message(message, pid)
+            if self._answers and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
+                with contextlib.suppress(BrokenPipeError):
+                    self._stdin.write(b"\n")
+                    self._stdin.flush()
 
     def _take_output(self, chunk: bytes, pid: int) -> None:
         self._output.append(chunk[-_KEPT_OUTPUT_BYTES:])

@@ -123,14 +123,16 @@ class Collector:
         """Return the phases as windows of seconds since the worker's first."""
         if not self.phases:
             return []
-        start = self.phases[0].t_ns
-        edges = [(each.name, each.t_ns) for each in self.phases]
-        ends = [t_ns for _, t_ns in edges[1:]] + [self.window.get("end", edges[-1][1])]
+        first_ns = self.phases[0].t_ns
+        ends_ns = {phase: each.t_ns for phase, each in self.peaks.items()}
         return [
             schema.Phase(
-                name=name, start_s=(begin - start) * 1e-9, end_s=max(end, begin) * 1e-9 - start * 1e-9
+                name=each.name,
+                start_s=(each.t_ns - first_ns) * 1e-9,
+                end_s=(ends_ns[each.name] - first_ns) * 1e-9,
             )
-            for (name, begin), end in zip(edges, ends, strict=True)
+            for each in self.phases
+            if each.name in ends_ns  # a worker that died in a phase never said when that ended
         ]
 
     def _baseline_bytes(self) -> int | None:
@@ -157,6 +159,7 @@ def assemble(
     energy: list[schema.Energy],
     validity: schema.Validity,
     wall_s: float,
+    trigger: schema.Trigger | None = None,
 ) -> schema.Trial:
     """Return the trial as the document keeps it, whatever became of the worker."""
     memory = collector.memory(plan, ending, allocator, ceiling)
@@ -184,6 +187,7 @@ def assemble(
         quality=collector.quality(reason),
         validity=validity,
         wall_s=wall_s,
+        trigger=trigger,
         settings=plan.settings,
         phases=collector.timeline(),
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from harness.protocol import Channel
+from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
 from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
@@ -83,6 +83,7 @@ class Trial:
             self._step(training, step, step_peaks.mark)
         step_peaks.report(self._channel)
         self._peaks.begin("train")
+        self._edge("ready")
         self._channel.window("begin", time.monotonic_ns())
         for step in range(self._warmup, self._steps):
             timer.start()
@@ -90,10 +91,16 @@ class Trial:
             timer.lap("data")
             self._step(training, step, timer.lap)
             timer.stop()
-        self._channel.window("end", time.monotonic_ns())
+        self._edge("end")
         self._peaks.end()
         self._losses.flush()
         self._channel.timing(timer.durations_ns())
+
+    def _edge(self, event: str) -> None:
+        """Report an edge of the window; where a trigger pin marks it, wait until the pin is set."""
+        self._channel.window(event, time.monotonic_ns())
+        if self._document["trigger"]:
+            await_parent()
 
     def _step(self, training: Training, step: int, mark: Mark) -> None:
         settings = self._document["settings"]
@@ -127,11 +134,22 @@ class Trial:
             left -= count
 
 
+def _read_job() -> bytes:
+    """Return the line that the parent writes first; it writes no more before the worker has reported an edge."""
+    job = bytearray()
+    while not job.endswith(b"\n"):
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            raise BrokenPipeError("the parent is gone")
+        job += chunk
+    return bytes(job)
+
+
 def main() -> None:
     """Run the job on standard input; whatever goes wrong is said in one line to the parent."""
     channel = Channel(int(os.environ["HARNESS_MESSAGES_FD"]))
     try:
-        Trial(json.load(sys.stdin), channel).run()
+        Trial(json.loads(_read_job()), channel).run()
     except BrokenPipeError:
         sys.exit(1)
     except (OutOfMemoryError, MemoryError) as error:

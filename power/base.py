@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 Kind = Literal["energy", "power"]
 Provenance = Literal["measured", "modelled", "unavailable"]
@@ -19,9 +19,8 @@ Provenance = Literal["measured", "modelled", "unavailable"]
 Setting = str | float | int | bool
 
 
-def now_ns() -> int:
-    """Return CLOCK_MONOTONIC in nanoseconds, the one clock of samples, marks and windows."""
-    return time.monotonic_ns()
+#: CLOCK_MONOTONIC in nanoseconds, the one clock of samples, marks and windows.
+now_ns = time.monotonic_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,7 @@ class Domain:
     max_power_w: float = 2000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One reading of one domain at `t_ns`: either `energy_j` since a fixed point or `power_w`, never both."""
 
     t_ns: int
@@ -93,7 +91,7 @@ class Meter(ABC):
     #: Chosen without being asked for: on this machine's own sensors only, never on the network.
     automatic: ClassVar[bool] = False
     #: Whether values were measured, or are scripted ("modelled") and must never pass for measured ones.
-    provenance: ClassVar[Provenance] = "measured"
+    provenance: Provenance = "measured"
     #: Mean time between polls; a stream's `read` waits for the device itself instead.
     period_s: float = 0.1
     streams: bool = False

@@ -2,8 +2,10 @@
 
 JSON lines, because a text file of a few megabytes is read everywhere and survives a cut-off end:
 
-    {"schema": "power.capture", "version": 1, "meter": "fnirsi", "domains": [{"name": "usb", ...}]}
+    {"schema": "power.capture", "version": 1, "meter": "fnirsi", "provenance": "measured", "domains": [...]}
     [t_ns, domain index, value]                 one line a sample, in J for a counter, in W for a power
+
+A capture keeps its provenance: what was scripted when it was written is not measured when it is replayed.
 """
 
 import json
@@ -13,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
-from power.base import Domain, Sample
+from power.base import Domain, Provenance, Sample
 from power.errors import CaptureError
 from power.series import Series
 
@@ -27,14 +29,17 @@ class Capture:
     meter: str
     domains: tuple[Domain, ...]
     samples: tuple[Sample, ...]
+    provenance: Provenance = "measured"
 
 
-def write_capture(path: Path, meter: str, recorded: list[Series]) -> None:
+def write_capture(
+    path: Path, meter: str, recorded: list[Series], provenance: Provenance = "measured"
+) -> None:
     """Write what was recorded of one meter. Counters are written unwrapped. Raises `OSError`."""
     with path.open("w", encoding="utf-8") as file:
         domains = [asdict(series.domain) | {"wrap_j": None} for series in recorded]
-        head = {"schema": SCHEMA, "version": VERSION, "meter": meter, "domains": domains}
-        file.write(json.dumps(head) + "\n")
+        about = {"schema": SCHEMA, "version": VERSION, "meter": meter, "provenance": provenance}
+        file.write(json.dumps(about | {"domains": domains}) + "\n")
         rows = sorted(
             (t, i, v) for i, s in enumerate(recorded) for t, v in zip(s.t_ns, s.values, strict=False)
         )
@@ -45,16 +50,16 @@ def read_capture(path: Path) -> Capture:
     """Read a capture. Raises `OSError`, or `CaptureError` naming the file, the line and what is wrong."""
     try:
         with path.open(encoding="utf-8") as file:
-            meter, domains = _head(file.readline())
+            meter, provenance, domains = _head(file.readline())
             samples = tuple(_samples(file, domains))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CaptureError(f"'{path}' is not a capture this program reads: {error}") from error
     if not samples:
         raise CaptureError(f"'{path}' holds no sample")
-    return Capture(meter, domains, samples)
+    return Capture(meter, domains, samples, provenance)
 
 
-def _head(line: str) -> tuple[str, tuple[Domain, ...]]:
+def _head(line: str) -> tuple[str, Provenance, tuple[Domain, ...]]:
     head = json.loads(line)
     if not isinstance(head, dict) or head.get("schema") != SCHEMA or head.get("version") != VERSION:
         raise ValueError(f"its first line is not a '{SCHEMA}' of version {VERSION}")
@@ -62,7 +67,8 @@ def _head(line: str) -> tuple[str, tuple[Domain, ...]]:
     domains = tuple(Domain(**{k: v for k, v in row.items() if k in known}) for row in head["domains"])
     if not domains or any(domain.kind not in ("energy", "power") for domain in domains):
         raise ValueError("it names no domain, or one that counts neither energy nor power")
-    return str(head["meter"]), domains
+    provenance: Provenance = "measured" if head["provenance"] == "measured" else "modelled"
+    return str(head["meter"]), provenance, domains
 
 
 def _samples(file: TextIO, domains: tuple[Domain, ...]) -> Iterator[Sample]:

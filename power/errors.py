@@ -24,5 +24,9 @@ class MeterReadError(PowerError, OSError):
     """A reading that failed in the middle of a run; the energy of that window is unavailable."""
 
 
+class SynchronisationError(PowerError, ValueError):
+    """A pattern of load that cannot be found, or not for certain, in a trace."""
+
+
 class CaptureError(PowerError, ValueError):
     """A recorded capture that cannot be read back."""

@@ -9,128 +9,20 @@ again, and the windows it spoiled are unavailable with the reason.
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from power.base import Meter, now_ns, wrap_poll_s
-from power.errors import MeterUnavailableError, PowerError
-from power.integrate import jittered_periods, shortest_window_s
+from power.errors import MeterUnavailableError
+from power.integrate import shortest_window_s
+from power.reader import Overhead, Reader
 from power.series import Series
 from power.window import IdleWindows, WindowEnergy, measure, unavailable
 
-#: A meter that failed is opened again after this long, doubling up to the maximum, in s.
-_RETRY_S, _RETRY_MAX_S = 0.2, 5.0
 #: How long `energy` waits for the first sample after a window's end, in polling periods.
 _WAIT_PERIODS = 5
 #: Readers that only keep a counter from wrapping unseen still read this often, in s.
 _SPARSE_MAX_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Overhead:
-    """What reading a meter cost: CPU time of its thread, over the wall time it ran, for so many reads."""
-
-    meter: str
-    cpu_s: float
-    wall_s: float
-    reads: int
-    failures: int
-
-    @property
-    def share(self) -> float:
-        """Part of one core spent reading."""
-        return self.cpu_s / self.wall_s if self.wall_s > 0.0 else 0.0
-
-
-@dataclass(slots=True)
-class _Failure:
-    """A stretch in which the meter could not be read; `end_ns` is None while it lasts."""
-
-    start_ns: int
-    reason: str
-    end_ns: int | None = None
-
-
-@dataclass(slots=True)
-class _Track:
-    """One meter, its thread and everything the thread has noted; written by that thread alone."""
-
-    meter: Meter
-    period_s: float
-    seed: int
-    series: dict[str, Series] = field(default_factory=dict)
-    failures: list[_Failure] = field(default_factory=list)
-    reads: int = 0
-    cpu_s: float = 0.0
-    start_ns: int = 0
-    end_ns: int | None = None
-    wake: threading.Event = field(default_factory=threading.Event)
-    stop: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-
-    def run(self) -> None:
-        """Read until told to stop (the thread's body)."""
-        retry_s = _RETRY_S
-        for wait_s in jittered_periods(self.period_s, self.seed):
-            if self.stop.is_set():
-                break
-            if self._read_once():
-                retry_s = _RETRY_S
-                if not self.meter.streams:
-                    self._sleep(wait_s)
-            else:
-                self.stop.wait(retry_s)
-                retry_s = min(2 * retry_s, _RETRY_MAX_S)
-            self.cpu_s = time.thread_time()
-        if not self.meter.streams:
-            self._read_once()  # so that a window which ends with the recording is bracketed
-        self.cpu_s = time.thread_time()
-
-    def _sleep(self, wait_s: float) -> None:
-        self.wake.wait(wait_s)
-        self.wake.clear()
-
-    def _read_once(self) -> bool:
-        try:
-            if self.failures and self.failures[-1].end_ns is None:
-                self.meter.close()
-                self.meter.open()
-            samples = self.meter.read()
-        except PowerError as error:
-            self._note_failure(str(error))
-            return False
-        except Exception as error:
-            # A fault of a driver or of ours must cost this meter's energy only, never the run.
-            self._note_failure(f"{type(error).__name__}: {error}")
-            return False
-        self.reads += 1
-        for sample in samples:
-            series = self.series.get(sample.domain)
-            if series is not None:
-                series.add(sample.t_ns, sample.value)
-        if self.failures and self.failures[-1].end_ns is None:
-            self.failures[-1].end_ns = now_ns()
-        return True
-
-    def _note_failure(self, reason: str) -> None:
-        if not self.failures or self.failures[-1].end_ns is not None:
-            self.failures.append(_Failure(now_ns(), reason))
-
-    def failure_in(self, t0_ns: int, t1_ns: int) -> str | None:
-        """Return the reason of the first failure that touches the window."""
-        for failure in self.failures:
-            if failure.start_ns < t1_ns and (failure.end_ns is None or failure.end_ns > t0_ns):
-                return failure.reason
-        return None
-
-    def alive(self) -> bool:
-        """Whether the thread still reads."""
-        return self.thread is not None and self.thread.is_alive()
-
-    def behind(self, t_ns: int) -> bool:
-        """Whether some domain has no sample at or after `t_ns` yet."""
-        return any(not len(s) or s.t_ns[len(s) - 1] < t_ns for s in self.series.values())
 
 
 class Recorder:
@@ -148,7 +40,7 @@ class Recorder:
     ) -> None:
         self._meters = list(meters)
         self._seed, self._period_s, self._sparse = seed, period_s, sparse
-        self._tracks: list[_Track] = []
+        self._readers: list[Reader] = []
 
     def __enter__(self) -> Self:
         opened: list[Meter] = []
@@ -160,7 +52,7 @@ class Recorder:
             for meter in opened:
                 meter.close()
             raise
-        self._tracks = [self._start(meter, index) for index, meter in enumerate(self._meters)]
+        self._readers = [self._start(meter, index) for index, meter in enumerate(self._meters)]
         return self
 
     def __exit__(
@@ -168,14 +60,19 @@ class Recorder:
     ) -> None:
         self.stop()
 
-    def _start(self, meter: Meter, index: int) -> _Track:
-        track = _Track(meter, self._period_of(meter), self._seed * 1009 + index)
-        track.series = {domain.name: Series(domain) for domain in meter.domains}
-        track.start_ns = now_ns()
+    def _start(self, meter: Meter, index: int) -> Reader:
+        reader = Reader(meter, self._label(meter), self._period_of(meter), self._seed * 1009 + index)
+        reader.series = {domain.name: Series(domain) for domain in meter.domains}
+        reader.start_ns = now_ns()
         if meter.absence is None:
-            track.thread = threading.Thread(target=track.run, name=f"meter-{meter.name}", daemon=True)
-            track.thread.start()
-        return track
+            reader.thread = threading.Thread(target=reader.run, name=f"meter-{meter.name}", daemon=True)
+            reader.thread.start()
+        return reader
+
+    def _label(self, meter: Meter) -> str:
+        """Return the meter's name; of two with one name, what tells them apart as well."""
+        names = [other.name for other in self._meters]
+        return meter.name if names.count(meter.name) == 1 else f"{meter.name}:{meter.argument}"
 
     def _period_of(self, meter: Meter) -> float:
         if self._sparse and all(domain.kind == "energy" for domain in meter.domains):
@@ -185,20 +82,23 @@ class Recorder:
 
     def mark(self) -> None:
         """Have every polled meter read now: called when an edge is reported, it sharpens that edge."""
-        for track in self._tracks:
-            track.wake.set()
+        for reader in self._readers:
+            if reader.end_ns is None:
+                reader.waker.wake()
 
     def stop(self) -> None:
         """End the recording and close the meters; `energy` still answers afterwards."""
-        for track in self._tracks:
-            track.stop.set()
-            track.wake.set()
-        for track in self._tracks:
-            if track.thread is not None:
-                track.thread.join(timeout=10.0)
-            if track.end_ns is None:
-                track.end_ns = now_ns()
-            track.meter.close()
+        running = [reader for reader in self._readers if reader.end_ns is None]
+        for reader in running:
+            reader.stopping = True
+            reader.waker.wake()
+        for reader in running:
+            if reader.thread is not None:
+                reader.thread.join(timeout=10.0)
+            reader.end_ns = now_ns()
+            reader.meter.close()
+            if not reader.alive():
+                reader.waker.close()
 
     def energy(
         self, t0_ns: int, t1_ns: int, idle: IdleWindows | None = None, *, wait_s: float | None = None
@@ -209,40 +109,45 @@ class Recorder:
         this waits for the sample that closes the window (at most `wait_s`; by default a few periods).
         """
         rows: list[WindowEnergy] = []
-        for track in self._tracks:
-            self._await(track, t1_ns, wait_s)
-            rows += [self._row(track, s, (t0_ns, t1_ns), idle or (None, None)) for s in track.series.values()]
+        ends_ns = [t1_ns, *(window[1] for window in idle or () if window is not None)]
+        for reader in self._readers:
+            self._await(reader, max(ends_ns), wait_s)
+            rows += [
+                self._row(reader, s, (t0_ns, t1_ns), idle or (None, None)) for s in reader.series.values()
+            ]
         return rows
 
-    def _await(self, track: _Track, t_ns: int, wait_s: float | None) -> None:
-        limit_s = max(1.0, _WAIT_PERIODS * track.meter.period_s) if wait_s is None else wait_s
+    def _await(self, reader: Reader, t_ns: int, wait_s: float | None) -> None:
+        limit_s = max(1.0, _WAIT_PERIODS * reader.meter.period_s) if wait_s is None else wait_s
         deadline = time.monotonic() + limit_s
-        while track.behind(t_ns) and track.alive() and time.monotonic() < deadline:
-            track.wake.set()
+        while reader.behind(t_ns) and reader.alive() and time.monotonic() < deadline:
+            reader.waker.wake()
             time.sleep(0.005)
-            if track.failure_in(t_ns, t_ns + 1) is not None:
+            if reader.failure_in(t_ns, t_ns + 1) is not None:
                 return
 
-    def _row(self, track: _Track, series: Series, window: tuple[int, int], idle: IdleWindows) -> WindowEnergy:
-        meter = track.meter
+    def _row(
+        self, reader: Reader, series: Series, window: tuple[int, int], idle: IdleWindows
+    ) -> WindowEnergy:
+        meter = reader.meter
         if meter.absence is not None:
-            return unavailable(meter.name, series, meter.absence)
-        row = measure(series, window, idle, meter=meter.name, provenance=meter.provenance)
-        failure = track.failure_in(*window)
+            return unavailable(reader.label, series, meter.absence)
+        row = measure(series, window, idle, meter=reader.label, provenance=meter.provenance)
+        failure = reader.failure_in(*window)
         if row.gross_j is None and failure is not None:
-            return unavailable(meter.name, series, f"the meter failed: {failure} ({row.reason})")
+            return unavailable(reader.label, series, f"the meter failed: {failure} ({row.reason})")
         return row
 
     def series(self, meter: str, domain: str) -> Series:
         """Return what was recorded of one domain; raises `KeyError` where there is none of that name."""
-        for track in self._tracks:
-            if track.meter.name == meter and domain in track.series:
-                return track.series[domain]
+        for reader in self._readers:
+            if reader.label == meter and domain in reader.series:
+                return reader.series[domain]
         raise KeyError(f"no domain '{domain}' of a meter '{meter}' was recorded")
 
     def all_series(self) -> list[tuple[Meter, list[Series]]]:
         """Return everything recorded, by meter, in the order given."""
-        return [(track.meter, list(track.series.values())) for track in self._tracks]
+        return [(reader.meter, list(reader.series.values())) for reader in self._readers]
 
     def shortest_window_s(self) -> float:
         """Return how long a window must at least be so that no meter here refuses it, in s.
@@ -250,10 +155,10 @@ class Recorder:
         A tenth more than the rule asks for, because polls come a little later than they are due.
         """
         needs_s = [
-            shortest_window_s(domain, track.period_s)
-            for track in self._tracks
-            if track.meter.absence is None
-            for domain in track.meter.domains
+            shortest_window_s(domain, reader.period_s)
+            for reader in self._readers
+            if reader.meter.absence is None
+            for domain in reader.meter.domains
         ]
         return 1.1 * max(needs_s, default=0.0)
 
@@ -261,12 +166,12 @@ class Recorder:
         """Return what reading each meter has cost until now."""
         return [
             Overhead(
-                track.meter.name,
-                track.cpu_s,
-                ((track.end_ns or now_ns()) - track.start_ns) * 1e-9,
-                track.reads,
-                len(track.failures),
+                reader.label,
+                reader.cpu_s(),
+                ((reader.end_ns or now_ns()) - reader.start_ns) * 1e-9,
+                reader.reads,
+                len(reader.failures),
             )
-            for track in self._tracks
-            if track.meter.absence is None
+            for reader in self._readers
+            if reader.meter.absence is None
         ]

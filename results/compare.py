@@ -18,7 +18,7 @@ from results.fingerprint import differences, machine_facts, software_facts
 from results.schema import Document, Trial
 from results.stats import Paired, paired_difference, paired_ratio
 from results.summary import Setup, measured_energy, setup_of, setup_title
-from results.tables import new_table, titled
+from results.tables import add_row, new_table, titled
 
 MARGIN = 0.01
 """Ratios whose whole interval lies within 1 % of 1 count as the same, however sure the difference is."""
@@ -124,7 +124,7 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
         table.add_column("verdict", justify="left", overflow="fold")
         rows = [row for row in comparison.rows if row.key.setup == setup]
         for row in rows:
-            table.add_row(row.key.trainer, row.quantity, row.before, row.after, row.verdict)
+            add_row(table, row.key.trainer, row.quantity, row.before, row.after, row.verdict)
         pairs = max(row.paired.n for row in rows)
         parts.append(titled(f"{setup_title(setup)}, {pairs} pair{'s' if pairs > 1 else ''}", table))
     lines = [f"left out: {line}" for line in comparison.left_out]

@@ -9,7 +9,7 @@ from rich.text import Text
 from results import format as fmt
 from results.gate import EXIT_CODES, STRICT_EXIT_CODES, Status, Verdict, exit_code
 from results.metrics import METRICS
-from results.tables import new_table
+from results.tables import add_row, new_table
 
 
 def gate_view(verdicts: Sequence[Verdict], strict: bool = False) -> RenderableType:
@@ -20,7 +20,7 @@ def gate_view(verdicts: Sequence[Verdict], strict: bool = False) -> RenderableTy
         table.columns[index].justify = "left"
     for verdict in ordered:
         style = "" if verdict.status in (Status.OK, Status.NOT_RUN) else "bold"
-        table.add_row(*cells(verdict), style=style)
+        add_row(table, *cells(verdict), style=style)
     lines = Table.grid(padding=(0, 1))
     for verdict in ordered:
         if verdict.status is not Status.OK:

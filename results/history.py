@@ -35,12 +35,15 @@ CREATE TABLE document (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     created TEXT, machine TEXT, error TEXT
 );
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, setup TEXT NOT NULL, metric TEXT NOT NULL,
+    UNIQUE (key, setup, metric)
+);
 CREATE TABLE measurement (
     document INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
-    key TEXT NOT NULL, setup TEXT NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL
-);
-CREATE INDEX series ON measurement (metric, key, setup, document);
-CREATE INDEX owner ON measurement (document);
+    series INTEGER NOT NULL REFERENCES series (id), value REAL NOT NULL,
+    PRIMARY KEY (document, series)
+) WITHOUT ROWID;
 """
 
 
@@ -101,6 +104,7 @@ class History:
             raise HistoryError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
         self._folder = folder
         self._database = database or folder / DATABASE
+        self._numbers: dict[tuple[str, str, str], int] = {}
         with self._errors():
             self._connection = sqlite3.connect(self._database, timeout=_BUSY_S, isolation_level=None)
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -123,6 +127,7 @@ class History:
         The folder is looked at inside the transaction: a second writer then sees what the first one saw,
         and takes nothing of it away.
         """
+        self._numbers.clear()
         with self._errors(), self._transaction():
             rows = self._connection.execute("SELECT path, size, mtime_ns FROM document")
             known = {path: (size, mtime) for path, size, mtime in rows}
@@ -139,10 +144,10 @@ class History:
     def trends(self, metric: str | None = None, workload: str | None = None) -> list[Trend]:
         """Return the series of every configuration, or of one metric or workload, in a fixed order."""
         query = (
-            "SELECT m.key, m.setup, d.machine, m.metric, d.created, d.path, m.value "
-            "FROM measurement m JOIN document d ON d.id = m.document "
-            "WHERE (?1 IS NULL OR m.metric = ?1) "
-            "ORDER BY m.key, m.setup, m.metric, d.machine, d.created, d.path"
+            "SELECT s.key, s.setup, d.machine, s.metric, d.created, d.path, m.value "
+            "FROM measurement m JOIN document d ON d.id = m.document JOIN series s ON s.id = m.series "
+            "WHERE (?1 IS NULL OR s.metric = ?1) "
+            "ORDER BY s.key, s.setup, s.metric, d.machine, d.created, d.path"
         )
         series: dict[tuple[str, str, str, str], list[Point]] = {}
         with self._errors():
@@ -156,7 +161,7 @@ class History:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version == _VERSION:
             return
-        for table in ("measurement", "document"):
+        for table in ("measurement", "series", "document"):
             self._connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in _TABLES.strip().rstrip(";").split(";"):
             self._connection.execute(statement)
@@ -182,9 +187,22 @@ class History:
             return False
         facts = (f"{document.created:%Y-%m-%dT%H:%M:%S.%fZ}", fingerprint(machine_facts(document)), None)
         row = self._connection.execute(insert, (path, size, mtime_ns, *facts))
-        rows = ((row.lastrowid, *values) for values in _measurements(document))
-        self._connection.executemany("INSERT INTO measurement VALUES (?, ?, ?, ?, ?)", rows)
+        rows = ((row.lastrowid, self._series(*names), value) for *names, value in _measurements(document))
+        self._connection.executemany("INSERT INTO measurement VALUES (?, ?, ?)", list(rows))
         return True
+
+    def _series(self, key: str, setup: str, metric: str) -> int:
+        """Return the number of a series, made where it is new; remembered within one load."""
+        number = self._numbers.get((key, setup, metric))
+        if number is None:
+            names = (key, setup, metric)
+            self._connection.execute(
+                "INSERT OR IGNORE INTO series (key, setup, metric) VALUES (?, ?, ?)", names
+            )
+            query = "SELECT id FROM series WHERE key = ? AND setup = ? AND metric = ?"
+            (number,) = self._connection.execute(query, names).fetchone()
+            self._numbers[names] = number
+        return int(number)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from results import format as fmt
 from results.history import LoadReport, Trend
 from results.metrics import METRICS
 from results.summary import setup_title
-from results.tables import new_table, titled
+from results.tables import add_row, new_table, titled
 from results.trends import sparkline
 
 
@@ -61,5 +61,5 @@ def _table(trends: Sequence[Trend]) -> Table:
         change = fmt.change(trend.level / first) if first else fmt.DASH
         shape = sparkline(trend.values, width=16)
         cells = (trend.key.trainer, trend.metric, str(len(trend.points)), shown(first), shown(trend.level))
-        table.add_row(*cells, change, shape)
+        add_row(table, *cells, change, shape)
     return table

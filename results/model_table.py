@@ -9,7 +9,7 @@ from results import format as fmt
 from results.model_document import ModelDocument, ModelledTrainer
 from results.schema import VARIABLES
 from results.summary import REFERENCE
-from results.tables import new_table, titled
+from results.tables import add_row, new_table, titled
 
 MEANINGS = {
     "X": "activations kept for backward",
@@ -64,12 +64,12 @@ def _by_variable(title: str, trainers: Sequence[ModelledTrainer], reference: int
         table.add_column(_folded(trainer.trainer), justify="right", no_wrap=True)
     for name in _variables(trainers):
         cells = [_cell(trainer.by_variable.get(name)) for trainer in trainers]
-        table.add_row(name, *([MEANINGS.get(name, "")] if explained else []), *cells)
+        add_row(table, name, *([MEANINGS.get(name, "")] if explained else []), *cells)
     table.add_section()
     gap = [""] if explained else []
-    table.add_row("total", *gap, *(fmt.mib(trainer.total_bytes) for trainer in trainers), style="bold")
+    add_row(table, "total", *gap, *(fmt.mib(trainer.total_bytes) for trainer in trainers), style="bold")
     ratios = [reference / row.total_bytes if reference and row.total_bytes else None for row in trainers]
-    table.add_row("times smaller", *gap, *map(fmt.ratio, ratios))
+    add_row(table, "times smaller", *gap, *map(fmt.ratio, ratios))
     return titled(title, table)
 
 
@@ -82,7 +82,7 @@ def _by_layer(trainer: ModelledTrainer) -> list[RenderableType]:
         chunk = names[start : start + PER_TABLE]
         table = new_table("layer", *chunk)
         for layer in layers:
-            table.add_row(layer.layer, *(_cell(layer.by_variable.get(name)) for name in chunk))
+            add_row(table, layer.layer, *(_cell(layer.by_variable.get(name)) for name in chunk))
         tables.append(titled(f"{trainer.trainer} by layer", table))
     return tables
 

@@ -193,6 +193,8 @@ class Energy(msgspec.Struct, kw_only=True):
     reason: str | None
     window_s: Seconds | None = None
     idle_drift_w: float | None = None
+    reader_cpu_share: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Part of one core that reading this meter took, over the whole run."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)
@@ -242,6 +244,18 @@ class Validity(msgspec.Struct, kw_only=True):
     notes: list[str] = msgspec.field(default_factory=list)
 
 
+class Trigger(msgspec.Struct, kw_only=True):
+    """The pin that was active exactly in the measured window, for a meter that cuts its own trace.
+
+    `edge_s` is how long driving the slower of the two edges took: so sharply are they known.
+    """
+
+    pin: int
+    active_high: bool
+    active_s: Seconds
+    edge_s: Seconds
+
+
 class Phase(msgspec.Struct, kw_only=True):
     """A named window of the worker, in seconds since it started."""
 
@@ -287,6 +301,7 @@ class Trial(msgspec.Struct, kw_only=True):
     wall_s: Seconds | None = None
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
     """Learning rate, schedule, steps, warmup, epochs, ste_mask and what else made this trial."""
+    trigger: Trigger | None = None
     phases: list[Phase] = msgspec.field(default_factory=list)
     traces: list[Trace] = msgspec.field(default_factory=list)
 

@@ -8,7 +8,6 @@ import re
 import secrets
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -16,12 +15,13 @@ from results.errors import DocumentInvalidError, DocumentMissingError
 from results.files import cause_of, write_whole
 from results.schema import SCHEMA, SCHEMA_VERSION, Document
 
-T = TypeVar("T")
-
 MAX_BYTES = 256 * 2**20
 """Nothing larger is read: a document of 10,000 trials is about 30 MB."""
 
 _NUMBERS = re.compile(r"\[\n(?:\s*(?:-?[\d.eE+-]+|null),?)+\s*\]")
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 
 
 class _Head(msgspec.Struct):
@@ -54,15 +54,11 @@ def loads(data: bytes | str, source: str = "the text") -> Document:
     Raises:
         DocumentInvalidError: Not JSON, not a result document, of a newer version, or against the schema.
     """
-    head = _decode(data, _Head, source)
-    if head.schema != SCHEMA:
-        raise DocumentInvalidError(f"{source} is a '{head.schema}', not a '{SCHEMA}' document")
-    if head.schema_version > SCHEMA_VERSION:
-        raise DocumentInvalidError(
-            f"{source} has schema version {head.schema_version}, this program reads up to {SCHEMA_VERSION}; "
-            "upgrade: pip install --upgrade edge-harness"
-        )
-    return _decode(data, Document, source)
+    try:
+        return msgspec.json.decode(data, type=Document)
+    except _UNREADABLE as error:
+        _refuse_foreign(data, source)
+        raise DocumentInvalidError(f"{source} is not a valid result document: {error}") from error
 
 
 def read(path: Path) -> Document:
@@ -104,9 +100,16 @@ def default_path(folder: Path, created: datetime) -> Path:
     return folder / f"{created:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
 
 
-def _decode(data: bytes | str, kind: type[T], source: str) -> T:
-    """Return `data` as `kind`, with every way of failing turned into one error that names the place."""
+def _refuse_foreign(data: bytes | str, source: str) -> None:
+    """Raise DocumentInvalidError for another kind of document, or one of a newer version."""
     try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
-        raise DocumentInvalidError(f"{source} is not a valid result document: {error}") from error
+        head = msgspec.json.decode(data, type=_Head)
+    except _UNREADABLE:
+        return
+    if head.schema != SCHEMA:
+        raise DocumentInvalidError(f"{source} is a '{head.schema}', not a '{SCHEMA}' document")
+    if head.schema_version > SCHEMA_VERSION:
+        raise DocumentInvalidError(
+            f"{source} has schema version {head.schema_version}, this program reads up to {SCHEMA_VERSION}; "
+            "upgrade: pip install --upgrade edge-harness"
+        )

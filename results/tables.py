@@ -33,6 +33,11 @@ def new_table(*columns: str) -> Table:
     return table
 
 
+def add_row(table: Table, *cells: str, style: str = "") -> None:
+    """Add a row of plain text: what a document holds is never markup."""
+    table.add_row(*map(Text, cells), style=style)
+
+
 def titled(title: str, table: Table) -> RenderableType:
     """Return a table under its title, with a blank line after it; the title may be wider than the table."""
     return Group(Text(title, style="bold"), table, Text())
@@ -90,7 +95,7 @@ def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
     for name, width in zip(heads, (7, 8, 8, 7, 8, 8), strict=True):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
     for row in rows:
-        table.add_row(_trainer_cell(row), *row_cells(row), style="" if row.outcome == "ok" else "red")
+        add_row(table, _trainer_cell(row), *row_cells(row), style="" if row.outcome == "ok" else "red")
     return titled(setup_title(setup, repeats), table)
 
 

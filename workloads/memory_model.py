@@ -125,7 +125,8 @@ def _honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch:
         yield Variable("X", first.name, first.inputs * batch, recipe.image)
     for stage in rest:
         yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
-        yield Variable("dX_Y", stage.name, stage.inputs * batch, recipe.gradient, "transient")
+        if not recipe.single_buffer:
+            yield Variable("dX_Y", stage.name, stage.inputs * batch, recipe.gradient, "transient")
         if recipe.ste_mask == "kept":
             yield Variable("masks", f"{stage.name}.ste", stage.inputs * batch, "bit")
     for stage in network.stages:
@@ -146,14 +147,51 @@ def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int
     yield Variable("mu_psi", stage.name, retained * channels, recipe.statistic)
     yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
     yield Variable("beta", stage.name, 2 * channels, recipe.statistic)
-    yield Variable("dX_Y", stage.name, stage.outputs * batch, recipe.gradient, "transient")
-    yield Variable("dY", stage.name, stage.outputs * batch, recipe.output_gradient, "transient")
+    if recipe.single_buffer:
+        yield Variable("dX_Y", stage.name, shared_buffer_bytes(stage, batch), "int8", "transient")
+    else:
+        yield Variable("dX_Y", stage.name, stage.outputs * batch, recipe.gradient, "transient")
+        yield Variable("dY", stage.name, stage.outputs * batch, recipe.output_gradient, "transient")
     yield Variable("W", stage.name, stage.weights, recipe.weight if optimizer.latent_weights else "bit")
-    yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
-    # β is real-valued under every optimizer: Bop flips weights and leaves β to Adam (Helwegen et al., section 4).
+    # With the update fused into the backward pass, ∂W of one stage at a time is alive.
+    lifetime: Lifetime = "transient" if recipe.single_buffer else "persistent"
+    yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient, lifetime)
+    momenta = optimizer.momenta if recipe.second_moment else 1
+    yield Variable("momenta", stage.name, momenta * stage.weights, recipe.momentum)
+    # β is real-valued under every optimizer and keeps real momenta: Bop flips weights and leaves β to Adam (Helwegen et
+    # al., section 4), and an 8-bit momentum is one of signs.
     beta_momenta = optimizer.momenta if optimizer.latent_weights else 2
-    yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
-    yield Variable("momenta", f"{stage.name}.beta", beta_momenta * channels, recipe.momentum)
-    if stage.pool != "none":
+    beta_type = recipe.statistic if recipe.momentum == "int8" else recipe.momentum
+    yield Variable("momenta", f"{stage.name}.beta", beta_momenta * channels, beta_type)
+    if stage.pool == "after_sign":
+        # The norm's backward pass needs every normalised value, of which X of the next stage has only the pooled ones.
+        yield Variable("X", f"{stage.name}.prepool", stage.outputs * batch, recipe.activation)
+    if stage.pool == "before_norm" or (stage.pool == "after_sign" and recipe.activation != "bit"):
+        # (The place of a maximum among retained bits can be seen in the bits.)
         size = stage.pooled_outputs if recipe.pool_mask == "code2" else stage.outputs
         yield Variable("masks", f"{stage.name}.pool", size * batch, recipe.pool_mask)
+
+
+def shared_buffer_bytes(stage: Stage, batch: int) -> int:
+    """Bytes that one stage needs of the buffer that Y, ∂X and ∂Y share (`Recipe.single_buffer`).
+
+    Forward: Y in 16 bits, pooled already where the pool stands before the norm; Y of a first convolution is computed
+    again for each of the norm's passes and never stored. Backward, in bytes, at the two ends of the buffer: ∂X⁺, which
+    becomes ∂Y in place, and what follows from it, ∂Y at full resolution for ∂W and then ∂X. Where the pool stands after
+    the sign, ∂Y is of full resolution and cannot take the place of ∂X⁺. Each end is filled up to 64 bytes.
+    """
+    streamed = stage.real_input and stage.kind == "conv" and stage.pool == "none"
+    forward = 0 if streamed else 2 * stage.normalised * batch
+    result, outputs = _filled(stage.pooled_outputs * batch), _filled(stage.outputs * batch)
+    inputs = 0 if stage.real_input else _filled(stage.inputs * batch)
+    if stage.pool == "after_sign":
+        backward = outputs + max(result, inputs)
+    elif stage.pool == "before_norm":
+        backward = result + max(outputs, inputs)
+    else:
+        backward = result + inputs
+    return max(forward, backward)
+
+
+def _filled(size: int) -> int:
+    return -(-size // 64) * 64

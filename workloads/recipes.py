@@ -11,9 +11,10 @@ from workloads.errors import UnknownNameError
 
 DType = Literal["float32", "float16", "int8", "uint8", "code2", "po2", "int6", "bit"]
 
-# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent.
+# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent; `int6` a value
+# of 6 bits, which takes a byte: the table-lookup products read bytes.
 BITS: dict[str, int] = {
-    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 6, "bit": 1,
+    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 8, "bit": 1,
 }  # fmt: skip
 
 
@@ -26,6 +27,10 @@ class Recipe(NamedTuple):
     the retained sign times its mean magnitude ω in place of the normalised output. `gradient` is the type of Y and
     ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
+
+    Beyond the paper: without `second_moment`, Adam keeps none for W, since a gradient of ±1/√N has v = 1/N exactly
+    (and W is clipped, so that no gradient need be cancelled). With `single_buffer`, Y, ∂X and ∂Y share one buffer, ∂Y stays at
+    pooled resolution, and ∂W of one stage at a time is applied within the backward pass.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Recipe(NamedTuple):
     statistic: DType
     pool_mask: DType
     image: DType
+    second_moment: bool = True
+    single_buffer: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary for the job document."""
@@ -100,7 +107,19 @@ LOWMEM_PO2 = LOWMEM._replace(
 )
 LOWMEM_Q6 = LOWMEM._replace(name="lowmem-q6", summary="lowmem with 6-bit ∂Y", output_gradient="int6")
 
-_ROWS = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_Q6)
+LEAN = LOWMEM_Q6._replace(
+    name="lean",
+    summary="lowmem-q6 with one gradient buffer, no second moment, the update fused",
+    gradient="int8",
+    pool_mask="code2",
+    second_moment=False,
+    single_buffer=True,
+)
+LEAN8 = LEAN._replace(
+    name="lean8", summary="lean with weights and momentum in 8 bits", weight="int8", momentum="int8"
+)
+
+_ROWS = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_Q6, LEAN, LEAN8)
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 

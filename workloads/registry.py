@@ -44,11 +44,17 @@ class Engine(NamedTuple):
     trainers: tuple[str, ...]
     models: tuple[str, ...]
     requires: str | None = None
+    missing_check: str | None = None
 
     def missing(self) -> str | None:
-        """Return why this engine cannot be used here, or None; imports nothing heavy."""
+        """Return why this engine cannot be used here, or None; imports nothing heavy.
+
+        `requires` names a package that must be installed, `missing_check` a module whose `missing()` is asked.
+        """
         if self.requires and find_spec(self.requires) is None:
             return f"'{self.requires}' is not installed; try: pip install 'edge-harness[{self.requires}]'"
+        if self.missing_check:
+            return cast("str | None", import_module(self.missing_check).missing())
         return None
 
     def supports(self, workload: Workload, trainer: str) -> bool:
@@ -79,10 +85,18 @@ _WORKLOADS = (
 )
 _ENGINES = (
     Engine(
+        "native",
+        "this project's C++ core",
+        "workloads.engines.native",
+        trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
+        models=("mlp", "cnv", "binarynet"),
+        missing_check="workloads.engines.native.location",
+    ),
+    Engine(
         "torch",
         "PyTorch, any torch device",
         "workloads.engines.torch",
-        trainers=tuple(RECIPES),
+        trainers=tuple(name for name, row in RECIPES.items() if not row.single_buffer),
         models=("mlp", "cnv", "binarynet"),
         requires="torch",
     ),

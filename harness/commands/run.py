@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     "--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side."
 )
 @click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
+@click.option("--trigger-active-low", is_flag=True, help="The pin is low in the window, and high outside.")
 @click.option(
     "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory a worker may use, as 512MiB."
 )

@@ -148,7 +148,7 @@ class FnirsiMeter(Meter):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """One domain: the data sheets state ±(0.2 % + 2 digits) for voltage and ±(0.5 % + 2) for current."""
+        """One domain. Its calibration is not documented openly: 0.7 % and 1 mW are assumed."""
         return (
             Domain(
                 "usb",

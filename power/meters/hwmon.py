@@ -21,7 +21,7 @@ from pathlib import Path
 from power.base import Domain, Kind, Meter, Probe, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.options import positive, split_argument
-from power.sysfs import read_attribute
+from power.sysfs import Attribute
 
 ROOT = Path("/sys/class/hwmon")
 HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-sensor,ina226,addr=0x40"
@@ -46,20 +46,25 @@ class Channel:
     """One channel of a chip: its files (one, or voltage and current) and the factor to J or W."""
 
     domain: Domain
-    files: tuple[str, ...]
+    files: tuple[Attribute, ...]
     factor: float
 
     @property
     def folder(self) -> Path:
         """The chip's folder."""
-        return Path(self.files[0]).parent
+        return Path(self.files[0].path).parent
 
     def value(self) -> float:
         """Read the channel, in J or W. Raises `OSError` or `ValueError`."""
         product = self.factor
         for file in self.files:
-            product *= int(read_attribute(file))
+            product *= int(file.read())
         return product
+
+    def close(self) -> None:
+        """Close the channel's files."""
+        for file in self.files:
+            file.close()
 
 
 def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Channel]:
@@ -109,7 +114,7 @@ def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: 
         resolution_j=1e-6 if kind == "energy" else 0.0,
         gain_limit=_GAIN.get(chip, 0.05),
     )
-    return Channel(domain, tuple(str(file) for file in files), factor * correction)
+    return Channel(domain, tuple(Attribute(str(file)) for file in files), factor * correction)
 
 
 def _files(folder: Path, chip: str, number: int, kinds: set[str]) -> tuple[tuple[Path, ...], float, Kind]:
@@ -230,8 +235,10 @@ class HwmonMeter(Meter):
             raise MeterReadError(f"meter '{self.name}': {error}") from error
 
     def close(self) -> None:
-        """Forget the channels."""
-        self._channels = []
+        """Close the channels."""
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            channel.close()
 
     def settings(self) -> dict[str, Setting]:
         """Return the chip, the true shunt and the correction by which readings were multiplied."""

@@ -35,7 +35,7 @@ class JoulescopeMeter(Meter):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """One domain; the data sheets state a few tenths of a percent for power in most ranges."""
+        """One domain; the error depends on the range: 0.5 % is assumed for all of them."""
         update_s = 0.5 if "js110" in self._path else _BLOCK * 1e-6
         covered = "what is fed through the instrument's current input"
         return (Domain("supply", "energy", covered, update_s=update_s, resolution_j=1e-9, gain_limit=0.005),)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
-from power.sysfs import read_attribute
+from power.sysfs import Attribute
 
 ROOT = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::(\d+))?$")
@@ -103,6 +103,7 @@ class PowercapMeter(Meter):
         super().__init__(argument)
         self._root = root
         self._zones: list[Zone] = []
+        self._counters: list[Attribute] = []
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -120,8 +121,8 @@ class PowercapMeter(Meter):
         return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
-        """Find the zones and read each once. Raises `MeterUnavailableError`: no zone, or no permission."""
-        if self._zones:
+        """Open every counter and read it once. Raises `MeterUnavailableError`: no zone, or no permission."""
+        if self._counters:
             return
         try:
             zones = find_zones(self._root)
@@ -130,40 +131,46 @@ class PowercapMeter(Meter):
         if not zones:
             raise MeterUnavailableError(self.name, f"no intel-rapl zone under {self._root}", HINT_MODULE)
         try:
-            self._zones = _without_mirrors(zones)
+            for zone in zones:
+                self._counters.append(Attribute(zone.counter))
+            self._zones = _without_mirrors(zones, self._counters)
         except PermissionError as error:
+            self.close()
             raise MeterUnavailableError(self.name, "energy_uj is readable by root only", HINT_READ) from error
         except (OSError, ValueError) as error:
+            self.close()
             raise MeterUnavailableError(self.name, f"a counter cannot be read: {error}") from error
 
     def read(self) -> list[Sample]:
         """Return one sample a zone, each with its own instant (the middle of its read)."""
         try:
-            return [_sample(zone) for zone in self._zones]
+            return [_sample(zone, file) for zone, file in zip(self._zones, self._counters, strict=True)]
         except (OSError, ValueError) as error:
             raise MeterReadError(f"meter '{self.name}': a counter could not be read: {error}") from error
 
     def close(self) -> None:
-        """Forget the zones."""
-        self._zones = []
+        """Close the counters."""
+        counters, self._counters = self._counters, []
+        for counter in counters:
+            counter.close()
 
 
-def _sample(zone: Zone) -> Sample:
+def _sample(zone: Zone, counter: Attribute) -> Sample:
     before_ns = now_ns()
-    text = read_attribute(zone.counter)
+    text = counter.read()
     return Sample((before_ns + now_ns()) // 2, zone.domain.name, energy_j=int(text) * 1e-6)
 
 
-def _without_mirrors(zones: list[Zone]) -> list[Zone]:
+def _without_mirrors(zones: list[Zone], counters: list[Attribute]) -> list[Zone]:
     """Nest a package that repeats another one's counter inside it, so that it is not added up twice.
 
     Counters of two dies started at different energies: values that agree twice, a few milliseconds apart
     and while moving, are one counter.
     """
-    first = [_sample(zone).value for zone in zones]
+    first = [int(counter.read()) for counter in counters]
     time.sleep(0.005)
-    values = list(zip(first, [_sample(zone).value for zone in zones], strict=True))
-    seen: dict[tuple[float, float], str] = {}
+    values = list(zip(first, [int(counter.read()) for counter in counters], strict=True))
+    seen: dict[tuple[int, int], str] = {}
     apart: list[Zone] = []
     for zone, (a, b) in zip(zones, values, strict=True):
         if zone.domain.name.startswith("package") and (a, b) in seen and a != b:

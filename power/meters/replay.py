@@ -46,6 +46,7 @@ class ReplayMeter(Meter):
             self._capture = read_capture(Path(self.argument))
         except (OSError, CaptureError) as error:
             raise MeterUnavailableError(self.name, str(error)) from error
+        self.provenance = self._capture.provenance
         self._shift_ns = now_ns() - self._capture.samples[0].t_ns
         self._next = 0
 

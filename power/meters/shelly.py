@@ -11,7 +11,7 @@ from power.meters.http_plug import HttpPlug, number
 
 
 class ShellyMeter(HttpPlug):
-    """A Shelly plug. The maker states ±1 % for its meters; a limit of 2 % leaves room for small loads."""
+    """A Shelly plug. Accuracy differs by model and suffers at small loads: ±2 % is assumed."""
 
     name = "shelly"
     question = "/rpc/Switch.GetStatus?id=0"

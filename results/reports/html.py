@@ -5,6 +5,7 @@ security policy. Without a script the tables, notes and facts are still there.
 """
 
 import html
+import importlib
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -231,7 +232,7 @@ def _resource(name: str) -> str:
 def _plotly() -> str:
     """Return plotly's script."""
     try:
-        from plotly.offline import get_plotlyjs
+        plotly = importlib.import_module("plotly.offline")
     except ImportError:
         raise ReportError("the page needs plotly; install it: pip install 'edge-harness[report]'") from None
-    return str(get_plotlyjs())
+    return str(plotly.get_plotlyjs())

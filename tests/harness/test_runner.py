@@ -1,5 +1,6 @@
 """Whole plans with a pretended engine: whatever a worker does, every other trial is kept and nothing is left."""
 
+import itertools
 import os
 import signal
 import threading
@@ -68,6 +69,14 @@ def test_what_a_worker_allocates_is_measured_to_within_one_per_cent(make_plan):
     by_phase = loaded.memory.by_phase
     assert abs(by_phase["backward"] - by_phase["forward"] - 32 * MIB) < 0.02 * 32 * MIB
     assert abs(by_phase["forward"] - bare.memory.by_phase["forward"] - 64 * MIB) < 0.01 * 64 * MIB
+
+
+def test_phases_follow_one_another(make_plan):
+    trial = run(make_plan()).trials[0]
+    assert [phase.name for phase in trial.phases] == ["import", "library", "setup", "train", "evaluate"]
+    assert trial.phases[0].start_s == 0
+    assert all(phase.start_s <= phase.end_s for phase in trial.phases)
+    assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(trial.phases))
 
 
 def test_parts_of_a_step_add_up_to_the_step(make_plan):

@@ -1,10 +1,12 @@
 """The training algorithms once more, in float64 NumPy and plain loops: what the engines are tested against.
 
 Nothing is shared with any engine. Written from the equations of Courbariaux and Bengio 2016 (`l2`) and Wang et al.
-2023, Algorithms 1 and 2 (`l1`, `l1_sign`). Dense stages: weights N × K, activations B × K.
+2023, Algorithms 1 and 2 (`l1`, `l1_sign`). Dense stages: weights N × K, activations B × K. Convolution stages:
+weights N × (C · k · k), activations B × C × H × W, stride 1. Of equal maxima a pooling takes the first in row order.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +25,26 @@ def sgn(x: Array) -> Array:
     return out
 
 
+class Shape(NamedTuple):
+    """What the oracle must know of a stage: a dense one has kernel 0."""
+
+    kernel: int = 0
+    padding: int = 0
+    pool: str = "none"
+
+
 @dataclass
 class StageRecord:
-    """Everything one stage computes in a step."""
+    """Everything one stage computes in a step. `x_plus` is what the next stage reads, `full` X⁺ before its pooling."""
 
     x: Array
     y: Array
     mean: Array
     spread: Array
     scale: Array
+    full: Array
     x_plus: Array
+    places: Array | None = None
     dbeta: Array = field(default_factory=lambda: np.zeros(0))
     dy: Array = field(default_factory=lambda: np.zeros(0))
     dw: Array = field(default_factory=lambda: np.zeros(0))
@@ -48,27 +60,101 @@ class StepRecord:
     dlogits: Array
 
 
-def forward_stage(x: Array, weight: Array, beta: Array, norm: str, first: bool) -> StageRecord:
-    """Y = X̂ Ŵᵀ (X as it is in the first stage), then batch normalisation."""
-    operand = x if first else sgn(x)
-    y = np.einsum("bk,nk->bn", operand, sgn(weight))
-    mean = y.sum(axis=0) / len(y)
-    centred = y - mean
+def padded(x: Array, padding: int) -> Array:
+    """Surround maps with zeros, which contribute nothing."""
+    return np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+
+
+def product(x: Array, weight: Array, shape: Shape) -> Array:
+    """Y of an operand (X̂, or X in the first stage) and Ŵ."""
+    if not shape.kernel:
+        return np.einsum("bk,nk->bn", x.reshape(len(x), -1), weight)
+    k, x = shape.kernel, padded(x, shape.padding)
+    height, width = x.shape[2] - k + 1, x.shape[3] - k + 1
+    kernels, y = weight.reshape(len(weight), -1, k, k), np.zeros((len(x), len(weight), height, width))
+    for i in range(k):
+        for j in range(k):
+            y += np.einsum("bchw,nc->bnhw", x[:, :, i : i + height, j : j + width], kernels[:, :, i, j])
+    return y
+
+
+def product_backward(dy: Array, x: Array, weight: Array, shape: Shape) -> tuple[Array, Array]:
+    """Return ∂W and the gradient of the operand, given ∂Y."""
+    if not shape.kernel:
+        flat = x.reshape(len(x), -1)
+        return np.einsum("bn,bk->nk", dy, flat), np.einsum("bn,nk->bk", dy, weight).reshape(x.shape)
+    k, p = shape.kernel, shape.padding
+    wide, kernels = padded(x, p), weight.reshape(len(weight), -1, k, k)
+    dwide, dkernels = np.zeros_like(wide), np.zeros_like(kernels)
+    height, width = dy.shape[2:]
+    for i in range(k):
+        for j in range(k):
+            window = wide[:, :, i : i + height, j : j + width]
+            dkernels[:, :, i, j] = np.einsum("bnhw,bchw->nc", dy, window)
+            dwide[:, :, i : i + height, j : j + width] += np.einsum("bnhw,nc->bchw", dy, kernels[:, :, i, j])
+    dx = dwide[:, :, p : dwide.shape[2] - p, p : dwide.shape[3] - p]
+    return dkernels.reshape(weight.shape), dx
+
+
+def pool(maps: Array) -> tuple[Array, Array]:
+    """Return the 2×2 maxima and, of each, its place: 1 at the first of equals, 0 elsewhere, in the maps' size."""
+    batch, channels, height, width = maps.shape
+    out, places = np.zeros((batch, channels, height // 2, width // 2)), np.zeros_like(maps)
+    for b, c, h, w in np.ndindex(out.shape):
+        window = maps[b, c, 2 * h : 2 * h + 2, 2 * w : 2 * w + 2].reshape(-1)
+        first = int(np.argmax(window))
+        out[b, c, h, w] = window[first]
+        places[b, c, 2 * h + first // 2, 2 * w + first % 2] = 1
+    return out, places
+
+
+def unpool(pooled: Array, places: Array) -> Array:
+    """Put each value at its place."""
+    out = np.zeros_like(places)
+    for b, c, h, w in np.ndindex(pooled.shape):
+        window = (b, c, slice(2 * h, 2 * h + 2), slice(2 * w, 2 * w + 2))
+        out[window] = pooled[b, c, h, w] * places[window]
+    return out
+
+
+def by_channel(maps: Array) -> Array:
+    """Return channels × everything else."""
+    return np.moveaxis(maps, 1, 0).reshape(maps.shape[1], -1)
+
+
+def forward_stage(x: Array, weight: Array, beta: Array, norm: str, first: bool, shape: Shape) -> StageRecord:
+    """The product (X as it is in the first stage), pooling before the norm, the norm, pooling after the sign."""
+    y, places = product(x if first else sgn(x), sgn(weight), shape), None
+    if shape.pool == "before_norm":
+        y, places = pool(y)
+    channels = by_channel(y)
+    along = (1, -1) + (1,) * (y.ndim - 2)
+    mean = channels.sum(axis=1) / channels.shape[1]
+    centred = channels - mean[:, None]
     if norm == "l2":
-        spread = (centred**2).sum(axis=0) / len(y)
+        spread = (centred**2).sum(axis=1) / channels.shape[1]
         scale = np.sqrt(spread + EPSILON)
     else:
-        spread = np.abs(centred).sum(axis=0) / len(y)
+        spread = np.abs(centred).sum(axis=1) / channels.shape[1]
         scale = np.maximum(spread, PSI_FLOOR)
-    return StageRecord(x, y, mean, spread, scale, centred / scale + beta)
+    full = (y - mean.reshape(along)) / scale.reshape(along) + beta.reshape(along)
+    x_plus = full
+    if shape.pool == "after_sign":
+        # Signs are pooled; the real value at the chosen place has that sign, and tells whether |X| ≤ 1 there.
+        places = pool(sgn(full))[1]
+        x_plus = np.zeros((*full.shape[:2], full.shape[2] // 2, full.shape[3] // 2))
+        for b, c, h, w in np.ndindex(x_plus.shape):
+            window = (b, c, slice(2 * h, 2 * h + 2), slice(2 * w, 2 * w + 2))
+            x_plus[b, c, h, w] = (full[window] * places[window]).sum()
+    return StageRecord(x, y, mean, spread, scale, full, x_plus, places)
 
 
 def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tuple[Array, Array]:
-    """Return ∂β and ∂Y, channel by channel."""
+    """Return ∂β and ∂Y (as the norm sees Y), channel by channel."""
     dbeta, dy = np.zeros(dxp.shape[1]), np.zeros_like(dxp)
     for channel in range(dxp.shape[1]):
-        gradient = dxp[:, channel]
-        normalised = stage.x_plus[:, channel] - beta[channel]
+        gradient, x_plus = dxp[:, channel], stage.full[:, channel]
+        normalised = x_plus - beta[channel]
         dbeta[channel] = gradient.sum()
         v = gradient / stage.scale[channel]
         if norm == "l2":
@@ -76,9 +162,8 @@ def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tup
         elif norm == "l1":
             direction, factor = sgn(normalised), np.mean(v * normalised)
         else:
-            direction = sgn(stage.x_plus[:, channel])
-            omega = np.mean(np.abs(stage.x_plus[:, channel]))
-            factor = omega * np.mean(v * direction)
+            direction = sgn(x_plus)
+            factor = np.mean(np.abs(x_plus)) * np.mean(v * direction)
         dy[:, channel] = v - np.mean(v) - direction * factor
     return dbeta, dy
 
@@ -101,26 +186,34 @@ def step(
     weights: list[Array],
     betas: list[Array],
     norm: str,
+    shapes: list[Shape] | None = None,
     *,
     ste_mask: bool = True,
 ) -> StepRecord:
     """Run forward and backward. Gradients are those of the *summed* loss; divide by the batch for the mean's."""
+    shapes = shapes or [Shape()] * len(weights)
     stages: list[StageRecord] = []
     for index, (weight, beta) in enumerate(zip(weights, betas, strict=True)):
-        stages.append(forward_stage(x, weight, beta, norm, first=index == 0))
+        if not shapes[index].kernel:
+            x = x.reshape(len(x), -1)
+        stages.append(forward_stage(x, weight, beta, norm, index == 0, shapes[index]))
         x = stages[-1].x_plus
     loss, dxp = cross_entropy(x, labels)
     dlogits = dxp
     for index in reversed(range(len(stages))):
-        stage = stages[index]
+        stage, shape = stages[index], shapes[index]
+        dxp = dxp.reshape(stage.x_plus.shape)
+        if shape.pool == "after_sign":
+            assert stage.places is not None
+            dxp = unpool(dxp, stage.places)
         stage.dbeta, stage.dy = norm_backward(stage, betas[index], dxp, norm)
+        if shape.pool == "before_norm":
+            assert stage.places is not None
+            stage.dy = unpool(stage.dy, stage.places)
         operand = stage.x if index == 0 else sgn(stage.x)
-        stage.dw = np.einsum("bn,bk->nk", stage.dy, operand)
+        stage.dw, dx = product_backward(stage.dy, operand, sgn(weights[index]), shape)
         if index > 0:
-            stage.dx = np.einsum("bn,nk->bk", stage.dy, sgn(weights[index]))
-            if ste_mask:
-                stage.dx = stage.dx * (np.abs(stage.x) <= 1)
-            dxp = stage.dx
+            stage.dx = dxp = dx * (np.abs(stage.x) <= 1) if ste_mask else dx
     return StepRecord(stages, loss, dlogits)
 
 

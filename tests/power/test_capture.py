@@ -16,7 +16,7 @@ from power.recorder import Recorder
 from power.series import Series
 
 HEAD = (
-    '{"schema": "power.capture", "version": 1, "meter": "fnirsi",'
+    '{"schema": "power.capture", "version": 1, "meter": "fnirsi", "provenance": "measured",'
     ' "domains": [{"name": "usb", "kind": "power", "covers": ""}]}'
 )
 
@@ -90,6 +90,16 @@ def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
     path.write_bytes((HEAD + "\n").encode() + data if head else data)
     with contextlib.suppress(CaptureError):
         assert read_capture(path).samples
+
+
+def test_a_replayed_script_does_not_become_a_measurement(tmp_path: Path) -> None:
+    write_capture(tmp_path / "c.jsonl", "mock", recorded(), "modelled")
+    with Recorder([ReplayMeter(str(tmp_path / "c.jsonl"))], period_s=0.02) as recorder:
+        start_ns = now_ns() + 50_000_000
+        time.sleep(1.3)
+        usb, _ = recorder.energy(start_ns, start_ns + 1_200_000_000)
+    assert usb.gross_j is not None
+    assert usb.provenance == "modelled"
 
 
 def test_replay_without_a_file_says_how() -> None:

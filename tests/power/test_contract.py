@@ -1,35 +1,43 @@
 """One suite for every registered meter: it keeps the contract, or is skipped with its probe's reason."""
 
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from power import registry
-from power.base import Domain, Meter, now_ns
-from power.capture import write_capture
+from power.base import Meter, now_ns
 from power.errors import MeterUnavailableError, UnknownMeterError
-from power.series import Series
+
+#: Meters that measure nothing, with the provenance of their values.
+SCRIPTED = {"mock": "modelled", "none": "unavailable", "replay": "measured"}
 
 
-@pytest.fixture(params=registry.names())
-def meter(request: pytest.FixtureRequest, tmp_path: Path) -> Meter:
-    name: str = request.param
-    if name == "replay":
-        series = Series(Domain("usb", "power", "the USB supply"))
-        for i in range(500):
-            series.add(i * 10_000_000, 5.0)
-        write_capture(tmp_path / "capture.jsonl", "fnirsi", [series])
-        return registry.make(f"replay:{tmp_path / 'capture.jsonl'}")
-    return registry.make(name)
+@pytest.fixture(
+    params=[f"{name}, {how}" for name in registry.names() for how in ("as it is here", "stand-in")]
+)
+def meter(request: pytest.FixtureRequest, bench: Any) -> Meter:
+    """Every meter twice: on this machine's hardware (or skipped with its reason), and on a stand-in."""
+    name, _, how = request.param.partition(", ")
+    made: Meter = bench.meter(name) if how == "stand-in" else registry.make(name)
+    return made
 
 
-def opened(meter: Meter) -> Meter:
+@pytest.fixture
+def usable(meter: Meter) -> Iterator[Meter]:
     probe = meter.probe()
     if not probe.usable:
         pytest.skip(f"{meter.name}: {probe.reason}")
-    meter.open()
-    return meter
+    with meter:
+        yield meter
+
+
+def test_a_stand_in_can_always_be_used(bench: Any) -> None:
+    unusable = {
+        name: probe.reason for name in registry.names() if not (probe := bench.meter(name).probe()).usable
+    }
+    assert unusable == {}
 
 
 def test_constructing_and_probing_touch_nothing_and_never_raise(meter: Meter) -> None:
@@ -44,29 +52,45 @@ def test_constructing_and_probing_touch_nothing_and_never_raise(meter: Meter) ->
     meter.close()
 
 
-def test_domains_are_named_once_and_nested_in_each_other(meter: Meter) -> None:
-    with opened(meter) as usable:
-        names = [domain.name for domain in usable.domains]
-        assert names
-        assert len(names) == len(set(names))
-        assert {d.parent for d in usable.domains} <= {None, *names}
-        assert all(domain.covers for domain in usable.domains)
-        assert usable.period_s > 0.0
+def test_domains_are_named_once_and_nested_in_each_other(usable: Meter) -> None:
+    names = [domain.name for domain in usable.domains]
+    assert names
+    assert len(names) == len(set(names))
+    assert {d.parent for d in usable.domains} <= {None, *names}
+    assert all(domain.covers for domain in usable.domains)
+    assert usable.period_s > 0.0
+    assert all(domain.gain_limit > 0.0 for domain in usable.domains if usable.name not in SCRIPTED)
+    assert usable.provenance == SCRIPTED.get(usable.name, "measured")
 
 
-def test_samples_carry_the_time_of_the_reading_and_a_known_domain(meter: Meter) -> None:
-    with opened(meter) as usable:
-        usable.open()  # idempotent
-        kinds = {domain.name: domain.kind for domain in usable.domains}
-        before_ns = now_ns()
-        samples = [*usable.read()]
-        time.sleep(0.05)
-        samples += usable.read()
-        for sample in samples:
-            assert before_ns - 1_000_000_000 < sample.t_ns <= now_ns()
-            assert (sample.energy_j is None) == (kinds[sample.domain] == "power")
-            assert (sample.power_w is None) == (kinds[sample.domain] == "energy")
-        assert samples or usable.absence is not None
+def test_samples_carry_the_time_of_the_reading_and_a_known_domain(usable: Meter) -> None:
+    usable.open()  # idempotent
+    kinds = {domain.name: domain.kind for domain in usable.domains}
+    before_ns = now_ns()
+    samples = [*usable.read()]
+    time.sleep(0.05)
+    samples += usable.read()
+    for sample in samples:
+        assert before_ns - 1_000_000_000 < sample.t_ns <= now_ns()
+        assert (sample.energy_j is None) == (kinds[sample.domain] == "power")
+        assert (sample.power_w is None) == (kinds[sample.domain] == "energy")
+    assert samples or usable.absence is not None
+
+
+def test_a_closed_meter_can_be_opened_again_and_read(usable: Meter) -> None:
+    usable.close()
+    usable.open()
+    for _ in range(20):
+        if usable.read() or usable.absence is not None:
+            return
+        time.sleep(0.01)
+    raise AssertionError("no sample after it was opened again")
+
+
+def test_the_record_of_a_meter_is_plain(usable: Meter) -> None:
+    for key, value in usable.settings().items():
+        assert isinstance(key, str)
+        assert isinstance(value, (str, int, float, bool))
 
 
 def test_every_row_can_be_imported_and_is_what_it_says() -> None:

@@ -56,9 +56,9 @@ class FlakyMeter(Meter):
 
 
 def test_several_meters_at_once_each_domain_its_own_row() -> None:
-    meters = [make("mock:10W,rate=200"), make("mock:20W,rate=200,counter,wrap=5J"), make("none")]
+    meters = [make("mock:10W,rate=500"), make("mock:20W,rate=500,counter,wrap=5J"), make("none")]
     with Recorder(meters) as recorder:
-        window = window_of(recorder, 0.1, 0.8)
+        window = window_of(recorder, 0.1, 1.0)
         power, counter, none = recorder.energy(*window)
     span_s = (window[1] - window[0]) * 1e-9
     assert power.gross_j == pytest.approx(10.0 * span_s, rel=1e-6)
@@ -68,8 +68,25 @@ def test_several_meters_at_once_each_domain_its_own_row() -> None:
     assert "no meter was selected" in str(none.reason)
 
 
+def test_two_meters_of_a_kind_are_told_apart_in_the_record() -> None:
+    with Recorder([make("mock:10W,rate=500"), make("mock:20W,rate=500"), make("none")]) as recorder:
+        window = window_of(recorder, 0.1, 1.0)
+        names = [row.meter for row in recorder.energy(*window)]
+    assert names == ["mock:10W,rate=500", "mock:20W,rate=500", "none"]
+
+
+def test_energy_waits_for_the_idle_window_after_it() -> None:
+    with Recorder([make("mock:10W,rate=100,counter")]) as recorder:
+        start_ns, end_ns = window_of(recorder, 0.3, 0.5)
+        (row,) = recorder.energy(
+            start_ns, end_ns, ((start_ns - SECOND // 4, start_ns), (end_ns, end_ns + SECOND // 4))
+        )
+    assert row.reason is None
+    assert row.net_j == pytest.approx(0.0, abs=0.1)
+
+
 def test_windows_are_answered_after_the_recording_too() -> None:
-    with Recorder([make("mock:10W,rate=200")]) as recorder:
+    with Recorder([make("mock:10W,rate=500")]) as recorder:
         window = window_of(recorder, 0.05, 0.7)
         during = recorder.energy(*window)
     assert recorder.energy(*window) == during
@@ -83,9 +100,9 @@ def test_a_window_that_ends_with_the_recording_is_bracketed() -> None:
 
 
 def test_a_meter_that_is_unplugged_costs_its_own_energy_only() -> None:
-    meters = [make("mock:10W,rate=200,disconnect=0.4-"), make("mock:20W,rate=200")]
+    meters = [make("mock:10W,rate=500,disconnect=0.4-"), make("mock:20W,rate=500")]
     with Recorder(meters) as recorder:
-        window = window_of(recorder, 0.1, 0.8)
+        window = window_of(recorder, 0.1, 1.0)
         gone, there = recorder.energy(*window)
     assert (gone.gross_j, gone.provenance) == (None, "unavailable")
     assert "disconnected" in str(gone.reason)
@@ -94,7 +111,7 @@ def test_a_meter_that_is_unplugged_costs_its_own_energy_only() -> None:
 
 
 def test_a_meter_that_comes_back_serves_later_windows() -> None:
-    with Recorder([make("mock:10W,rate=200,disconnect=0.1-0.3")]) as recorder:
+    with Recorder([make("mock:10W,rate=500,disconnect=0.1-0.3")]) as recorder:
         spoiled = window_of(recorder, 0.0, 0.6)
         later = window_of(recorder, 0.3, 0.7)
         assert recorder.energy(*spoiled)[0].gross_j is None
@@ -117,7 +134,7 @@ def test_a_counter_bridges_a_short_outage() -> None:
 
 def test_a_bug_in_a_meter_is_a_reason_not_a_crash() -> None:
     meter = FlakyMeter()
-    with Recorder([meter, make("mock:20W,rate=200")]) as recorder:
+    with Recorder([meter, make("mock:20W,rate=500")]) as recorder:
         time.sleep(0.05)
         meter.error = ZeroDivisionError("a driver's fault")
         window = window_of(recorder, 0.0, 0.7)
@@ -169,6 +186,6 @@ def test_own_cost_is_measured() -> None:
 def test_the_shortest_window_is_known_before_the_run() -> None:
     with Recorder([make("mock:10W,rate=20"), make("mock:10W,counter")]) as recorder:
         assert recorder.shortest_window_s() == pytest.approx(5.5)
-        assert recorder.series("mock", "mock").domain.kind == "power"
+        assert recorder.series("mock:10W,rate=20", "mock").domain.kind == "power"
         with pytest.raises(KeyError, match="psys"):
             recorder.series("mock", "psys")

@@ -64,13 +64,13 @@ def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys() -> None:
 
 
 def test_hwmon_with_a_corrected_shunt() -> None:
-    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "1.5"])
+    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "3"])
     assert power_w(document["by_domain"]["ina219-1"]) == pytest.approx(2.5)
     assert document["settings"]["shunt_correction"] == pytest.approx(0.1)
 
 
 def test_hwmon_rails_inside_their_input() -> None:
-    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "1.5"])
+    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "3"])
     rows = document["by_domain"]
     assert power_w(rows["ina3221-VDD_IN"]) == pytest.approx(10.0)
     assert power_w(rows["ina3221-VDD_CPU"]) == pytest.approx(6.0)

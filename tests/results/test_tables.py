@@ -96,6 +96,7 @@ def test_an_emulated_device_is_named(document: Make, shown: Make) -> None:
 def test_markup_in_a_reason_is_shown_as_it_is(document: Make, failed: Make, shown: Make) -> None:
     text = shown(tables.document_view(document([failed(reason="got [red]x[/nothing] back")])))
     assert "got [red]x[/nothing] back" in text
+    assert "[/b]odd" in shown(tables.main_table(document([failed("[/b]odd")])))
 
 
 def test_a_document_without_trials(document: Make, shown: Make) -> None:

@@ -144,10 +144,10 @@ def test_root_only_counters_give_the_command_that_mends_it(
     server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As root (in a container, say) file modes refuse nothing: the refusal has to be played.
-    def refuse(path: str) -> bytes:
+    def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("power.meters.powercap.read_attribute", refuse)
+    monkeypatch.setattr("power.meters.powercap.Attribute", refuse)
     meter = PowercapMeter(root=server)
     with pytest.raises(MeterUnavailableError, match="sudo chmod"):
         meter.open()

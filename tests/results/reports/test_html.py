@@ -136,7 +136,8 @@ def test_how_to_measure_it_again(document: Make) -> None:
     assert install == "pip install edge-harness==0.1.0"
     assert run == (
         "harness run --workload mlp-mnist --trainer standard --trainer lowmem --engine torch "
-        "--optimizer adam --batch-size 100 --threads 2 --repeats 3 --seed 0 --steps 60 --device pi3b+ --emulate"
+        "--optimizer adam --batch-size 100 --threads 2 --repeats 3 --seed 0 --steps 60 "
+        "--device pi3b+ --emulate"
     )
 
 

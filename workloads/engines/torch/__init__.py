@@ -44,3 +44,15 @@ def facts() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
     }
+
+
+_DROP_IN = ("BinaryConv2d", "BinaryLinear", "L1BatchNorm", "Sign", "convert")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the drop-in layers when one is asked for."""
+    if name in _DROP_IN:
+        from workloads.engines.torch import modules
+
+        return getattr(modules, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

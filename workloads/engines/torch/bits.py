@@ -5,6 +5,8 @@ mask, "passes". The bits after the last element are zero. Packing is flat, whate
 exactly ceil(n / 8) bytes.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,12 @@ def _table(low: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return _tables[key]
 
 
+@cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the gathering factor and the shift as tensors: Python numbers would be converted at every call."""
+    return torch.tensor(_GATHER, device=device), torch.tensor(56, device=device)
+
+
 def table_bytes() -> int:
     """Return the bytes of the tables that unpacking has built so far (8 KiB a kind for float32, 2 for int8)."""
     return sum(table.nbytes for table in _tables.values())
@@ -48,7 +56,8 @@ def pack_flags_(flags: Tensor, out: Tensor, scratch: Scratch) -> None:
             if part.storage_offset() % 8:
                 part = scratch.take((whole * 8,), torch.int8).copy_(part)
             words = part.view(torch.int64)
-            out[:whole].copy_(words.mul_(_GATHER).bitwise_right_shift_(56))
+            gather, top = _constants(flags.device)
+            out[:whole].copy_(words.mul_(gather).bitwise_right_shift_(top))
     if flat.numel() % 8:
         tail = flat[whole * 8 :].tolist()
         out[whole] = sum(int(flag) << j for j, flag in enumerate(tail))
@@ -64,8 +73,7 @@ def unpack_into(bits: Tensor, out: Tensor, scratch: Scratch, low: int = -1) -> T
     whole = count // 8
     table = _table(low, out.dtype, out.device)
     with scratch:
-        index = scratch.take((packed_bytes(count),), torch.int32)
-        index.view(bits.shape).copy_(bits)
+        index = scratch.take(tuple(bits.shape), torch.int32).copy_(bits).view(-1)
         if whole:
             torch.index_select(table, 0, index[:whole], out=flat[: whole * 8].view(-1, 8))
         if count % 8:

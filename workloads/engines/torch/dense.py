@@ -44,7 +44,7 @@ def forward(source: Source, weights: Weights, out: Tensor, scratch: Scratch) -> 
                     signs = scratch.take((outputs.stop - outputs.start, features), torch.float32)
                     weights.signs(outputs, slice(0, features), signs, scratch)
                     y = _product(x, signs, scratch)
-                    out[rows, outputs] = source.real(y, torch.sum(signs, 1))
+                    out[rows, outputs] = source.real(y, signs)
 
 
 def _product(x: Tensor, signs: Tensor, scratch: Scratch) -> Tensor:
@@ -93,5 +93,5 @@ def weight_gradient(
                     source.tile(rows, columns, x, scratch)
                     dy = gradient.rows(rows, scratch)
                     total.addmm_(dy.t(), x, beta=0 if rows.start == 0 else 1)
-            saturated += sink.store(columns, total, scratch)
+            saturated += sink.store(slice(0, outputs), columns, total, scratch)
     return saturated

@@ -1,5 +1,7 @@
 """∂Y as the products read it, and ∂W as the recipe keeps it."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -8,11 +10,22 @@ from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
 
 
-class OutputGradient:
-    """∂Y in float32 or float16, read as float32 blocks of batch rows."""
+class OutputGradient(Protocol):
+    """∂Y (batch × outputs) as the products read it."""
+
+    nbytes: int
+
+    def rows(self, rows: slice, scratch: Scratch) -> Tensor:
+        """Return those rows in float32; slices start at multiples of 8."""
+        ...
+
+
+class RealGradient:
+    """∂Y in float32 or float16."""
 
     def __init__(self, gradient: Tensor) -> None:
         self._gradient = gradient.view(gradient.shape[0], -1)
+        self.nbytes: int = gradient.nbytes
 
     def rows(self, rows: slice, scratch: Scratch) -> Tensor:
         """Return those rows in float32: a view where they are that already, else a copy in scratch."""
@@ -37,16 +50,20 @@ class WeightGradient:
         else:
             self.buffer = torch.zeros(shape, dtype=dtype, device=device)
 
-    def store(self, columns: slice, tile: Tensor, scratch: Scratch) -> int:
-        """Keep a tile of ∂W (float32, all outputs × some inputs, destroyed); return how many elements saturated."""
+    def store(self, outputs: slice, columns: slice, tile: Tensor, scratch: Scratch) -> int:
+        """Keep a tile of ∂W (float32, destroyed): all inputs of some outputs, or some inputs of all outputs.
+
+        Slices start at multiples of 8. Returns how many elements saturated.
+        """
         if not self.is_sign:
-            return saturate_into(self.buffer[:, columns], tile)
+            return saturate_into(self.buffer[outputs, columns], tile)
+        features = self.shape[1]
         with scratch:
             flags = scratch.take(tuple(tile.shape), torch.int8).copy_(tile.ge_(0))
             packed = scratch.take((packed_bytes(tile.numel()),), torch.uint8)
             pack_flags_(flags, packed, scratch)
-            if tile.shape[1] == self.shape[1]:
-                self.buffer.copy_(packed)
+            if tile.shape[1] == features:
+                self.buffer[outputs.start * features // 8 : (outputs.stop * features + 7) // 8] = packed
             else:
                 rows = self.buffer.view(self.shape[0], -1)
                 rows[:, columns.start // 8 : columns.stop // 8] = packed.view(self.shape[0], -1)

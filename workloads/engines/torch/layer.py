@@ -56,6 +56,8 @@ class Layer:
         self.moving[1] = 1.0
         self.batches_seen = 0
         self.unscale = 1.0
+        # Addresses of what autograd retains of this stage beyond the flow between stages, with their class.
+        self.retained: dict[int, str] = {}
         self.saturated = 0
         self.transient = {"dX_Y": 0, "dY": 0}
 

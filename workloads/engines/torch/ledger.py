@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workloads.engines.torch.bits import table_bytes
 from workloads.engines.torch.layer import Layer
-from workloads.engines.torch.optimizers import Optimizer
+from workloads.engines.torch.optimizers import Update
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.stage import Activations
 from workloads.errors import WorkloadError
@@ -23,7 +23,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self._retained: dict[int, int] | None = None
-        self._channel: set[int] = set()
         self._names: dict[int, str] = {}
         self._watching = False
 
@@ -37,9 +36,10 @@ class Ledger:
         self._name(first.bits, "X")
         return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
-    def saw(self, x: Activations) -> None:
-        """Learn the names of what one stage handed to the next."""
+    def saw(self, layer: Layer, x: Activations) -> None:
+        """Learn the names of what a stage retained and what it handed on."""
         if self._watching:
+            self._names |= layer.retained
             self._name(x.real, "X")
             self._name(x.bits, "X")
             self._name(x.mask, "masks")
@@ -52,21 +52,19 @@ class Ledger:
         assert self._retained is not None
         storage = tensor.untyped_storage()
         self._retained[storage.data_ptr()] = storage.nbytes()
-        if tensor.dim() == 2 and tensor.shape[0] in (2, 3) and tensor.dtype != torch.uint8:
-            self._channel.add(storage.data_ptr())
         return tensor
 
     def retained(self) -> dict[str, int]:
         """Return the bytes that autograd kept from forward to backward, by class."""
         totals: dict[str, int] = {}
         for address, size in (self._retained or {}).items():
-            kind = self._names.get(address) or ("mu_psi" if address in self._channel else None)
+            kind = self._names.get(address)
             if kind is None:
                 raise WorkloadError(f"autograd retains {size} bytes that no class of variable names")
             totals[kind] = totals.get(kind, 0) + size
         return totals
 
-    def totals(self, layers: list[Layer], optimizer: Optimizer, scratch: Scratch) -> dict[str, int]:
+    def totals(self, layers: list[Layer], updates: list[Update], scratch: Scratch) -> dict[str, int]:
         """Return bytes by class of variable."""
         totals = dict.fromkeys(CLASSES, 0) | self.retained()
         for layer in layers:
@@ -76,6 +74,7 @@ class Ledger:
             totals["mu_psi"] += layer.moving.nbytes
             for kind, size in layer.transient.items():
                 totals[kind] = max(totals[kind], size)
-        totals["momenta"] = sum(each.nbytes for slot in optimizer.slots for each in slot.momenta.values())
+        slots = [slot for update in updates for slot in update.slots]
+        totals["momenta"] = sum(each.nbytes for slot in slots for each in slot.momenta.values())
         totals["scratch"] = scratch.bytes + table_bytes()
         return totals

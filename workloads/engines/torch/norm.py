@@ -4,7 +4,7 @@ Tensors are seen as batch × channels × positions. Reductions are float32 whate
 positive scale does not survive the sign.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
 import torch
@@ -47,15 +47,21 @@ def moments(y: Tensor, norm: Norm, scratch: Scratch) -> tuple[Tensor, Tensor]:
     The spread is σ² = mean((Y − μ)²) for l2, and ψ = mean|Y − μ| for l1: what the moving averages hold.
     """
     count = y.shape[0] * y.shape[2]
-    mean = torch.zeros(y.shape[1], device=y.device)
-    spread = torch.zeros_like(mean)
-    for _, block in blocks(y, scratch):
-        mean += per_channel(block)
-    mean /= count
-    for _, block in blocks(y, scratch):
-        block.sub_(mean.unsqueeze(1))
-        spread += per_channel(block.mul_(block) if norm == "l2" else block.abs_())
+    mean = _total(per_channel(block) for _, block in blocks(y, scratch)).div_(count)
+    centre = mean.unsqueeze(1)
+    if norm == "l2":
+        spread = _total(per_channel(block.sub_(centre).square_()) for _, block in blocks(y, scratch))
+    else:
+        spread = _total(per_channel(block.sub_(centre).abs_()) for _, block in blocks(y, scratch))
     return mean, spread.div_(count)
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    """Add up what every block gives."""
+    first, *rest = parts
+    for part in rest:
+        first += part
+    return first
 
 
 def scale_of(spread: Tensor, norm: Norm) -> Tensor:

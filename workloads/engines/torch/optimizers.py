@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from workloads.engines.torch.bits import pack_flags_, unpack_into
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 
@@ -34,29 +35,41 @@ class Slot:
 
     `attenuation` × stored gradient = gradient of the loss. `latent` marks weights whose sign is used: their
     gradient is cancelled at the border (where |W| ≥ 1, or |W| > 1 if `clip`), and `clip` keeps them in
-    [−1, 1] after the step.
+    [−1, 1] after the step. `signs` marks a one-bit gradient. Where `values` are packed
+    (Bop), `elements` says how many there are.
     """
 
     def __init__(
-        self, name: str, values: Tensor, read: GradientReader, attenuation: float, *, latent: bool, clip: bool
+        self,
+        name: str,
+        values: Tensor,
+        read: GradientReader,
+        attenuation: float,
+        *,
+        latent: bool,
+        clip: bool,
+        signs: bool = False,
+        elements: int | None = None,
     ) -> None:
         self.name, self.values, self.read = name, values, read
-        self.attenuation, self.latent, self.clip = attenuation, latent, clip
+        self.attenuation, self.latent, self.clip, self.signs = attenuation, latent, clip, signs
+        self.elements = values.numel() if elements is None else elements
         self.momenta: dict[str, Tensor] = {}
-
-    @property
-    def elements(self) -> int:
-        """How many values the slot trains."""
-        return self.values.numel()
 
     def chunks(self, size: int) -> list[Chunk]:
         """Cut values and momenta into runs of `size` elements."""
-        flat = [self.values.view(-1), *self.momenta.values()]
         parts = [slice(start, min(start + size, self.elements)) for start in range(0, self.elements, size)]
-        return [Chunk(part, tuple(tensor[part] for tensor in flat)) for part in parts]
+        return [
+            Chunk(part, (self._values(part), *(m[part] for m in self.momenta.values()))) for part in parts
+        ]
+
+    def _values(self, part: slice) -> Tensor:
+        if self.values.dtype == torch.uint8:
+            return self.values[part.start // 8 : (part.stop + 7) // 8]
+        return self.values.view(-1)[part]
 
 
-class Optimizer(ABC):
+class Update(ABC):
     """Runs over its slots in chunks; subclasses say which momenta they keep and how a chunk is updated."""
 
     momenta: tuple[str, ...] = ()
@@ -84,10 +97,13 @@ class Optimizer(ABC):
         self.steps_taken += 1
         for slot, chunk in self._chunks:
             with self.scratch:
-                if self.dtype == torch.float32:
-                    self._update(slot, chunk.stored, self._gradient(slot, chunk), learning_rate)
-                else:
-                    self._update_rounded(slot, chunk, learning_rate)
+                self._step_chunk(slot, chunk, learning_rate)
+
+    def _step_chunk(self, slot: Slot, chunk: Chunk, learning_rate: float) -> None:
+        if self.dtype == torch.float32:
+            self._update(slot, chunk.stored, self._gradient(slot, chunk), learning_rate)
+        else:
+            self._update_rounded(slot, chunk, learning_rate)
 
     def _update_rounded(self, slot: Slot, chunk: Chunk, learning_rate: float) -> None:
         """Update float32 copies and round them back."""
@@ -117,7 +133,7 @@ class Optimizer(ABC):
         return gradient
 
 
-class Adam(Optimizer):
+class Adam(Update):
     """Adam (Kingma & Ba 2015), ε outside the root.
 
     float16 keeps the second moment as its square root s: v of a ±1 gradient starts at 1e-3 and grows by steps
@@ -143,26 +159,62 @@ class Adam(Optimizer):
             root = torch.sqrt(second, out=gradient)
         else:
             second.mul_(second).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2).sqrt_()
-            root = gradient.copy_(second)
+            root = second
         correction = math.sqrt(1 - decay2**self.steps_taken)
-        root.add_(self.epsilon / slot.attenuation * correction)
+        root = torch.add(root, self.epsilon / slot.attenuation * correction, out=gradient)
         values.addcdiv_(first, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
         if slot.clip:
             values.clamp_(-1, 1)
 
 
-class Momentum(Optimizer):
+class Momentum(Update):
     """Stochastic gradient descent with momentum 0.9: m ← 0.9·m + g; w ← w − η·m.
 
-    m is kept as the running mean (1 − 0.9)·m, which is of the gradient's own magnitude.
+    m is kept as the running mean (1 − 0.9)·m, which is of the gradient's own magnitude. The learning rate of a workload
+    is Adam's; η is RATE times that for real gradients, and SIGN_RATE times for one-bit ones, which are far larger.
     """
 
     momenta = ("first",)
     decay = 0.9
+    RATE = 100.0
+    SIGN_RATE = 1.0
 
     def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         values, first = state
         first.lerp_(gradient, 1 - self.decay)
-        values.add_(first, alpha=-learning_rate * slot.attenuation / (1 - self.decay))
+        rate = learning_rate * (self.SIGN_RATE if slot.signs else self.RATE)
+        values.add_(first, alpha=-rate * slot.attenuation / (1 - self.decay))
         if slot.clip:
             values.clamp_(-1, 1)
+
+
+class Bop(Update):
+    """Bop (Helwegen et al. 2019): m ← (1 − γ)·m + γ·g; a weight flips where |m| > τ and m has its sign.
+
+    There are no latent weights: the slot's values are packed signs. γ follows the learning rate's schedule, from 1e-4
+    at a rate of 1e-3 (the paper decays γ in place of a learning rate); τ = 1e-8, or the setting `bop_threshold`.
+    """
+
+    momenta = ("first",)
+    ADAPTIVITY = 0.1
+
+    def _step_chunk(self, slot: Slot, chunk: Chunk, learning_rate: float) -> None:
+        packed, stored = chunk.stored
+        count = chunk.part.stop - chunk.part.start
+        gradient, signs, first = (self.scratch.take((count,), torch.float32) for _ in range(3))
+        slot.read(chunk.part, gradient, self.scratch)
+        unpack_into(packed, signs, self.scratch)
+        self._update(slot, (signs, first.copy_(stored)), gradient, learning_rate)
+        flags = self.scratch.take((count,), torch.int8).copy_(signs.ge_(0))
+        pack_flags_(flags, packed, self.scratch)
+        if stored.dtype == torch.float16:
+            self.dither.apply_(first, self.scratch)
+        stored.copy_(first)
+
+    def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
+        signs, first = state
+        first.lerp_(gradient, self.ADAPTIVITY * learning_rate)
+        # Both in the stored gradient's units. m·w > τ says at once that |m| > τ and that the signs agree.
+        threshold = float(self.settings.get("bop_threshold", 1e-8)) / slot.attenuation
+        flips = torch.mul(first, signs, out=gradient).gt_(threshold)
+        signs.addcmul_(signs, flips, value=-2)

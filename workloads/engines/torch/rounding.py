@@ -13,9 +13,8 @@ FLOAT16_MAX = 65504.0
 # A float16 has 13 fraction bits fewer than a float32.
 _DROPPED = (1 << 13) - 1
 _FOUR_LANES = 0x1FFF1FFF1FFF1FFF
-# A uniform integer below 2^13, less its mean and times this, is uniform in ±2^-25: half a step of float16's subnormals.
-_SUBNORMAL_STEP = 2.0**-37
-_CENTRE = 4095.5
+# A uniform int16 times this is uniform in ±2^-25: half a step of float16's subnormals.
+_SUBNORMAL_STEP = 2.0**-40
 
 
 class Dither:
@@ -32,19 +31,20 @@ class Dither:
 
         Two steps. The 13 fraction bits that float16 lacks are cleared after a uniform integer below 2^13 was added:
         unbiased, and exact where the result is a normal float16. Then a uniform dither of half a subnormal step is
-        added: below 2^-13 float16's grid has that one spacing, so nearest is stochastic there (to 2^-14 of a step);
+        added: below 2^-13 float16's grid has that one spacing, so nearest is stochastic there (to 2^-16 of a step);
         anywhere else the value already lies on a grid as wide or wider, and nearest brings it back.
         """
         count = values.shape[-1]
         # One 64-bit word serves four elements.
         words = scratch.take((count // 4 + 1,), torch.int64)
-        words.random_(-(1 << 63), None, generator=self.generator).bitwise_and_(self._lanes)
-        lanes = words.view(torch.int16)
+        words.random_(-(1 << 63), None, generator=self.generator)
+        masked = torch.bitwise_and(words, self._lanes, out=scratch.take(tuple(words.shape), torch.int64))
         noise = scratch.take((count,), torch.int32)
-        values.view(torch.int32).add_(noise.copy_(lanes[:count])).bitwise_and_(self._keep)
-        # An element's dither is its neighbour's integer, so that its own two random numbers are independent.
-        centred = noise.view(torch.float32).copy_(lanes[1 : count + 1]).sub_(_CENTRE)
-        return values.add_(centred, alpha=_SUBNORMAL_STEP)
+        noise.copy_(masked.view(torch.int16)[:count])
+        values.view(torch.int32).add_(noise).bitwise_and_(self._keep)
+        # An element's dither is its neighbour's word, so that its own two random numbers are independent.
+        dither = noise.view(torch.float32).copy_(words.view(torch.int16)[1 : count + 1])
+        return values.add_(dither, alpha=_SUBNORMAL_STEP)
 
 
 def saturate_into(out: Tensor, value: Tensor) -> int:

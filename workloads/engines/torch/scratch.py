@@ -29,11 +29,17 @@ class Scratch:
         self._marks: list[int] = []
         self._offset = 0
         self._peak = 0
+        self._lent = 0
 
     @property
     def bytes(self) -> int:
-        """Size of the arena in bytes."""
-        return max(self._arena.numel(), self._peak)
+        """Size of the arena in bytes, and of the largest result that a library call allocated by itself."""
+        return max(self._arena.numel(), self._peak) + self._lent
+
+    def lent(self, result: Tensor) -> Tensor:
+        """Count a temporary that a library call allocated; return it."""
+        self._lent = max(self._lent, result.nbytes)
+        return result
 
     def rows(self, row_elements: int, itemsize: int = 4, multiple: int = 1) -> int:
         """Return how many rows of that many elements one block holds: at least `multiple`, and a multiple of it."""

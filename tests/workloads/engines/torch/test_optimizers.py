@@ -8,13 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from workloads.engines.torch.optimizers import CHUNK, Adam, Momentum, Optimizer, Slot  # noqa: E402
+from workloads.engines.torch.optimizers import CHUNK, Adam, Bop, Momentum, Slot, Update  # noqa: E402
 from workloads.engines.torch.rounding import Dither  # noqa: E402
 from workloads.engines.torch.scratch import Scratch  # noqa: E402
 
 
 def optimize(
-    kind: type[Optimizer],
+    kind: type[Update],
     values: torch.Tensor,
     gradients: list[torch.Tensor],
     rate: float,
@@ -102,6 +102,46 @@ def test_a_clipped_weight_at_the_border_may_come_back() -> None:
 
 def test_momentum_is_the_textbook_one() -> None:
     gradients = [torch.tensor([1.0, -1.0]), torch.tensor([1.0, 1.0])]
-    slot = optimize(Momentum, torch.zeros(2), gradients, 0.1, attenuation=0.5)
+    slot = optimize(Momentum, torch.zeros(2), gradients, 0.1 / Momentum.RATE, attenuation=0.5)
     # m: ±0.5, then 0.9·(±0.5) + 0.5; w = −0.1·(sum of both)
     assert slot.values.tolist() == pytest.approx([-0.1 * (0.5 + 0.95), -0.1 * (-0.5 + 0.05)])
+
+
+def bop(
+    signs: list[int], gradients: list[list[float]], dtype: torch.dtype, **settings: float
+) -> tuple[list, list]:
+    """Take steps of γ = 0.5 (at a rate of 5); return the signs and m."""
+    from workloads.engines.torch.bits import pack, unpack
+
+    current = torch.zeros(len(signs))
+    packed = pack(torch.tensor(signs) > 0)
+
+    def read(part: slice, out: torch.Tensor, scratch: Scratch) -> torch.Tensor:
+        return out.copy_(current[part])
+
+    slot = Slot("w", packed, read, 1.0, latent=False, clip=False, elements=len(signs))
+    dither = Dither(torch.Generator().manual_seed(0))
+    optimizer = Bop([slot], dtype, dither, Scratch(torch.device("cpu")), settings)
+    for gradient in gradients:
+        current = torch.tensor(gradient)
+        optimizer.step(5.0)
+    return unpack(packed, len(signs)).tolist(), slot.momenta["first"].tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_bop_flips_as_worked_by_hand(dtype: torch.dtype) -> None:
+    """γ = 0.5, τ = 0.3. m after one step is g/2, after two m/2 + g/2.
+
+    w0: m = 0.5 > τ with w's sign: flips to −1; then m = 0.75 against w = −1: stays.
+    w1: m = −0.5 against w = +1: stays; then m = −0.75: stays.
+    w2: m = 0.25 is within τ: stays; then m = 0.375: flips.
+    w3: w = −1, m = −0.5: flips to +1; then m = 0.25: stays.
+    w4: w = −1, m = 0.5: stays; then m = −0.25 is within τ: stays.
+    """
+    first = [1.0, -1.0, 0.5, -1.0, 1.0]
+    second = [1.0, -1.0, 0.5, 1.0, -1.0]
+    start = [1, 1, 1, -1, -1]
+    assert bop(start, [first], dtype, bop_threshold=0.3)[0] == [-1, 1, 1, 1, -1]
+    signs, momentum = bop(start, [first, second], dtype, bop_threshold=0.3)
+    assert signs == [-1, 1, -1, 1, -1]
+    assert momentum == [0.75, -0.75, 0.375, 0.25, -0.25]

@@ -110,5 +110,5 @@ def test_storage_has_the_recipes_types(
         else:
             assert layer.gradient.buffer.dtype == real
             assert layer.weights.storage.grad is layer.gradient.buffer
-    for slot in training.optimizer.slots:
+    for slot in training.updates[0].slots:
         assert {each.dtype for each in slot.momenta.values()} == {real}

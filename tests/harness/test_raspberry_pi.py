@@ -1,0 +1,80 @@
+"""`harness run --device pi`, unmodified, on Raspberry Pis that umockdev describes: from start to document."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+POWER = HERE.parent / "power"
+POWER_DATA = HERE.parent / "data" / "power"
+SYSTEM_PYTHON = "/usr/bin/python3"
+PI4 = ("Raspberry Pi 4 Model B Rev 1.4", r"\000\260\061\024")  # 0xB03114: 2 GiB
+PI5 = ("Raspberry Pi 5 Model B Rev 1.0", r"\000\304\101\160")  # 0xC04170: 4 GiB
+GIB = 1 << 30
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="umockdev is not installed"),
+]
+
+
+def run_on(wrapper, board, cwd, *options):
+    program = [
+        sys.executable,
+        "-P",
+        "-m",
+        "harness",
+        "run",
+        "--device",
+        "pi",
+        "--json",
+        "-",
+        "--trainer",
+        "lowmem",
+    ]
+    given = ["--threads", "1", "--repeats", "1", "--warmup", "2", "--idle", "1.5", *options]
+    command = [*wrapper, str(HERE / "describe_pi.sh"), *board, *program, *given]
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=cwd, env=env)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_raspberry_pi_4_with_an_ina219(tmp_path):
+    wrapper = ["umockdev-run", "-d", str(POWER_DATA / "hwmon.umockdev"), "--"]
+    document = run_on(wrapper, PI4, tmp_path, "--steps", "150", "--meter", "hwmon:ina219")
+    assert document["device"]["profile"] == "pi4"
+    assert document["device"]["detected"] == PI4[0]
+    assert not document["device"]["emulated"]
+    (row,) = document["trials"][0]["energy"]
+    assert row["provenance"] == "measured"
+    # The described sensor shows 25 W throughout, so all of it is idle power.
+    assert row["gross_j"] / row["window_s"] == pytest.approx(25.0, rel=1e-3)
+    assert row["net_j"] == pytest.approx(0.0, abs=1e-6 + row["uncertainty_j"])
+    assert row["reader_cpu_share"] < 0.05
+
+
+def has_introspection():
+    probe = [SYSTEM_PYTHON, "-c", "import gi; gi.require_version('UMockdev', '1.0')"]
+    return (
+        Path(SYSTEM_PYTHON).exists()
+        and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not has_introspection(), reason="the UMockdev introspection is not installed")
+def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
+    described = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
+    wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *described]
+    document = run_on(wrapper, PI5, tmp_path, "--steps", "400", "--meter", "pi5-pmic")
+    assert document["device"]["profile"] == "pi5"
+    assert document["trials"][0]["outcome"] == "ok"
+    rows = {row["domain"]: row for row in document["trials"][0]["energy"]}
+    core = rows["VDD_CORE"]
+    assert core["gross_j"] is not None, core["reason"]
+    assert core["gross_j"] / core["window_s"] == pytest.approx(1.5 * 0.89, rel=1e-3)

@@ -1,0 +1,29 @@
+"""The cost of reading: measured, small, and unknown where it cannot be known."""
+
+import pytest
+
+from power.overhead import measure_overhead
+from power.registry import make
+
+
+def test_a_counter_tells_what_polling_it_costs() -> None:
+    report = measure_overhead(lambda: make("mock:10W,counter"), seconds=0.5, rate_hz=100.0)
+    assert report.meter == "mock"
+    assert 30.0 < report.rate_hz < 120.0
+    assert 0.0 < report.share < 0.2
+    assert report.cpu_per_read_s == pytest.approx(report.share / report.rate_hz)
+    # Its 10 W do not depend on being read; the two stretches differ in their lengths by the sleeps' jitter.
+    assert report.extra_w == pytest.approx(0.0, abs=1.0)
+    assert report.reason is None
+
+
+def test_a_power_cannot_tell() -> None:
+    report = measure_overhead(lambda: make("mock:10W"), seconds=0.2)
+    assert report.extra_w is None
+    assert "must be read" in str(report.reason)
+
+
+def test_a_counter_that_stands_still_cannot_tell_either() -> None:
+    report = measure_overhead(lambda: make("mock:0W,counter"), seconds=0.2)
+    assert report.extra_w is None
+    assert "did not move" in str(report.reason)

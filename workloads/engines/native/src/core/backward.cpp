@@ -1,0 +1,301 @@
+// Backward on bits and quantised gradients: through the norm (gradient of X+ -> gradient of Y), the gradient of the
+// weights as signs, and the gradient of the input.
+//
+// With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
+// (Wang et al. 2023, Algorithm 2); in `standard` d is the normalised output itself and there is no omega.
+#include <cmath>
+#include <cstring>
+
+#include "internal.h"
+
+namespace harness {
+
+namespace {
+
+enum { kSlope = 0, kMean = 1, kFactor = 2, kBeta = 3, kWork = 4 };  // rows of the channel scratch
+enum Mode { kMeasure, kStore };
+
+struct Pass {
+  Network& net;
+  Stage& s;
+  Stage* next;
+  Mode mode;
+  float inverse_step;  // of the 6-bit gradient
+};
+
+// d of `rows` rows that the next stage retains (pooled, where there is a pool), or that stand before the pool.
+void load_direction(const Network& net, const Stage& s, const Stage* next, bool before_pool, size_t row, size_t rows, float* d) {
+  const size_t channels = channels_of(s);
+  const void* from = before_pool ? s.prepool : next ? next->x : net.logits;
+  if (bits_kept(net))
+    net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
+  else
+    net.passes->subtract((const float*)from + row * channels, rows, channels, channel_values(net, kBeta), d);
+}
+
+// Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
+void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, float* g) {
+  const size_t channels = channels_of(s);
+  if (net.config.gradient != HARNESS_I8) return load_values(net, net.g, net.config.gradient, row * channels, rows * channels, g);
+  while (rows > 0) {
+    const size_t image = row / s.pooled_pixels, left = (image + 1) * s.pooled_pixels - row, taken = left < rows ? left : rows;
+    net.passes->widen_i8((const int8_t*)net.g + row * channels, taken * channels, net.scales[image], g);
+    row += taken, rows -= taken, g += taken * channels;
+  }
+}
+
+// Sums of the gradient and of its product with d, over the gradient's own rows: what a pool has not selected
+// has gradient 0. partial 2, first value: the largest magnitude.
+void sum_gradient(Network& net, Stage& s, Stage* next) {
+  const size_t channels = channels_of(s);
+  net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
+    const Chunk chunk = chunk_at(net, index);
+    float *sums = partial(net, 0, index), *products = partial(net, 1, index), *peak = partial(net, 2, index);
+    memset(sums, 0, channels * sizeof(float));
+    memset(products, 0, channels * sizeof(float));
+    *peak = 0;
+    const size_t first = (size_t)chunk.first * s.pooled_pixels;
+    for_tiles(net, (size_t)chunk.images * s.pooled_pixels, channels, [&](size_t row, size_t rows) {
+      float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
+      load_gradient(net, s, first + row, rows, g);
+      load_direction(net, s, next, false, first + row, rows, d);
+      net.passes->add_rows(g, rows, channels, sums);
+      net.passes->add_products(g, d, rows, channels, products);
+      const float largest = net.kernels->max_abs_f32(g, rows * channels);
+      *peak = largest > *peak ? largest : *peak;
+    });
+  });
+}
+
+float largest_partial(const Network& net, int32_t index) {
+  float largest = 0;
+  for (int32_t chunk = 0; chunk < chunk_count(net); chunk++) {
+    const float value = *partial(net, index, chunk);
+    largest = value > largest ? value : largest;
+  }
+  return largest;
+}
+
+// Leaves slope, mean and factor in the channel scratch and the gradient of beta in its variable.
+void prepare_channels(Network& net, Stage& s) {
+  const size_t channels = channels_of(s);
+  const double share = 1.0 / ((double)net.items * (double)s.norm_pixels);
+  float *slope = channel_values(net, kSlope), *mean = channel_values(net, kMean), *factor = channel_values(net, kFactor);
+  float* work = channel_values(net, kWork);
+  reduce_partials(net, 0, channels, 1.0 / net.gradient_scale, work);
+  if (net.config.gradient == HARNESS_F32) reduce_partials(net, 0, channels, 1.0, work);
+  for (size_t c = 0; c < channels && net.config.statistic == HARNESS_F16; c++)
+    work[c] = work[c] > 65504.0f ? 65504.0f : work[c] < -65504.0f ? -65504.0f : work[c];
+  store_values(net, work, channels, net.config.statistic, s.beta, channels);
+  reduce_partials(net, 0, channels, share, mean);
+  reduce_partials(net, 1, channels, share, factor);
+  load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
+  if (net.config.norm == HARNESS_NORM_L1_SIGN)
+    load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
+  for (size_t c = 0; c < channels; c++) {
+    slope[c] = 1.0f / slope[c];
+    mean[c] *= slope[c];
+    factor[c] *= slope[c] * (net.config.norm == HARNESS_NORM_L1_SIGN ? work[c] : 1.0f);
+  }
+}
+
+// Scales the three so that |v| < 1: then nothing that follows leaves float16's range. A power of two costs no digit.
+void rescale_channels(Network& net, Stage& s, float peak) {
+  const size_t channels = channels_of(s);
+  int exponent = 0;
+  const float bound = peak * net.kernels->max_abs_f32(channel_values(net, kSlope), channels);
+  if (bound > 0 && bound < INFINITY) frexpf(bound, &exponent);
+  const float scale = ldexpf(1.0f, -exponent);
+  for (int32_t row = kSlope; row <= kFactor; row++)
+    for (size_t c = 0; c < channels; c++) channel_values(net, row)[c] *= scale;
+  net.gradient_scale *= (double)scale;
+}
+
+// Finished values of the gradient of Y (float32) to their type, at element `at` of `to`. Six bits are rounded
+// stochastically: most values are below half a step, and the norm's small corrections must survive in the sums. `row`
+// counts normalised rows of the batch (or pooled ones) and names the random numbers, whatever the tiles.
+void store_gradient(const Pass& pass, const float* g, size_t rows, size_t row, void* to, size_t at, int32_t thread) {
+  const Network& net = pass.net;
+  const size_t channels = channels_of(pass.s);
+  if (net.config.output_gradient != HARNESS_INT6) return store_values(net, g, rows * channels, net.config.output_gradient, to, at);
+  uint32_t* words = (uint32_t*)tile_of(net, thread, 4);
+  const uint64_t stream = stream_of(net, (int32_t)(&pass.s - net.stages), kOutputGradient);
+  const size_t padded = (channels + 63) / 64 * 64;
+  if (padded == channels) {
+    net.passes->random_words(net.config.seed, stream, row * channels, rows * channels, words);
+    return net.passes->round_i8(g, rows * channels, pass.inverse_step, 31.0f, words, 0, (int8_t*)to + at);
+  }
+  for (size_t r = 0; r < rows; r++) {
+    net.passes->random_words(net.config.seed, stream, (row + r) * padded, channels, words);
+    net.passes->round_i8(g + r * channels, channels, pass.inverse_step, 31.0f, words, 0, (int8_t*)to + at + r * channels);
+  }
+}
+
+void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* peak) {
+  const Network& net = pass.net;
+  const size_t channels = channels_of(pass.s);
+  net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kSlope), channel_values(net, kMean), channel_values(net, kFactor));
+  const float largest = net.kernels->max_abs_f32(g, rows * channels);
+  *peak = largest > *peak ? largest : *peak;
+}
+
+void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
+  const Network& net = pass.net;
+  const size_t channels = channels_of(pass.s), first = (size_t)chunk.first * pass.s.out_pixels;
+  for_tiles(net, (size_t)chunk.images * pass.s.out_pixels, channels, [&](size_t row, size_t rows) {
+    float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
+    load_gradient(net, pass.s, first + row, rows, g);
+    load_direction(net, pass.s, pass.next, false, first + row, rows, d);
+    take_rows(pass, g, d, rows, peak);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, first + row, net.grad_y, (first + row) * channels, thread);
+  });
+}
+
+// Spreads one pooled row (already of its type, at `pooled`) over two rows of dy.
+void unpool_row(const Pass& pass, int32_t image, int32_t py, const void* pooled, void* to, int32_t thread) {
+  const Network& net = pass.net;
+  const Stage& s = pass.s;
+  const size_t row = (size_t)s.out_width * channels_of(s);
+  if (!bits_kept(net)) {
+    const float* mask = (const float*)s.pool_mask + ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels_of(s);
+    memset(to, 0, 2 * row * sizeof(float));
+    for (size_t k = 0; k < 2; k++)
+      net.passes->unpool_row_f32((const float*)pooled, mask + k * row, (size_t)s.out_width / 2, channels_of(s), (float*)to + k * row);
+    return;
+  }
+  uint64_t* codes = (uint64_t*)tile_of(net, thread, 3);
+  pool_codes(net, s, image, py, codes);
+  if (net.config.output_gradient == HARNESS_INT6 && s.pool == HARNESS_POOL_BEFORE_NORM)
+    net.kernels->unpool_i8((const int8_t*)pooled, codes, 1, 2, s.out_width, s.out_channels, (int8_t*)to);
+  else if (s.pool == HARNESS_POOL_BEFORE_NORM)
+    net.kernels->unpool_f16((const Half*)pooled, codes, 1, 2, s.out_width, s.out_channels, (Half*)to);
+  else
+    net.kernels->unpool_f32((const float*)pooled, codes, 1, 2, s.out_width, s.out_channels, (float*)to);
+}
+
+void clear_odd_row(const Pass& pass, int32_t image) {
+  const Stage& s = pass.s;
+  if (s.out_height % 2 == 0) return;
+  const size_t row = (size_t)s.out_width * channels_of(s), at = (size_t)image * s.out_pixels * channels_of(s) + (size_t)(s.out_height - 1) * row;
+  const size_t size = type_bytes(pass.net.config.output_gradient, 1);
+  memset((uint8_t*)pass.net.grad_y + at * size, 0, row * size);
+}
+
+void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t thread) {
+  const Network& net = pass.net;
+  const Stage& s = pass.s;
+  const size_t channels = channels_of(s), half = (size_t)s.out_width / 2, size = type_bytes(net.config.output_gradient, 1);
+  for (int32_t py = 0; py < s.out_height / 2; py++) {
+    float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
+    const size_t row = (size_t)image * s.pooled_pixels + (size_t)py * half;
+    load_gradient(net, s, row, half, g);
+    load_direction(net, s, pass.next, false, row, half, d);
+    take_rows(pass, g, d, half, peak);
+    if (pass.mode == kMeasure) continue;
+    if (one_buffer(net)) {
+      store_gradient(pass, g, half, row, net.grad_y, row * channels, thread);
+      continue;
+    }
+    void* typed = tile_of(net, thread, 2);
+    store_gradient(pass, g, half, row, typed, 0, thread);
+    const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
+    unpool_row(pass, image, py, typed, (uint8_t*)net.grad_y + to * size, thread);
+  }
+  if (pass.mode == kStore && !one_buffer(net)) clear_odd_row(pass, image);
+}
+
+void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thread) {
+  const Network& net = pass.net;
+  const Stage& s = pass.s;
+  const size_t channels = channels_of(s), width = (size_t)s.out_width;
+  for (int32_t y = 0; y < s.out_height; y += 2) {
+    const size_t rows = (y + 1 < s.out_height ? 2 : 1) * width, at = (size_t)image * s.out_pixels + (size_t)y * width;
+    float *pooled = tile_of(net, thread, 0), *g = tile_of(net, thread, 1), *d = tile_of(net, thread, 2);
+    const size_t row = (size_t)image * s.pooled_pixels + (size_t)(y / 2) * (width / 2);
+    if (rows == width) {
+      memset(g, 0, rows * channels * sizeof(float));
+    } else {
+      load_gradient(net, s, row, width / 2, pooled);
+      unpool_row(pass, image, y / 2, pooled, g, thread);
+    }
+    load_direction(net, s, pass.next, true, at, rows, d);
+    take_rows(pass, g, d, rows, peak);
+    if (pass.mode == kStore) store_gradient(pass, g, rows, at, net.grad_y, at * channels, thread);
+  }
+}
+
+// One walk over the gradient of Y; returns its largest magnitude.
+float walk(const Pass& pass) {
+  Network& net = pass.net;
+  net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
+    const Chunk chunk = chunk_at(net, index);
+    float* peak = partial(net, 2, index);
+    *peak = 0;
+    if (pass.s.pool == HARNESS_POOL_NONE) return plain_rows(pass, chunk, peak, thread);
+    const auto rows = pass.s.pool == HARNESS_POOL_BEFORE_NORM ? rows_pooled_before : rows_pooled_after;
+    for (int32_t i = 0; i < chunk.images; i++) rows(pass, chunk.first + i, peak, thread);
+  });
+  return largest_partial(net, 2);
+}
+
+}  // namespace
+
+void norm_backward(Network& net, Stage& s, Stage* next) {
+  if (!bits_kept(net)) load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kBeta));
+  sum_gradient(net, s, next);
+  const float peak = largest_partial(net, 2);
+  prepare_channels(net, s);
+  if (net.config.gradient != HARNESS_F32) rescale_channels(net, s, peak);
+  if (net.config.output_gradient == HARNESS_INT6) {
+    const float largest = walk({net, s, next, kMeasure, 0});
+    net.inverse_step = largest > 0 ? 31.0f / largest : 1.0f;
+    walk({net, s, next, kStore, net.inverse_step});
+  } else {
+    const float largest = walk({net, s, next, kStore, 0});
+    net.inverse_step = largest > 0 ? (float)kTwoDigitLimit / largest : 1.0f;
+  }
+}
+
+Gradient gradient_of(const Network& net, const void* values) {
+  return {values, net.config.output_gradient == HARNESS_INT6 ? kInt6 : kFloat16, net.inverse_step};
+}
+
+void weight_gradient(Network& net, Stage& s) {
+  if (net.full_y != net.grad_y) unpool_batch(net, s);
+  const ConvShape shape = shape_of(s, net.items);
+  const Kernels& k = *net.kernels;
+  const Gradient dy = gradient_of(net, net.full_y);
+  const int32_t units = s.first ? k.pixels_grad_weight_units(shape) : k.grad_weight_units(shape);
+  net.threads.run(units, [&](int32_t unit, int32_t thread) {
+    const Range range = {unit, unit + 1};
+    if (s.first)
+      k.pixels_grad_weight(shape, net.pixels, dy, range, (uint64_t*)s.dw, nullptr, kernel_scratch(net, thread));
+    else
+      k.grad_weight(shape, (const uint64_t*)s.x, dy, range, (uint64_t*)s.dw, nullptr, kernel_scratch(net, thread));
+  });
+}
+
+void input_gradient(Network& net, Stage& s) {
+  if (one_buffer(net)) return input_gradient_shared(net, s);
+  const int32_t block = grad_input_block(net, s);
+  const size_t size = type_bytes(net.config.output_gradient, 1), words = row_words(s.in_channels);
+  // float16 sums get their unit back. A 6-bit sum may be as large as 31 x 9 x 512: 1/64 keeps it in range.
+  const bool digits = net.config.output_gradient == HARNESS_F16;
+  const float scale = digits ? 1.0f / net.inverse_step : 1.0f / 64.0f;
+  for (int32_t begin = 0; begin < s.in_channels; begin += block) {
+    const Range inputs = {begin, begin + block < s.in_channels ? begin + block : s.in_channels};
+    const bool last = inputs.end == s.in_channels;
+    net.kernels->grad_input_prepare(shape_of(s, net.items), weight_bits(net, s), inputs, net.prepared);
+    net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
+      const Chunk chunk = chunk_at(net, index);
+      const size_t first = (size_t)chunk.first, rows = (size_t)chunk.images * s.in_pixels;
+      const Gradient dy = gradient_of(net, (uint8_t*)net.grad_y + first * s.out_pixels * channels_of(s) * size);
+      Half* dx = (Half*)net.grad_x + first * s.in_pixels * (size_t)s.in_channels;
+      net.kernels->grad_input(shape_of(s, chunk.images), dy, net.prepared, inputs, {dx, kOutFloat16, scale}, kernel_scratch(net, thread));
+      if (last && s.ste) net.passes->mask_f16(dx, rows, s.in_channels, s.ste + first * s.in_pixels * words);
+    });
+  }
+  if (!digits) net.gradient_scale *= (double)net.inverse_step * (double)scale;
+}
+
+}  // namespace harness

@@ -1,0 +1,96 @@
+"""One network in training in the C++ core: the plan, the calls, one for each phase at most."""
+
+import ctypes
+from collections.abc import Iterable
+
+from workloads import memory_model
+from workloads.engines.base import Batch, Job, Mark
+from workloads.engines.native import library, limits, scratch
+from workloads.engines.native.plan import Plan, lay_out
+from workloads.errors import OutOfMemoryError
+
+_REFUSED = 2  # what harness_core_set_up returns when memory was refused
+
+
+class NativeTraining:
+    """A training whose every byte was planned before; see `workloads.engines.base.Training`."""
+
+    def __init__(self, job: Job) -> None:
+        self._config = scratch.describe(job)
+        self._fused = bool(self._config.single_buffer)
+        model = memory_model.model(job.specification, job.recipe, job.optimizer, job.batch_size, "honest")
+        self.plan: Plan = lay_out(job.specification, model, library.scratch(self._config))
+        self._core = library.load()
+        self._item_bytes = job.specification.stages[0].inputs
+        self._handle: int | None = None
+
+    def set_up(self) -> None:
+        """Map the arena and draw the weights; raises OutOfMemoryError with the number of bytes missing."""
+        needed, room = self.plan.arena_bytes, limits.available_bytes()
+        if room is not None and room < needed:
+            raise OutOfMemoryError(
+                f"the training needs {needed} bytes and {room} are left: {needed - room} are missing; "
+                "a smaller --batch-size, or another --trainer, needs less"
+            )
+        self._handle = library.create(self._config, self.plan.variables, needed)
+        code = self._core.harness_core_set_up(self._handle)
+        if code == _REFUSED:
+            raise OutOfMemoryError(f"the training needs {needed} bytes: {library.last_error()}")
+        self._check(code)
+
+    def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
+        """Train on one batch and return its mean cross-entropy. A fused update has no mark of its own."""
+        loss = ctypes.c_float()
+        core, handle = self._core, self._handle
+        self._check(core.harness_core_forward(handle, _address(images), _address(labels), ctypes.byref(loss)))
+        mark("forward")
+        self._check(core.harness_core_backward(handle, learning_rate))
+        mark("backward")
+        if not self._fused:
+            self._check(core.harness_core_update(handle, learning_rate))
+            mark("update")
+        return loss.value
+
+    def recalibrate(self, batches: Iterable[Batch]) -> None:
+        """Replace the moving averages by plain averages of the statistics of these batches."""
+        self._check(self._core.harness_core_recalibrate_begin(self._handle))
+        for images, labels in batches:
+            self._check(self._core.harness_core_recalibrate(self._handle, _address(images), len(labels)))
+
+    def evaluate(self, images: memoryview, labels: memoryview) -> int:
+        """Return how many items are classified rightly, with the moving averages."""
+        correct = ctypes.c_int32()
+        found = ctypes.byref(correct)
+        self._check(
+            self._core.harness_core_evaluate(
+                self._handle, _address(images), _address(labels), len(labels), found
+            )
+        )
+        return correct.value
+
+    def ledger(self) -> dict[str, int]:
+        """Return bytes by class of variable: the arena's own map."""
+        return dict(self.plan.ledger)
+
+    def close(self) -> None:
+        """Unmap the arena and end the threads."""
+        if self._handle is not None:
+            self._core.harness_core_destroy(self._handle)
+            self._handle = None
+
+    def variable(self, role: str, stage: int) -> memoryview:
+        """Return the bytes of one variable in the arena, to be read or written; for tests."""
+        place = next(each for each in self.plan.variables if (each.role, each.stage) == (role, stage))
+        arena = ctypes.cast(self._core.harness_core_arena(self._handle), ctypes.c_void_p).value or 0
+        return memoryview((ctypes.c_uint8 * place.bytes).from_address(arena + place.offset)).cast("B")
+
+    def _check(self, code: int) -> None:
+        if code != 0:
+            raise library.CoreError(library.last_error())
+
+
+def _address(data: memoryview) -> "ctypes.Array[ctypes.c_char] | bytes":
+    """Return what ctypes passes as a pointer: the caller's own memory where it is writable, else a copy."""
+    if data.readonly:
+        return bytes(data)
+    return (ctypes.c_char * data.nbytes).from_buffer(data)

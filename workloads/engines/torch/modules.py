@@ -1,0 +1,244 @@
+"""A drop-in for PyTorch users: modules that keep bits between forward and backward, and `convert`, which puts them in.
+
+    model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
+    loss.backward(); optimizer.step()       # as before
+
+For each element of an activation three bits are retained in place of three float32 numbers: `Sign` keeps the
+straight-through mask, `BinaryLinear` and `BinaryConv2d` the signs of their input, `L1BatchNorm` those of its output.
+Parameters, their gradients and the optimizer stay the user's: for those in float16 and one bit there is the trainer
+(`harness run`).
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from workloads.engines.torch.bits import pack, unpack
+from workloads.engines.torch.norm import FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.scratch import Scratch
+from workloads.errors import WorkloadError
+
+
+@cache
+def _scratch(device: torch.device) -> Scratch:
+    return Scratch(device)
+
+
+def _signs(x: Tensor) -> Tensor:
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+class _SignFunction(torch.autograd.Function):
+    """sgn(x) with sgn(0) = +1; the gradient passes where |x| ≤ 1. Retains that mask, one bit an element."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(pack(x.abs() <= 1))
+        return _signs(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (mask,), gradient = ctx.saved_tensors, gradients[0]
+        return gradient * unpack(mask, gradient.numel(), low=0).view(gradient.shape)
+
+
+class Sign(nn.Module):
+    """Binary activation: sgn with the straight-through estimator (Courbariaux & Bengio 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ±1 in the shape and type of `x`."""
+        return cast(Tensor, _SignFunction.apply(x))  # type: ignore[no-untyped-call]
+
+
+# Y, ∂X and ∂W of a product: (x, ŵ) → y; (shape of x, ŵ, ∂y) → ∂x; (x, shape of w, ∂y) → ∂w.
+_Products = tuple[
+    Callable[[Tensor, Tensor], Tensor],
+    Callable[[torch.Size, Tensor, Tensor], Tensor],
+    Callable[[Tensor, torch.Size, Tensor], Tensor],
+]
+
+
+class _ProductFunction(torch.autograd.Function):
+    """x ∗ sgn(W). Retains the signs of x as bits, or x itself where it is real.
+
+    ∂W is sgn(x ∗ ∂Y)/√N, cancelled where |W| ≥ 1 (Wang et al. 2023, Algorithm 2).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, real_input: bool, products: _Products) -> Tensor:
+        ctx.products, ctx.shape, ctx.real_input = products, x.shape, real_input
+        ctx.save_for_backward(x if real_input else pack(x >= 0), weight)
+        return products[0](x, _signs(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        kept, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        x = kept if ctx.real_input else unpack(kept, math.prod(ctx.shape)).view(ctx.shape).to(gradient.dtype)
+        dx = ctx.products[1](ctx.shape, _signs(weight), gradient) if ctx.needs_input_grad[0] else None
+        dw = _signs(ctx.products[2](x, weight.shape, gradient))
+        return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None, None
+
+
+def _linear_weight(x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+    return dy.flatten(0, -2).T @ x.flatten(0, -2)
+
+
+_LINEAR: _Products = (functional.linear, lambda shape, w, dy: dy @ w, _linear_weight)
+
+
+class BinaryLinear(nn.Module):
+    """A dense layer without bias whose weights are used as signs. `real_input` for the first one of a network."""
+
+    def __init__(self, in_features: int, out_features: int, *, real_input: bool = False) -> None:
+        super().__init__()
+        self.real_input = real_input
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x · sgn(W)ᵀ, … × out_features."""
+        out = _ProductFunction.apply(x, self.weight, self.real_input, _LINEAR)  # type: ignore[no-untyped-call]
+        return cast(Tensor, out)
+
+
+class BinaryConv2d(nn.Module):
+    """A 2-D convolution without bias whose weights are used as signs; padded positions contribute nothing."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        real_input: bool = False,
+    ) -> None:
+        super().__init__()
+        self.real_input, self.stride, self.padding = real_input, stride, padding
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel))
+        nn.init.xavier_uniform_(self.weight)
+        self._products: _Products = (
+            lambda x, w: functional.conv2d(x, w, None, stride, padding),
+            lambda shape, w, dy: conv2d_input(shape, w, dy, stride, padding),  # type: ignore[no-untyped-call]
+            lambda x, shape, dy: conv2d_weight(x, shape, dy, stride, padding),  # type: ignore[no-untyped-call]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x with sgn(W), batch × out_channels × height × width."""
+        out = _ProductFunction.apply(x, self.weight, self.real_input, self._products)  # type: ignore[no-untyped-call]
+        return cast(Tensor, out)
+
+
+class _L1NormFunction(torch.autograd.Function):
+    """l1 batch normalisation with the sign-approximated backward pass; see `norm.py`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, module: "L1BatchNorm") -> Tensor:
+        scratch, y = _scratch(x.device), x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
+        mean, spread = moments(y, "l1", scratch)
+        module.observe(mean, spread)
+        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
+        keep, scale, out = Keep(bits, None, y.shape[1]), scale_of(spread, "l1"), y.clone()
+        normalise_(out, mean, scale, bias.detach(), scratch, keep)
+        ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        bits, scale, omega = ctx.saved_tensors
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        blocks = gradient.view(*gradient.shape[:2], -1)
+        dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
+        return gradient, dbias, None
+
+
+class L1BatchNorm(nn.Module):
+    """Batch normalisation by the mean absolute deviation, with a bias and no scale (Wang et al. 2023).
+
+    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`.
+    """
+
+    running_mean: Tensor
+    running_deviation: Tensor
+
+    def __init__(self, channels: int, *, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_deviation", torch.ones(channels))
+
+    def observe(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take one batch's statistics into the moving averages."""
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_deviation.lerp_(deviation, self.momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `x`."""
+        if self.training:
+            return cast(Tensor, _L1NormFunction.apply(x, self.bias, self))  # type: ignore[no-untyped-call]
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        centred = x - self.running_mean.view(shape)
+        return centred / scale_of(self.running_deviation, "l1").view(shape) + self.bias.view(shape)
+
+
+def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
+    """Replace, in place, the layers of a binary network by those that keep bits; return the model.
+
+    `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights, `nn.BatchNorm1d` and
+    `nn.BatchNorm2d` become `L1BatchNorm` with the same bias, modules of class `sign` become `Sign`. The first product
+    takes real input. Modules named in `keep` (as in `named_modules`) stay as they are.
+
+    Raises WorkloadError for a layer that has no binary counterpart here: groups or dilation.
+    """
+    real_input = True
+    for name, module in list(model.named_modules()):
+        if name in keep or not name:
+            continue
+        replacement = _counterpart(name, module, sign, real_input)
+        if replacement is not None:
+            real_input = real_input and isinstance(replacement, L1BatchNorm | Sign)
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, replacement.train(module.training))
+    return model
+
+
+def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module | None:
+    """Return the module that takes the place of `module`, or None where it stays."""
+    if isinstance(module, sign):
+        return Sign()
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        norm = L1BatchNorm(module.num_features)
+        if isinstance(module.bias, nn.Parameter):
+            norm.bias = module.bias
+        return norm
+    product: BinaryLinear | BinaryConv2d
+    if isinstance(module, nn.Linear):
+        product = BinaryLinear(module.in_features, module.out_features, real_input=real_input)
+    elif isinstance(module, nn.Conv2d):
+        if module.groups != 1 or module.dilation != (1, 1) or isinstance(module.padding, str):
+            raise WorkloadError(f"'{name}' has groups, dilation or named padding; name it in `keep`")
+        size, stride, padding = (
+            cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
+        )
+        product = BinaryConv2d(
+            module.in_channels,
+            module.out_channels,
+            size,
+            stride=stride,
+            padding=padding,
+            real_input=real_input,
+        )
+    else:
+        return None
+    product.weight = cast(nn.Parameter, module.weight)
+    return product
