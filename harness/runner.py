@@ -80,10 +80,7 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 
 
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
-    """Run the trials of a plan one after the other and yield each as it ends.
-
-    Meters and trigger pin are open all the while.
-    """
+    """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
         EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
@@ -91,7 +88,7 @@ def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
         edges = WindowEdges(meters, trigger)
         for index, trial_plan in enumerate(plan.trials):
             observer.trial_begins(index, trial_plan)
-            trial = _run_trial(plan, trial_plan, meters, edges, observer)
+            trial = run_trial(plan, trial_plan, meters, edges, observer)
             yield trial
             observer.trial_ended(trial)
 
@@ -114,9 +111,10 @@ def empty_document(plan: Plan) -> schema.Document:
     )
 
 
-def _run_trial(
+def run_trial(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
 ) -> schema.Trial:
+    """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     collector = Collector()
 
     def hear(message: AnyMessage, pid: int) -> None:

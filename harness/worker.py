@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
+from workloads.datasets import augment
 from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, EngineModule, Job, Mark, Training
@@ -79,7 +80,7 @@ class Trial:
         self._peaks.end()
         for step in range(self._warmup):
             step_peaks.start()
-            self._reader.read_into(self._images, self._labels)
+            self._read_batch()
             self._step(training, step, step_peaks.mark)
         step_peaks.report(self._channel)
         self._peaks.begin("train")
@@ -87,7 +88,7 @@ class Trial:
         self._channel.window("begin", time.monotonic_ns())
         for step in range(self._warmup, self._steps):
             timer.start()
-            self._reader.read_into(self._images, self._labels)
+            self._read_batch()
             timer.lap("data")
             self._step(training, step, timer.lap)
             timer.stop()
@@ -95,6 +96,18 @@ class Trial:
         self._peaks.end()
         self._losses.flush()
         self._channel.timing(timer.durations_ns())
+
+    def _read_batch(self) -> None:
+        """Read the next training batch, and shift and mirror its images where the workload says so."""
+        count = self._reader.read_into(self._images, self._labels)
+        augmentation = self._document["settings"]["augmentation"]
+        if augmentation == "none":
+            return
+        epoch, items = self._reader.last_epoch, self._reader.last_items
+        plan = augment.moves(
+            self._document["seed"], epoch, items, self._data.shape, flip=augmentation == "shift-flip"
+        )
+        augment.apply_batch(self._images[: count * self._data.train.image_bytes], plan, self._data.shape)
 
     def _edge(self, event: str) -> None:
         """Report an edge of the window; where a trigger pin marks it, wait until the pin is set."""

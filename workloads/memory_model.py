@@ -148,14 +148,13 @@ def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int
     yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
     yield Variable("beta", stage.name, 2 * channels, recipe.statistic)
     if recipe.single_buffer:
-        yield Variable("dX_Y", stage.name, shared_buffer_bytes(stage, batch), "int8", "transient")
+        yield Variable("dX_Y", stage.name, shared_buffer_bytes(stage, recipe, batch), "int8", "transient")
     else:
         yield Variable("dX_Y", stage.name, stage.outputs * batch, recipe.gradient, "transient")
         yield Variable("dY", stage.name, stage.outputs * batch, recipe.output_gradient, "transient")
     yield Variable("W", stage.name, stage.weights, recipe.weight if optimizer.latent_weights else "bit")
-    # With the update fused into the backward pass, ∂W of one stage at a time is alive.
-    lifetime: Lifetime = "transient" if recipe.single_buffer else "persistent"
-    yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient, lifetime)
+    if not recipe.single_buffer:
+        yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
     momenta = optimizer.momenta if recipe.second_moment else 1
     yield Variable("momenta", stage.name, momenta * stage.weights, recipe.momentum)
     # β is real-valued under every optimizer and keeps real momenta: Bop flips weights and leaves β to Adam (Helwegen et
@@ -172,13 +171,14 @@ def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int
         yield Variable("masks", f"{stage.name}.pool", size * batch, recipe.pool_mask)
 
 
-def shared_buffer_bytes(stage: Stage, batch: int) -> int:
-    """Bytes that one stage needs of the buffer that Y, ∂X and ∂Y share (`Recipe.single_buffer`).
+def shared_buffer_bytes(stage: Stage, recipe: Recipe, batch: int) -> int:
+    """Bytes that one stage needs of the buffer that Y, ∂X, ∂Y and ∂W share (`Recipe.single_buffer`).
 
     Forward: Y in 16 bits, pooled already where the pool stands before the norm; Y of a first convolution is computed
     again for each of the norm's passes and never stored. Backward, in bytes, at the two ends of the buffer: ∂X⁺, which
     becomes ∂Y in place, and what follows from it, ∂Y at full resolution for ∂W and then ∂X. Where the pool stands after
-    the sign, ∂Y is of full resolution and cannot take the place of ∂X⁺. Each end is filled up to 64 bytes.
+    the sign, ∂Y is of full resolution and cannot take the place of ∂X⁺. Each end is filled up to 64 bytes. Between the two
+    lies ∂W of the stage: with the update fused into the backward pass, no other stage's is alive.
     """
     streamed = stage.real_input and stage.kind == "conv" and stage.pool == "none"
     forward = 0 if streamed else 2 * stage.normalised * batch
@@ -190,7 +190,8 @@ def shared_buffer_bytes(stage: Stage, batch: int) -> int:
         backward = result + max(outputs, inputs)
     else:
         backward = result + inputs
-    return max(forward, backward)
+    weight_gradient = (stage.weights * BITS[recipe.weight_gradient] + 7) // 8
+    return max(forward, backward + _filled(weight_gradient))
 
 
 def _filled(size: int) -> int:

@@ -29,8 +29,8 @@ class Recipe(NamedTuple):
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
     Beyond the paper: without `second_moment`, Adam keeps none for W, since a gradient of ±1/√N has v = 1/N exactly
-    (and W is clipped, so that no gradient need be cancelled). With `single_buffer`, Y, ∂X and ∂Y share one buffer, ∂Y stays at
-    pooled resolution, and ∂W of one stage at a time is applied within the backward pass.
+    (and W is clipped, so that no gradient need be cancelled). With `single_buffer`, Y, ∂X, ∂Y and ∂W share one
+    buffer, ∂Y stays at pooled resolution, and ∂W of one stage at a time is applied within the backward pass.
     """
 
     name: str

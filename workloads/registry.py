@@ -9,7 +9,7 @@ from workloads.errors import UnknownNameError, UnsupportedError
 from workloads.recipes import RECIPES
 from workloads.specification import Specification
 
-Augmentation = Literal["none", "shift-flip"]
+Augmentation = Literal["none", "shift", "shift-flip"]
 
 
 class Workload(NamedTuple):
@@ -69,7 +69,7 @@ class Engine(NamedTuple):
 _WORKLOADS = (
     Workload("mlp-mnist", "784-256×4-10 on MNIST", "mlp", "mnist", 100, 1e-3, "cosine", 4),
     Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-3, "cosine", 1, "shift-flip"),
-    Workload("cnv-svhn", "CNV on SVHN", "cnv", "svhn", 100, 1e-3, "cosine", 1),
+    Workload("cnv-svhn", "CNV on SVHN", "cnv", "svhn", 100, 1e-3, "cosine", 1, "shift"),
     Workload(
         "binarynet-cifar10",
         "BinaryNet on CIFAR-10",
@@ -81,7 +81,7 @@ _WORKLOADS = (
         1,
         "shift-flip",
     ),
-    Workload("binarynet-svhn", "BinaryNet on SVHN", "binarynet", "svhn", 100, 1e-3, "cosine", 1),
+    Workload("binarynet-svhn", "BinaryNet on SVHN", "binarynet", "svhn", 100, 1e-3, "cosine", 1, "shift"),
 )
 _ENGINES = (
     Engine(

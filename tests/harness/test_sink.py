@@ -9,9 +9,9 @@ from results.errors import DocumentWriteError
 
 @pytest.fixture
 def document(make_plan):
-    from harness.runner import _empty_document
+    from harness.runner import empty_document
 
-    return _empty_document(make_plan())
+    return empty_document(make_plan())
 
 
 def test_the_document_is_there_before_the_first_trial(document, tmp_path):

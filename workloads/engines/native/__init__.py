@@ -8,11 +8,21 @@ from typing import Any
 from workloads.engines.base import Job, Training
 
 
-def warm_up(threads: int) -> None:
-    """Load the library and choose its kernels; raises CoreError where HARNESS_ISA names none."""
-    from workloads.engines.native import library
+def load() -> None:
+    """Load the library and choose its kernels.
+
+    Raises CoreError where HARNESS_ISA names no instruction set that runs here.
+    """
+    from workloads.engines.native import library, training  # noqa: F401
 
     library.instruction_set()
+
+
+def warm_up(threads: int) -> None:
+    """Run a few steps of a tiny network, so that the pages of the library's code are held."""
+    from workloads.engines.native import training
+
+    training.rehearse(threads)
 
 
 def create(job: Job) -> Training:

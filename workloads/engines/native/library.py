@@ -132,7 +132,10 @@ def build_facts() -> dict[str, str]:
 
 
 def scratch(config: Config) -> dict[str, int]:
-    """Return the bytes of each scratch variable this configuration needs on this machine, by role."""
+    """Return the bytes of each scratch variable this configuration needs on this machine, by role.
+
+    Among them `dX_Y` where scratch lies in that buffer too (`Recipe.single_buffer`): the bytes of all of it.
+    """
     room = (CVariable * len(ROLES))()
     count = load().harness_core_scratch(ctypes.byref(config), room, len(room))
     if count < 0:

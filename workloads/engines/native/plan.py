@@ -40,10 +40,14 @@ def lay_out(specification: Specification, model: MemoryModel, scratch: dict[str,
     placed: list[Placed] = []
     offset = 0
     for each in named:
-        placed.append(Placed(each.role, each.stage, offset, each.bytes))
-        offset += _round_up(each.bytes, _ALIGNMENT)
+        # A buffer that several variables and scratch share is as large as the core says.
+        size = max(each.bytes, scratch.get(each.role, 0))
+        placed.append(Placed(each.role, each.stage, offset, size))
+        offset += _round_up(size, _ALIGNMENT)
         ledger[each.variable.kind] += each.variable.bytes
     for role, size in scratch.items():
+        if any(each.role == role for each in named):
+            continue
         placed.append(Placed(role, -1, offset, size))
         offset += _round_up(size, _ALIGNMENT)
     arena_bytes = _round_up(offset, _PAGE)

@@ -8,6 +8,8 @@ from workloads.engines.base import Batch, Job, Mark
 from workloads.engines.native import library, limits, scratch
 from workloads.engines.native.plan import Plan, lay_out
 from workloads.errors import OutOfMemoryError
+from workloads.recipes import optimizer, recipe
+from workloads.specification import Sequence
 
 _REFUSED = 2  # what harness_core_set_up returns when memory was refused
 
@@ -87,6 +89,31 @@ class NativeTraining:
     def _check(self, code: int) -> None:
         if code != 0:
             raise library.CoreError(library.last_error())
+
+
+def rehearse(threads: int) -> None:
+    """Train and evaluate tiny networks: after it, the pages of the core's code are resident and counted as the library's."""
+    networks = (
+        Sequence("dense", (1, 8, 8)).dense(64).dense(2).build(),
+        Sequence("conv", (3, 6, 6))
+        .conv(64, padding=1)
+        .conv(64, padding=1, pool="before_norm")
+        .dense(2)
+        .build(),
+    )
+    for network in networks:
+        for name in ("lowmem", "lean"):
+            _rehearse_one(Job(network, recipe(name), optimizer("adam"), 2, threads, 0, {}))
+
+
+def _rehearse_one(job: Job) -> None:
+    images = memoryview(bytearray(2 * job.specification.stages[0].inputs))
+    labels = memoryview(bytearray(2))
+    training = NativeTraining(job)
+    training.set_up()
+    training.step(images, labels, 0.0, lambda phase: None)
+    training.evaluate(images, labels)
+    training.close()
 
 
 def _address(data: memoryview) -> "ctypes.Array[ctypes.c_char] | bytes":

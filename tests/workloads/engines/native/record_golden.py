@@ -1,4 +1,7 @@
-"""Writes tests/data/golden/native.json: run as a script with HARNESS_ISA=generic, when a trainer's numbers are meant to change."""
+"""Writes tests/data/golden/native.json.
+
+Run it as a script with HARNESS_ISA=generic, when a trainer's numbers are meant to change.
+"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Runs a few steps of every trainer and optimizer on odd networks with three threads: what the sanitizer builds are run on.
+"""Runs a few steps of every trainer and optimizer on odd networks with three threads, for the sanitizer builds.
 
 Standard library only, so that it also runs where NumPy does not (under qemu, under a sanitizer's preload).
 """

@@ -79,9 +79,6 @@ class Compared:
         row = self.network.stages[stage]
         return row.in_channels if role == "X" else row.out_channels
 
-    def gradient_stage(self, index: int) -> int:
-        return -1 if self.recipe.single_buffer else index
-
     def statistics(self, stage: int) -> Any:
         channels = self.network.stages[stage].out_channels
         view = support.values(self.training, "mu_psi", stage, self.recipe.statistic)
@@ -150,16 +147,15 @@ def test_beta_gradients(compared: Compared) -> None:
 def test_weight_gradients(compared: Compared) -> None:
     """Signs must agree wherever the oracle's sum is not within the rounding of its terms."""
     for index, (record, stage) in enumerate(zip(compared.records, compared.network.stages, strict=True)):
-        if compared.recipe.single_buffer and index > 0:
-            continue  # applied already, and overwritten by the next
+        if compared.recipe.single_buffer:
+            pytest.skip("∂W is applied as it is made: see test_applied_weight_gradients")
         expected = record.dw.reshape(-1, stage.in_channels)
         if compared.recipe.weight_gradient == "float32":
             real = support.values(compared.training, "dW", index, "float32").reshape(expected.shape)
             largest = np.abs(expected).max()
             np.testing.assert_allclose(real * BATCH, expected, rtol=1e-3, atol=1e-4 * largest)
             continue
-        where = compared.gradient_stage(index)
-        signs = support.unpack(compared.training, "dW", where, stage.in_channels, len(expected))
+        signs = support.unpack(compared.training, "dW", index, stage.in_channels)
         agreement = (np.where(signs, 1, -1) * expected).sum() / np.abs(expected).sum()
         assert agreement > (0.995 if compared.recipe.name == "lowmem" else 0.5), f"stage {index}"
         if compared.recipe.name == "lowmem":
@@ -195,3 +191,18 @@ def test_first_weight_gradient_is_the_sum_of_its_own_terms(compared: Compared) -
     bound = np.tile(terms, (stage.out_channels, 1)) * np.abs(dy).max() / 8000 if dtype == "float16" else 0.0
     sure = np.abs(expected) > bound if dtype == "float16" else np.full(expected.shape, True)
     assert (signs == (expected >= 0))[sure].all()
+
+
+@pytest.mark.parametrize("name", list(support.NETWORKS))
+@pytest.mark.parametrize("trainer", ["lean", "lean8"])
+def test_applied_weight_gradients(trainer: str, name: str) -> None:
+    """Where ∂W has no place of its own: the first momentum is a tenth of it, 0.1·sgn(∂W)."""
+    compared = Compared(trainer, name)
+    for index, (record, stage) in enumerate(zip(compared.records, compared.network.stages, strict=True)):
+        expected = record.dw.reshape(-1)
+        first = support.values(compared.training, "momenta", index, compared.recipe.momentum)[: expected.size]
+        unit = 127.0 if trainer == "lean8" else 1.0
+        np.testing.assert_allclose(np.abs(first.astype(np.float64)) / unit, 0.1, atol=0.006)
+        agreement = (np.sign(first.astype(np.float64)) * expected).sum() / np.abs(expected).sum()
+        assert agreement > 0.5, f"{stage.name}"
+    compared.training.close()

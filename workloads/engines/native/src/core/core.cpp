@@ -72,6 +72,7 @@ void run_forward(Network& net, const uint8_t* images, int32_t items, bool moving
   take_images(net, images);
   for (int32_t i = 0; i < net.config.stage_count; i++) {
     Stage& s = net.stages[i];
+    place_forward(net, s);
     if (bits_kept(net))
       forward_product(net, s);
     else
@@ -140,8 +141,8 @@ HARNESS_FACE int32_t harness_core_scratch(const harness_config* config, harness_
   int32_t count = -1;
   if (describe(*config, core->net)) {
     count = 0;
-    for (int32_t role = HARNESS_SCRATCH_SIGNS; role < HARNESS_ROLES; role++) {
-      const uint64_t bytes = scratch_bytes(core->net, role);
+    for (int32_t role = one_buffer(core->net) ? (int32_t)HARNESS_DX_Y : (int32_t)HARNESS_SCRATCH_SIGNS; role < HARNESS_ROLES; role++) {
+      const uint64_t bytes = variable_bytes(core->net, role, -1);
       if (bytes && count < capacity) out[count++] = {role, -1, 0, bytes};
     }
   }

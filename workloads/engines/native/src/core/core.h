@@ -35,10 +35,11 @@ enum harness_role {
   HARNESS_MOVING,          // float32 mu, psi or sigma squared: [2][C]
   HARNESS_BETA,            // beta, its gradient: [2][C]
   HARNESS_WEIGHTS,         // [C][taps][in]
-  HARNESS_WEIGHT_GRADIENT, // as the weights; bits in rows of 64-bit words; with one buffer, of one stage at a time
+  HARNESS_WEIGHT_GRADIENT, // as the weights; bits in rows of 64-bit words
   HARNESS_MOMENTA,         // [momenta][C][taps][in]
   HARNESS_BETA_MOMENTA,    // [momenta][C]
-  HARNESS_DX_Y,            // transient: Y, then the gradient of X+ and X; with one buffer, that of Y too
+  HARNESS_DX_Y,            // transient: Y, then the gradient of X+ and X; with one buffer,
+                           // also that of Y and W, and the signs and prepared weights of the stage under way
   HARNESS_DY,              // transient: the gradient of Y
   HARNESS_SCRATCH_SIGNS,   // sgn(W) of one stage as the products read it
   HARNESS_SCRATCH_PREPARED,// a block of weights laid out for a kernel
@@ -77,7 +78,7 @@ const char* harness_core_error(void);
 // compiler, flags, build type, sanitizers: one line each, "key=value"; the instruction set is chosen at load.
 const char* harness_core_facts(void);
 
-// Fills `out` with the scratch this configuration needs here; returns how many, or -1.
+// Fills `out` with the scratch this configuration needs here (with one buffer, that buffer too); returns how many, or -1.
 int32_t harness_core_scratch(const harness_config* config, harness_variable* out, int32_t capacity);
 // Checks configuration and variables, allocates nothing but the description. NULL: see the error.
 harness_core* harness_core_create(const harness_config* config, const harness_variable* variables,

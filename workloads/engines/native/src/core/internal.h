@@ -10,6 +10,8 @@ const char* last_error();
 int32_t forward_block(const Network& net, const Stage& s);
 int32_t grad_input_block(const Network& net, const Stage& s);
 int32_t images_at_once(const Stage& s);
+size_t weight_signs_bytes(const Network& net, const Stage& s);
+size_t weight_gradient_bytes(const Network& net, const Stage& s);
 int32_t beta_momenta_type(const harness_config& config);
 const uint64_t* weight_bits(const Network& net, const Stage& s);
 

@@ -12,7 +12,7 @@ namespace harness {
 enum {
   kMaxStages = 64,
   kChunks = 16,        // a batch is cut in so many chunks of images, whatever the number of threads
-  kTileFloats = 4096,  // values that a pass works on at a time, in float32
+  kTileFloats = 2048,  // values that a pass works on at a time, in float32
   kTiles = 5,          // tiles a thread has
   kGatherRows = 256, kGatherColumns = 512,  // of a float32 im2col tile
 };
@@ -152,6 +152,7 @@ void normalise(Network& net, Stage& s, Stage* next);     // training statistics;
 void normalise_moving(Network& net, Stage& s, Stage* next);
 float loss_and_gradient(Network& net, const uint8_t* labels);  // leaves the logits' gradient in dx_y, g
 int32_t count_correct(Network& net, const uint8_t* labels);
+void place_forward(Network& net, Stage& s);
 void place_gradients(Network& net, Stage& s);
 void norm_backward(Network& net, Stage& s, Stage* next);  // g -> beta's gradient, grad_y
 void weight_gradient(Network& net, Stage& s);

@@ -108,14 +108,59 @@ static size_t pool_mask_bytes(const Network& net, const Stage& s, size_t batch) 
   return rows_bytes(net.config.pool_mask, batch * pixels, channels_of(s));
 }
 
-// What one stage needs of the one buffer; see shared_buffer_bytes() in memory_model.py.
-static size_t shared_bytes(const Stage& s, size_t batch) {
+// The largest number of channels, a multiple of 64 or all, whose prepared weights fit the block.
+template <typename Bytes>
+static int32_t block_of(int32_t channels, const Bytes& bytes) {
+  int32_t block = channels;
+  while (block > 64 && bytes(Range{0, block}) > kPreparedBytes) block = (int32_t)round_up((size_t)(block + 1) / 2, 64);
+  return block;
+}
+
+// Fused pooling and 8-bit gradients need all channels of a row at once, so there is one block then.
+int32_t forward_block(const Network& net, const Stage& s) {
+  if (one_buffer(net)) return s.out_channels;
+  const ConvShape shape = shape_of(s, net.config.batch);
+  return block_of(s.out_channels, [&](Range range) {
+    return s.first ? net.kernels->pixels_forward_prepared_bytes(shape, range) : net.kernels->forward_prepared_bytes(shape, range);
+  });
+}
+
+int32_t grad_input_block(const Network& net, const Stage& s) {
+  if (one_buffer(net)) return s.in_channels;
+  const ConvShape shape = shape_of(s, net.config.batch);
+  return block_of(s.in_channels, [&](Range range) { return net.kernels->grad_input_prepared_bytes(shape, range); });
+}
+
+static size_t prepared_bytes(const Network& net, const Stage& s) {
+  const ConvShape shape = shape_of(s, net.config.batch);
+  const Range outputs = {0, forward_block(net, s)};
+  if (s.first) return net.kernels->pixels_forward_prepared_bytes(shape, outputs);
+  const Range inputs = {0, grad_input_block(net, s)};
+  return larger(net.kernels->forward_prepared_bytes(shape, outputs), net.kernels->grad_input_prepared_bytes(shape, inputs));
+}
+
+size_t weight_signs_bytes(const Network& net, const Stage& s) {
+  return net.config.optimizer == HARNESS_BOP ? 0 : round_up(rows_bytes(HARNESS_BIT, weight_rows(s), (size_t)s.in_channels), 64);
+}
+
+size_t weight_gradient_bytes(const Network& net, const Stage& s) {
+  return round_up(rows_bytes(net.config.weight_gradient, weight_rows(s), (size_t)s.in_channels), 64);
+}
+
+// What lies between the two ends of the one buffer.
+static size_t between_bytes(const Network& net, const Stage& s) {
+  return weight_gradient_bytes(net, s) + weight_signs_bytes(net, s) + round_up(prepared_bytes(net, s), 64);
+}
+
+// What one stage needs of the one buffer: see shared_buffer_bytes() in memory_model.py; and its signs and prepared weights.
+static size_t shared_bytes(const Network& net, const Stage& s, size_t batch) {
   const size_t channels = channels_of(s), forward = s.streamed ? 0 : 2 * s.norm_pixels * channels * batch;
   const size_t result = round_up(s.pooled_pixels * channels * batch, 64), outputs = round_up(s.out_pixels * channels * batch, 64);
   const size_t inputs = s.first ? 0 : round_up(s.in_pixels * (size_t)s.in_channels * batch, 64);
-  if (s.pool == HARNESS_POOL_AFTER_SIGN) return larger(forward, outputs + larger(result, inputs));
-  if (s.pool == HARNESS_POOL_BEFORE_NORM) return larger(forward, result + larger(outputs, inputs));
-  return larger(forward, result + inputs);
+  size_t backward = result + inputs + between_bytes(net, s);
+  if (s.pool == HARNESS_POOL_AFTER_SIGN) backward = outputs + larger(result, inputs) + between_bytes(net, s);
+  if (s.pool == HARNESS_POOL_BEFORE_NORM) backward = result + larger(outputs, inputs) + between_bytes(net, s);
+  return larger(round_up(forward, 64) + between_bytes(net, s), backward);
 }
 
 static uint64_t transient_bytes(const Network& net, int32_t role) {
@@ -126,8 +171,7 @@ static uint64_t transient_bytes(const Network& net, int32_t role) {
     const Stage& s = net.stages[i];
     const size_t outputs = batch * s.out_pixels * channels_of(s), inputs = batch * s.in_pixels * (size_t)s.in_channels;
     if (one_buffer(net)) {
-      if (role == HARNESS_DX_Y) bytes = larger(bytes, shared_bytes(s, batch));
-      if (role == HARNESS_WEIGHT_GRADIENT) bytes = larger(bytes, rows_bytes(c.weight_gradient, weight_rows(s), (size_t)s.in_channels));
+      if (role == HARNESS_DX_Y) bytes = larger(bytes, shared_bytes(net, s, batch));
       continue;
     }
     if (role == HARNESS_DX_Y) bytes = larger(bytes, type_bytes(c.gradient, i > 0 ? larger(outputs, inputs) : outputs));
@@ -189,37 +233,6 @@ static size_t stage_kernel_scratch(const Network& net, const Stage& s) {
   return larger(backward, k.forward_scratch_bytes(shape));
 }
 
-// The largest number of channels, a multiple of 64 or all, whose prepared weights fit the block.
-template <typename Bytes>
-static int32_t block_of(int32_t channels, const Bytes& bytes) {
-  int32_t block = channels;
-  while (block > 64 && bytes(Range{0, block}) > kPreparedBytes) block = (int32_t)round_up((size_t)(block + 1) / 2, 64);
-  return block;
-}
-
-// Fused pooling and 8-bit gradients need all channels of a row at once, so there is one block then.
-int32_t forward_block(const Network& net, const Stage& s) {
-  if (one_buffer(net)) return s.out_channels;
-  const ConvShape shape = shape_of(s, net.config.batch);
-  return block_of(s.out_channels, [&](Range range) {
-    return s.first ? net.kernels->pixels_forward_prepared_bytes(shape, range) : net.kernels->forward_prepared_bytes(shape, range);
-  });
-}
-
-int32_t grad_input_block(const Network& net, const Stage& s) {
-  if (one_buffer(net)) return s.in_channels;
-  const ConvShape shape = shape_of(s, net.config.batch);
-  return block_of(s.in_channels, [&](Range range) { return net.kernels->grad_input_prepared_bytes(shape, range); });
-}
-
-static size_t prepared_bytes(const Network& net, const Stage& s) {
-  const ConvShape shape = shape_of(s, net.config.batch);
-  const Range outputs = {0, forward_block(net, s)};
-  if (s.first) return net.kernels->pixels_forward_prepared_bytes(shape, outputs);
-  const Range inputs = {0, grad_input_block(net, s)};
-  return larger(net.kernels->forward_prepared_bytes(shape, outputs), net.kernels->grad_input_prepared_bytes(shape, inputs));
-}
-
 // Images whose gradient is computed before it is rounded to 8 bits: as many as 64 KiB of float16 hold, at least one.
 int32_t images_at_once(const Stage& s) {
   const size_t inputs = s.in_pixels * (size_t)s.in_channels, fitting = 32768 / inputs;
@@ -255,6 +268,7 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
   size_t bytes = 0;
   switch (role) {
     case HARNESS_SCRATCH_SIGNS:
+      if (one_buffer(net)) return 0;
       for (int32_t i = 0; i < net.config.stage_count; i++) {
         const Stage& s = net.stages[i];
         const int32_t dtype = bits_kept(net) ? HARNESS_BIT : HARNESS_F32;
@@ -263,6 +277,7 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
       }
       return bytes;
     case HARNESS_SCRATCH_PREPARED:
+      if (one_buffer(net)) return 0;
       for (int32_t i = 0; bits_kept(net) && i < net.config.stage_count; i++)
         bytes = larger(bytes, prepared_bytes(net, net.stages[i]));
       return bytes;
@@ -287,7 +302,7 @@ bool bind(Network& net) {
     s.ste = (uint64_t*)at(net, HARNESS_STE_MASK, i), s.pool_mask = at(net, HARNESS_POOL_MASK, i);
     s.statistics = at(net, HARNESS_STATISTICS, i), s.moving = (float*)at(net, HARNESS_MOVING, i);
     s.beta = at(net, HARNESS_BETA, i), s.w = at(net, HARNESS_WEIGHTS, i);
-    s.dw = at(net, HARNESS_WEIGHT_GRADIENT, one_buffer(net) ? -1 : i), s.momenta = at(net, HARNESS_MOMENTA, i);
+    s.dw = at(net, HARNESS_WEIGHT_GRADIENT, i), s.momenta = at(net, HARNESS_MOMENTA, i);
     s.beta_momenta = at(net, HARNESS_BETA_MOMENTA, i);
   }
   net.pixels = (uint8_t*)at(net, HARNESS_INPUT, 0);

@@ -14,6 +14,18 @@ static void* end_of(const Network& net, bool high, size_t bytes) {
   return (uint8_t*)net.dx_y + (high ? net.dx_y_bytes / 64 * 64 - filled : 0);
 }
 
+// The gradient of W, its signs and the prepared weights, above what the low end holds.
+static void place_between(Network& net, Stage& s, size_t low) {
+  uint8_t* at = (uint8_t*)net.dx_y + (low + 63) / 64 * 64;
+  s.dw = at;
+  net.signs = at += weight_gradient_bytes(net, s);
+  net.prepared = at + weight_signs_bytes(net, s);
+}
+
+void place_forward(Network& net, Stage& s) {
+  if (one_buffer(net)) place_between(net, s, s.streamed ? 0 : 2 * (size_t)net.config.batch * s.norm_pixels * channels_of(s));
+}
+
 void place_gradients(Network& net, Stage& s) {
   net.g = net.grad_x = net.dx_y;
   net.grad_y = net.full_y = net.dy;
@@ -21,18 +33,17 @@ void place_gradients(Network& net, Stage& s) {
   // Sizes are those of a whole batch, so that places do not depend on the items of this one.
   const size_t batch = (size_t)net.config.batch, channels = channels_of(s);
   const size_t result = batch * s.pooled_pixels * channels, outputs = batch * s.out_pixels * channels;
-  const size_t inputs = batch * s.in_pixels * (size_t)s.in_channels;
+  const size_t inputs = s.first ? 0 : batch * s.in_pixels * (size_t)s.in_channels;
   const bool here = net.g_is_high, there = !here;
+  const bool after = s.pool == HARNESS_POOL_AFTER_SIGN, before = s.pool == HARNESS_POOL_BEFORE_NORM;
   net.g = end_of(net, here, result);
-  if (s.pool == HARNESS_POOL_AFTER_SIGN) {
-    net.grad_y = net.full_y = end_of(net, there, outputs);
-    net.grad_x = end_of(net, here, inputs);
-    return;
-  }
-  net.grad_y = net.g;
-  net.full_y = s.pool == HARNESS_POOL_BEFORE_NORM ? end_of(net, there, outputs) : net.g;
-  net.grad_x = end_of(net, there, inputs);
-  net.g_is_high = there;
+  net.grad_y = after ? end_of(net, there, outputs) : net.g;
+  net.full_y = before ? end_of(net, there, outputs) : net.grad_y;
+  net.grad_x = end_of(net, after ? here : there, inputs);
+  const size_t larger_input = inputs > result ? inputs : result, larger_output = inputs > outputs ? inputs : outputs;
+  const size_t at_g = after ? larger_input : result, opposite = after ? outputs : before ? larger_output : inputs;
+  place_between(net, s, here ? opposite : at_g);
+  if (!after) net.g_is_high = there;
 }
 
 void store_scaled(const Network& net, const float* x, size_t count, int32_t image, uint64_t stream, int8_t* to, int32_t thread) {
