@@ -50,6 +50,10 @@ class WorkerError(HarnessError):
     """A worker that could not be started at all (a failing trial is an outcome, not an error)."""
 
 
+class TrialFailedError(HarnessError):
+    """A trial that had to succeed, or at least run out of memory, failed in another way."""
+
+
 class LimitUnavailableError(HarnessError, OSError):
     """A ceiling was asked for that nothing on this machine can enforce."""
 

@@ -35,7 +35,7 @@ def describe(libraries: Iterable[str]) -> Host:
         machine=platform.machine(),
         cpu=cpu_name(),
         cores=usable_cores(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory_bytes(),
         kernel=platform.release(),
         python=platform.python_version(),
         libc=libc,
@@ -51,6 +51,11 @@ def describe(libraries: Iterable[str]) -> Host:
 def usable_cores() -> int:
     """Return the processors this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def memory_bytes() -> int:
+    """Return this machine's memory, as the kernel counts it (MemTotal)."""
+    return int(psutil.virtual_memory().total)
 
 
 def cpu_name() -> str:

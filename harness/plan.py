@@ -41,6 +41,8 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     threads: int | None = None
     seed: int = 0
     data_dir: Path | None = None
+    synthetic: bool = False
+    test_items: int | None = None
     allocator: str = "stock"
     statistics: str = "moving average"
     silence_s: float = 900.0
@@ -151,9 +153,10 @@ def _cell(
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
     engine = registry.engine_for(workload, recipe.name, options.engine)
-    if workload.dataset not in prepared:
-        prepared[workload.dataset] = prepare(workload.dataset, options.data_dir)
-    dataset = prepared[workload.dataset]
+    source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
+    if source not in prepared:
+        prepared[source] = prepare(source, options.data_dir)
+    dataset = prepared[source]
     batch_size = options.batch_size or workload.batch_size
     batches = dataset.train.count // batch_size
     if batches == 0:
@@ -188,5 +191,6 @@ def _cell(
             "steps": steps,
             "warmup": options.warmup,
             "ste_mask": recipe.ste_mask,
+            "test_items": options.test_items,
         },
     )

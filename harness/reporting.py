@@ -1,9 +1,13 @@
-"""`harness report`: documents as a page, Markdown or CSV."""
+"""`harness report`: documents as a page, Markdown, CSV or charts of characters."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from results import store
+from results.charts import charts_view
 from results.reports.csv import documents_csv
 from results.reports.html import report_html
 from results.reports.markdown import document_markdown
@@ -20,7 +24,21 @@ def _csv(documents: Named) -> str:
     return documents_csv(document for _, document in documents)
 
 
-FORMATS: dict[str, Callable[[Named], str]] = {"html": report_html, "markdown": _markdown, "csv": _csv}
+def _terminal(documents: Named) -> str:
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    for name, document in documents:
+        console.print(f"{name}\n", markup=False, highlight=False)
+        console.print(charts_view(document))
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[[Named], str]] = {
+    "html": report_html,
+    "markdown": _markdown,
+    "csv": _csv,
+    "terminal": _terminal,
+}
 
 
 def render(files: Sequence[Path], format_name: str) -> str:

@@ -126,11 +126,12 @@ class Trial:
             self._channel.progress(step + 1, self._steps, loss)
 
     def _evaluate(self, training: Training) -> None:
-        statistics = self._document["settings"]["statistics"]
+        settings = self._document["settings"]
+        statistics, most = settings["statistics"], settings.get("test_items") or self._data.test.count
         if statistics == "recalibrated":
             training.recalibrate(self._first_batches(self._data.train, 10_000))
         correct = items = 0
-        for images, labels in self._first_batches(self._data.test, self._data.test.count):
+        for images, labels in self._first_batches(self._data.test, most):
             correct += training.evaluate(images, labels)
             items += len(labels)
         self._channel.quality(self._losses.means, correct, items, statistics)

@@ -36,12 +36,15 @@ def update(files: tuple[Path, ...], reason: str, metrics: tuple[str, ...], basel
     Refused: failed or throttled trials, fewer than three repeats, too wide a spread.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from harness import gating
-    from results.baseline_table import changes_view
+    from results.baselines_table import changes_view
 
     path, changes = gating.update(files, baseline, reason, metrics)
-    Console().print(changes_view(path, changes))
+    console = Console()
+    console.print(changes_view(changes))
+    console.print(Text(f"written: {path}"), soft_wrap=True)
 
 
 @command.command(name="show")
@@ -49,10 +52,12 @@ def update(files: tuple[Path, ...], reason: str, metrics: tuple[str, ...], basel
 def show(baseline: Path | None) -> None:
     """Print the baselines of one file, or of all in ./baselines."""
     from rich.console import Console
+    from rich.text import Text
 
     from harness import gating
-    from results.baseline_table import baselines_view
+    from results.baselines_table import baselines_view
 
     console = Console()
     for path, file in gating.show(baseline):
-        console.print(baselines_view(path, file))
+        console.print(Text(str(path), style="bold"), soft_wrap=True)
+        console.print(baselines_view(file))

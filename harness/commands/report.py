@@ -7,7 +7,7 @@ import click
 from harness.commands.options import write_text
 from harness.errors import UsageError
 
-_FORMATS = ("html", "markdown", "csv")
+_FORMATS = ("html", "markdown", "csv", "terminal")
 
 
 @click.command(name="report")
@@ -17,9 +17,9 @@ _FORMATS = ("html", "markdown", "csv")
     "--format", "format_name", type=click.Choice(_FORMATS), default="html", show_default=True, help="As what."
 )
 def command(files: tuple[Path, ...], output: str | None, format_name: str) -> None:
-    """Write result documents as one page with figures (no network when opened), as Markdown or as CSV.
+    """Write result documents as one page with figures (no network when opened), as Markdown, CSV or text charts.
 
-    Markdown and CSV go to standard output unless -o names a file.
+    All but the page go to standard output unless -o names a file.
     """
     if output is None and format_name == "html":
         raise UsageError("the page needs a place: -o report.html (or -o - for standard output)")

@@ -195,6 +195,7 @@ def test_reports_go_where_they_are_sent(recorded, harness_main, tmp_path):
     assert "| trainer" in harness_main("report", recorded, "--format", "markdown").out
     lines = harness_main("report", recorded, "--format", "csv").out.splitlines()
     assert len(lines) == 1 + 6
+    assert "█" in harness_main("report", recorded, "--format", "terminal").out
 
 
 def test_history_shows_every_series_and_names_what_it_skips(recorded, harness_main, tmp_path):

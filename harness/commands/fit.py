@@ -1,0 +1,67 @@
+"""`harness fit`: the largest batch size that fits a device's memory, verified by runs under the enforced ceiling."""
+
+from typing import Any
+
+import click
+
+from harness.commands.options import DATA_DIR, SIZE, write_text
+
+
+@click.command(name="fit")
+@click.argument("workload")
+@click.option(
+    "--device",
+    required=True,
+    metavar="D",
+    help="auto, pi, pi-zero2w, pi3b+, pi4, pi5 or host; emulated if another.",
+)
+@click.option(
+    "--trainer", "trainers", multiple=True, metavar="T", help="Repeatable; default: standard and lowmem."
+)
+@click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
+@click.option("--optimizer", metavar="O", help="adam, sgd or bop.  [default: adam]")
+@click.option(
+    "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory to fit, not the device's own."
+)
+@click.option(
+    "--reserve",
+    "reserve_bytes",
+    type=SIZE,
+    metavar="SIZE",
+    help="Leave so much of it to the system.  [default: 0]",
+)
+@click.option("--mechanism", metavar="M", help="What enforces it: auto, cgroup-v2, cgroup-v1 or watchdog.")
+@click.option(
+    "--resolution", type=int, metavar="N", help="Answer to within N items; default: 2 % of the prediction."
+)
+@click.option(
+    "--steps", type=int, metavar="N", help="Measured steps a run, after one of warming up.  [default: 2]"
+)
+@click.option("--threads", type=int, metavar="N", help="Threads a worker; default: all processors.")
+@click.option("--meter", "meters", multiple=True, metavar="M", help="Measure energy too; repeatable.")
+@click.option(
+    "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
+)
+@click.option("--synthetic", is_flag=True, default=None, help="Noise in the data's shape; needs no data.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output alone.")
+@click.option("--quiet", is_flag=True, help="No line a run.")
+def command(json_path: str | None, quiet: bool, **given: Any) -> None:
+    """Find the largest batch size with which WORKLOAD trains in a device's memory.
+
+    Where this machine is another, the device's memory and cores are emulated under an enforced ceiling.
+    """
+    import msgspec
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness import fit
+    from results.fit_table import fit_view
+
+    errors = Console(stderr=True)
+    say = (lambda line: None) if quiet else (lambda line: errors.print(Text(line), soft_wrap=True))
+    document = fit.answer(
+        fit.question(**{name: value for name, value in given.items() if value not in (None, ())}), say
+    )
+    if json_path:
+        write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
+    (errors if json_path == "-" else Console()).print(fit_view(document))

@@ -1,0 +1,151 @@
+"""The search on paper, and against brute force with a pretended engine that holds so much an item."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import ceilings, fit, runner
+from harness import plan as planning
+from harness.display import Quiet
+from harness.errors import LimitUnavailableError, TrialFailedError, UsageError
+from results.fit_document import FitDocument
+from results.fit_table import fit_view, sentence
+
+MIB = 1 << 20
+ITEM_BYTES = 64 << 10
+CEILING_BYTES = 48 * MIB
+
+
+@given(
+    start=st.integers(0, 5000),
+    most=st.integers(1, 4000),
+    resolution=st.integers(1, 200),
+    truth=st.integers(0, 5000),
+)
+def test_the_search_finds_the_edge_wherever_it_starts(start, most, resolution, truth):
+    tried = []
+
+    def fits(size):
+        assert 1 <= size <= most
+        tried.append(size)
+        return size <= truth
+
+    found = fit.largest_fitting(start, most, resolution, fits)
+    best = min(truth, most)
+    assert found <= best
+    assert best - found < resolution or found == best
+    assert found == 0 or found in tried  # what is answered has been run
+    assert (found == 0) == (best == 0)
+    assert len(tried) <= 30
+
+
+def test_a_good_prediction_costs_two_runs():
+    tried = []
+    assert fit.largest_fitting(250, 10_000, 5, lambda size: tried.append(size) or size <= 252) == 250
+    assert tried == [250, 255]
+
+
+@pytest.fixture
+def pretended(make_plan, monkeypatch):
+    """Let every item of a batch take ITEM_BYTES, of which the model of the real network knows nothing."""
+    build, settings = planning.build, {"item_bytes": ITEM_BYTES}
+
+    def with_items(options):
+        plan = build(options)
+        changed = [msgspec.structs.replace(each, settings=each.settings | settings) for each in plan.trials]
+        return msgspec.structs.replace(plan, trials=tuple(changed))
+
+    monkeypatch.setattr(planning, "build", with_items)
+    return settings
+
+
+def ask(say=lambda line: None, **given):
+    given = {"workload": "mlp-mnist", "device": "pi-zero2w", "ceiling_bytes": CEILING_BYTES} | given
+    return fit.answer(fit.question(**given), say)
+
+
+def require(mechanism):
+    try:
+        ceilings.choose(CEILING_BYTES, mechanism).close()
+    except LimitUnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("mechanism", ["cgroup-v2", "cgroup-v1", "watchdog"])
+def test_fit_agrees_with_brute_force(pretended, mechanism):
+    """Every eighth batch size around the answer, each in a worker of its own."""
+    require(mechanism)
+    document = ask(trainers=("lowmem",), mechanism=mechanism, resolution=8)
+    (fitted,) = document.trainers
+    assert document.mechanism == mechanism
+    assert document.device.emulated
+
+    def fits(batch_size):
+        options = planning.Options(
+            trainers=("lowmem",), batch_size=batch_size, steps=2, warmup=1, repeats=1, meters=("none",),
+            ceiling_bytes=CEILING_BYTES, mechanism=mechanism, allocator="pinned", test_items=batch_size,
+        )  # fmt: skip
+        (trial,) = runner.trials(planning.build(options), Quiet())
+        return trial.outcome == "ok"
+
+    around = range(fitted.batch_size - 16, fitted.batch_size + 17, 8)
+    brute = max(size for size in around if fits(size))
+    assert abs(brute - fitted.batch_size) <= 8
+    by_hand = (CEILING_BYTES - fitted.baseline_rss_bytes) / ITEM_BYTES
+    assert fitted.batch_size == pytest.approx(by_hand, rel=0.05)
+    assert fitted.peak_rss_bytes <= CEILING_BYTES
+    assert {each.outcome for each in fitted.attempts} == {"ok", "out_of_memory"}
+
+
+def test_the_answer_is_a_sentence_a_table_and_a_document(pretended, harness_main, tmp_path):
+    arguments = ["fit", "mlp-mnist", "--device", "pi-zero2w", "--ceiling", "48MiB", "--resolution", "64"]
+    ended = harness_main(*arguments, "--trainer", "lowmem", "--mechanism", "watchdog", "--json", "-")
+    assert ended.status == 0, ended.err
+    document = msgspec.json.decode(ended.out, type=FitDocument)
+    (fitted,) = document.trainers
+    assert sentence(document) == (
+        f"On pi-zero2w, emulated, in 48.0 MiB, 'lowmem' trains mlp-mnist up to batch {fitted.batch_size}."
+    )
+    assert f"up to batch {fitted.batch_size}" in ended.err
+    assert ended.err.count("out of memory") >= 1
+    assert json.loads(ended.out)["schema"] == "harness.fit"
+
+
+def test_where_the_engine_alone_does_not_fit_the_answer_says_so(pretended):
+    document = ask(trainers=("lowmem",), ceiling_bytes=4 * MIB, mechanism="watchdog")
+    (fitted,) = document.trainers
+    assert fitted.batch_size is None
+    assert "engine alone" in fitted.reason
+    assert "at no batch size" in sentence(document)
+    assert fitted.step_s is None
+
+
+def test_a_device_that_takes_the_whole_training_set(pretended):
+    pretended["item_bytes"] = 0
+    document = ask(trainers=("lowmem",), ceiling_bytes=256 * MIB, mechanism="watchdog")
+    assert document.trainers[0].bound == "data"
+    assert document.trainers[0].batch_size == 10_000
+    assert "even with the whole training set of 10000" in sentence(document)
+    assert fit_view(document)
+
+
+def test_a_run_that_fails_otherwise_ends_the_search(pretended):
+    pretended |= {"fail_at": "forward", "fail_how": "raise"}
+    with pytest.raises(TrialFailedError, match="mlp-mnist lowmem at batch 8 failed: RuntimeError"):
+        ask(trainers=("lowmem",), mechanism="watchdog")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ceiling_bytes": 1 << 50}, "cannot be tried on this machine"),
+        ({"reserve_bytes": CEILING_BYTES}, "leaves nothing"),
+        ({"resolution": 0}, "--resolution must be at least 1"),
+    ],
+)
+def test_questions_that_make_no_sense(given, message):
+    with pytest.raises(UsageError, match=message):
+        ask(**given)
