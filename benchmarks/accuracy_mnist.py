@@ -35,7 +35,7 @@ def settings_of(variant: str) -> tuple[float, dict[str, Any]]:
     """Return the initial learning rate and the engine's settings of a variant: `default`, or `lr=3e-3,border=clip,...`.
 
     Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's),
-    sharpness (factor on the logits).
+    sharpness (factor on the logits), scale (none, layer: of one-bit gradients).
     """
     given = dict(pair.split("=") for pair in variant.split(",")) if variant != "default" else {}
     rate = float(given.pop("lr", 1e-3))
@@ -43,6 +43,8 @@ def settings_of(variant: str) -> tuple[float, dict[str, Any]]:
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
     if "border" in given:
         settings["border"] = given.pop("border")
+    if "scale" in given:
+        settings["gradient_scale"] = given.pop("scale")
     settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
     if given:
         raise SystemExit(f"unknown keys in variant '{variant}': {', '.join(given)}")
