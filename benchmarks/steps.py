@@ -2,8 +2,8 @@
 
     python benchmarks/steps.py [--workload mlp-mnist] [--batch-size 100] [--steps 100] [--rounds 5] [--threads 2]
 
-Each round runs every pair of engine and trainer once, in turn and in fresh processes, so that a machine whose speed drifts
-changes all alike; the ratios are taken round by round and their median is quoted. Writes
+Each round runs every pair of engine and trainer once, in turn and in fresh processes, so that a machine whose speed
+drifts changes all alike; the ratios are taken round by round and their median is quoted. Writes
 benchmarks/results/steps-WORKLOAD-BATCH.json with every figure and the machine.
 """
 
