@@ -5,6 +5,8 @@ from importlib.util import find_spec
 import hypothesis
 import pytest
 
+pytest_plugins = ["pytester"]
+
 # The same examples in every run: a failure in CI is the same failure at home.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")

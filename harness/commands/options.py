@@ -1,12 +1,9 @@
 """Option types and output habits that several verbs share."""
 
-import re
 import sys
 from pathlib import Path
 
 import click
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Size(click.ParamType[int]):
@@ -18,10 +15,13 @@ class Size(click.ParamType[int]):
         """Return the bytes, or fail with the form that is wanted."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        if match is None:
-            self.fail(f"'{value}' is not a size; write it as 512MiB or 1.5GiB", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        from harness.errors import UsageError
+        from harness.sizes import parse_size
+
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 SIZE = Size()
