@@ -10,6 +10,7 @@ whose record exists is skipped, so an interrupted series is resumed by the same 
 import argparse
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ BATCH = 100
 def settings_of(variant: str) -> tuple[float, dict[str, Any]]:
     """Return the initial learning rate and the engine's settings of a variant: `default`, or `lr=3e-3,border=clip,...`.
 
-    Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's).
+    Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's),
+    sharpness (factor on the logits), scale (none, layer: of one-bit gradients).
     """
     given = dict(pair.split("=") for pair in variant.split(",")) if variant != "default" else {}
     rate = float(given.pop("lr", 1e-3))
@@ -41,8 +43,9 @@ def settings_of(variant: str) -> tuple[float, dict[str, Any]]:
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
     if "border" in given:
         settings["border"] = given.pop("border")
-    if "initial" in given:
-        settings["initial"] = float(given.pop("initial"))
+    if "scale" in given:
+        settings["gradient_scale"] = given.pop("scale")
+    settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
     if given:
         raise SystemExit(f"unknown keys in variant '{variant}': {', '.join(given)}")
     return rate, settings
@@ -93,13 +96,22 @@ def run(
     seconds = time.perf_counter() - started
     training.recalibrate(in_order(data.train, 10_000))
     return {
-        "workload": "mlp-mnist", "dataset_variant": data.variant, "trainer": trainer, "variant": variant,
-        "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
-        "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
+        "commit": commit(), "workload": "mlp-mnist", "dataset_variant": data.variant, "trainer": trainer,
+        "variant": variant, "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs,
+        "seed": seed, "batch_size": BATCH, "schedule": "cosine", "learning_rate": rate, "engine": facts(),
         "test_items": data.test.count, "test_accuracy": curve[-1]["test_accuracy"],
         "test_accuracy_recalibrated": accuracy(training, data.test), "saturated": training.saturated,
         "seconds": round(seconds, 1), "curve": curve,
     }  # fmt: skip
+
+
+def commit() -> str | None:
+    """Return the commit of the working tree, marked if it was changed since; None outside of one."""
+    here = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True
+    )
+    return told.stdout.strip() or None
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from harness import devices
+from harness import devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from workloads import memory_model, recipes, registry
@@ -44,7 +44,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     synthetic: bool = False
     test_items: int | None = None
     allocator: str = "stock"
-    statistics: str = "moving average"
+    settings: tuple[str, ...] = ()
     silence_s: float = 900.0
     idle_s: float = 10.0
 
@@ -152,7 +152,7 @@ def _cell(
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
-    engine = registry.engine_for(workload, recipe.name, options.engine)
+    engine = registry.engine_for(workload, recipe.name, options.engine, options.settings)
     source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
@@ -185,7 +185,8 @@ def _cell(
             "learning_rate": workload.learning_rate,
             "schedule": workload.schedule,
             "augmentation": workload.augmentation,
-            "statistics": options.statistics,
+            **settings.DEFAULTS,
+            **settings.parse(options.settings),
             "layout": dataset.layout,
             "epochs": epochs,
             "steps": steps,

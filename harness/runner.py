@@ -184,7 +184,7 @@ def _validity(load: float, throttled_before: int | None) -> schema.Validity:
     """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
     notes = []
     if load > 0.5 * host.usable_cores():
-        notes.append(f"the machine was busy before the trial (load {load:.1f})")
+        notes.append("the machine was busy before the trial")  # how busy: `load`
     throttled_after = host.throttled_bits()
     if throttled_before is None or throttled_after is None:
         return schema.Validity(throttled=None, load=load, notes=notes)

@@ -177,8 +177,8 @@ def shared_buffer_bytes(stage: Stage, recipe: Recipe, batch: int) -> int:
     Forward: Y in 16 bits, pooled already where the pool stands before the norm; Y of a first convolution is computed
     again for each of the norm's passes and never stored. Backward, in bytes, at the two ends of the buffer: ∂X⁺, which
     becomes ∂Y in place, and what follows from it, ∂Y at full resolution for ∂W and then ∂X. Where the pool stands after
-    the sign, ∂Y is of full resolution and cannot take the place of ∂X⁺. Each end is filled up to 64 bytes. Between the two
-    lies ∂W of the stage: with the update fused into the backward pass, no other stage's is alive.
+    the sign, ∂Y is of full resolution and cannot take the place of ∂X⁺. Each end is filled up to 64 bytes. Between the
+    two lies ∂W of the stage: with the update fused into the backward pass, no other stage's is alive.
     """
     streamed = stage.real_input and stage.kind == "conv" and stage.pool == "none"
     forward = 0 if streamed else 2 * stage.normalised * batch

@@ -1,5 +1,6 @@
 """Names → lazily imported things. One row a workload, one row an engine; nothing heavy is imported here."""
 
+from collections.abc import Collection
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, NamedTuple, cast
@@ -36,7 +37,10 @@ class Workload(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """What trains: the module that implements `EngineModule`, what it can run, and what it needs."""
+    """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
+
+    `lacks` names settings, as NAME=VALUE, that it does not obey.
+    """
 
     name: str
     summary: str
@@ -45,6 +49,7 @@ class Engine(NamedTuple):
     models: tuple[str, ...]
     requires: str | None = None
     missing_check: str | None = None
+    lacks: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """Return why this engine cannot be used here, or None; imports nothing heavy.
@@ -57,9 +62,10 @@ class Engine(NamedTuple):
             return cast("str | None", import_module(self.missing_check).missing())
         return None
 
-    def supports(self, workload: Workload, trainer: str) -> bool:
-        """Tell whether this engine trains that workload with that trainer."""
-        return trainer in self.trainers and workload.model in self.models
+    def supports(self, workload: Workload, trainer: str, settings: Collection[str] = ()) -> bool:
+        """Tell whether this engine trains that workload with that trainer and those settings."""
+        able = trainer in self.trainers and workload.model in self.models
+        return able and not set(self.lacks) & set(settings)
 
     def load(self) -> EngineModule:
         """Import the engine. Only a worker should."""
@@ -91,6 +97,7 @@ _ENGINES = (
         trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
+        lacks=("gradient_scale=layer",),
     ),
     Engine(
         "torch",
@@ -119,19 +126,22 @@ def engine(name: str) -> Engine:
     return ENGINES[name]
 
 
-def engine_for(row: Workload, trainer: str, wanted: str | None = None) -> Engine:
-    """Return the engine named, or the first usable one that trains this workload with this trainer.
+def engine_for(
+    row: Workload, trainer: str, wanted: str | None = None, settings: Collection[str] = ()
+) -> Engine:
+    """Return the engine named, or the first usable one that trains this workload with this trainer and these settings.
 
     Raises UnsupportedError naming what is missing or which engine would do; a named engine is never
     replaced by another.
     """
     candidates = [engine(wanted)] if wanted else list(ENGINES.values())
-    able = [each for each in candidates if each.supports(row, trainer)]
+    able = [each for each in candidates if each.supports(row, trainer, settings)]
     if not able:
-        others = [each.name for each in ENGINES.values() if each.supports(row, trainer)]
+        others = [each.name for each in ENGINES.values() if each.supports(row, trainer, settings)]
         instead = f"; try: --engine {others[0]}" if others else "; no engine does yet"
         names = " or ".join(each.name for each in candidates)
-        raise UnsupportedError(f"engine {names} does not train '{row.name}' with '{trainer}'{instead}")
+        said = ", ".join([f"'{trainer}'", *settings])
+        raise UnsupportedError(f"engine {names} does not train '{row.name}' with {said}{instead}")
     usable = [each for each in able if each.missing() is None]
     if not usable:
         raise UnsupportedError("; ".join(f"engine {each.name}: {each.missing()}" for each in able))

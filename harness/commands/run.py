@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     help="pinned: repeatable peaks, for gates.",
 )
 @click.option(
-    "--statistics",
-    type=click.Choice(["moving average", "recalibrated"]),
-    default="moving average",
-    show_default=True,
-    help="Batch statistics at evaluation.",
+    "--setting",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="learning_rate, schedule, augmentation, statistics or gradient_scale; repeatable.",
 )
 @click.option(
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."

@@ -30,7 +30,7 @@ def make_plan(pretend_worker, monkeypatch, tmp_path):
     """Return a function: settings of the pretended engine → a plan of two trainers on three steps."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     engine = Engine("torch", "pretended", "pretend_engine", ("standard", "lowmem"), ("mlp",))
-    monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted: engine)
+    monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted, settings: engine)
 
     def make(settings_of_second=None, *, settings=None, **options):
         given = {"steps": 3, "warmup": 2, "repeats": 1, "meters": ("none",), "silence_s": 20.0} | options

@@ -20,6 +20,10 @@ def build(**options):
         ({"warmup": -1}, "--warmup must not be negative"),
         ({"steps": 5, "epochs": 1}, "exclude each other"),
         ({"threads": 4096}, "--threads 4096: this machine has"),
+        ({"settings": ("nonsense=1",)}, "--setting nonsense=1: write NAME=VALUE with one of: learning_rate"),
+        ({"settings": ("learning_rate",)}, "--setting learning_rate: write NAME=VALUE"),
+        ({"settings": ("learning_rate=-1",)}, "learning_rate=-1: it must be a number above 0"),
+        ({"settings": ("schedule=steep",)}, "schedule=steep: it may be cosine or constant"),
         ({"epochs": 1, "batch_size": 5000, "warmup": 2}, "leaves nothing of 2 steps"),
     ],
 )
@@ -51,6 +55,14 @@ def test_an_engine_that_cannot_names_one_that_can(monkeypatch):
         build(engine="narrow", trainers=("lowmem",))
 
 
+@pytest.mark.torch
+def test_a_setting_that_an_engine_lacks_picks_one_that_obeys_it(tmp_path):
+    plan = build(trainers=("lowmem",), settings=("gradient_scale=layer",))
+    assert {trial.engine.name for trial in plan.trials} == {"torch"}
+    with pytest.raises(UnsupportedError, match=r"engine native .* gradient_scale=layer; try: --engine torch"):
+        build(trainers=("lowmem",), settings=("gradient_scale=layer",), engine="native")
+
+
 def test_steps_are_measured_steps_and_the_warm_up_comes_before(make_plan):
     trial = make_plan(steps=7, warmup=3).trials[0]
     assert (trial.steps, trial.warmup) == (10, 3)
@@ -59,6 +71,13 @@ def test_steps_are_measured_steps_and_the_warm_up_comes_before(make_plan):
 def test_epochs_count_all_steps(make_plan):
     trial = make_plan(steps=None, epochs=2, warmup=3).trials[0]
     assert trial.steps == 2 * 100  # 10,000 items of the sample in batches of 100
+
+
+def test_settings_replace_the_workload_s(make_plan):
+    trial = build(settings=("learning_rate=3e-4", "gradient_scale=layer")).trials[0]
+    assert trial.settings["learning_rate"] == 3e-4
+    assert trial.settings["gradient_scale"] == "layer"
+    assert trial.settings["schedule"] == "cosine"
 
 
 def test_emulating_brings_the_profile_s_ceiling(make_plan):

@@ -92,7 +92,7 @@ class NativeTraining:
 
 
 def rehearse(threads: int) -> None:
-    """Train and evaluate tiny networks: after it, the pages of the core's code are resident and counted as the library's."""
+    """Train and evaluate tiny networks, so that the pages of the core's code are resident, as the library's."""
     networks = (
         Sequence("dense", (1, 8, 8)).dense(64).dense(2).build(),
         Sequence("conv", (3, 6, 6))

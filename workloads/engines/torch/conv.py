@@ -83,6 +83,7 @@ def weight_gradient(
     """Hand ∂W to `sink`, a tile of outputs at a time; return how many elements saturated."""
     outputs, features = sink.shape
     saturated = 0
+    sink.begin()
     for tile in spans(outputs, max(8, BLOCK_BYTES // (4 * features) // 8 * 8)):
         shape = (tile.stop - tile.start, stage.in_channels, stage.kernel, stage.kernel)
         with scratch:

@@ -83,6 +83,7 @@ def weight_gradient(
     """Hand ∂W = ∂Yᵀ X̂ to `sink`, tile by tile; return how many elements saturated."""
     outputs, features = sink.shape
     saturated = 0
+    sink.begin()
     for columns in _column_tiles(features, scratch.rows(outputs)):
         width = columns.stop - columns.start
         with scratch:

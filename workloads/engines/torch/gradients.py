@@ -39,16 +39,23 @@ class WeightGradient:
     """∂W of one stage (outputs × inputs): float32, float16, or one bit an element, +1 where ∂W ≥ 0.
 
     The buffer belongs to the layer and is overwritten each step. One-bit gradients are in units of their own, ±1;
-    real ones carry the loss scale of the step.
+    real ones carry the loss scale of the step. A one-bit gradient that is `scaled` keeps one number besides, the mean
+    of |∂W| over the stage (`magnitude`, with the loss scale), so that a batch that is nearly learned weighs little.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype | None, device: torch.device) -> None:
         self.shape = shape
         self.is_sign = dtype is None
+        self.scaled = False
+        self.magnitude = 0.0
         if dtype is None:
             self.buffer = torch.zeros(packed_bytes(shape[0] * shape[1]), dtype=torch.uint8, device=device)
         else:
             self.buffer = torch.zeros(shape, dtype=dtype, device=device)
+
+    def begin(self) -> None:
+        """A new ∂W is about to be stored."""
+        self.magnitude = 0.0
 
     def store(self, outputs: slice, columns: slice, tile: Tensor, scratch: Scratch) -> int:
         """Keep a tile of ∂W (float32, destroyed): all inputs of some outputs, or some inputs of all outputs.
@@ -58,6 +65,8 @@ class WeightGradient:
         if not self.is_sign:
             return saturate_into(self.buffer[outputs, columns], tile)
         features = self.shape[1]
+        if self.scaled:
+            self.magnitude += float(torch.linalg.vector_norm(tile, 1)) / (self.shape[0] * features)
         with scratch:
             flags = scratch.take(tuple(tile.shape), torch.int8).copy_(tile.ge_(0))
             packed = scratch.take((packed_bytes(tile.numel()),), torch.uint8)

@@ -19,23 +19,26 @@ class Loss(NamedTuple):
     unscale: float
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
-    """Return the loss of `logits` (batch × classes) against `labels` (int64, batch).
+def cross_entropy(logits: Tensor, labels: Tensor, sharpness: float = 1.0) -> Loss:
+    """Return the loss of `sharpness` · `logits` (batch × classes) against `labels` (int64, batch).
+
+    Batch-normalised logits have a fixed spread, so softmax cannot become sure and items learned long ago go on
+    pulling; a sharpness above 1 lets the hard ones count.
 
     float32 logits get the gradient of the mean, (softmax − onehot) / batch. float16 logits get
     (softmax − onehot) · 2^k, with k chosen each step from the largest element and never divided by the batch:
     `unscale` = 2^-k then leads to the gradient of the summed loss.
     """
-    log_p = torch.log_softmax(logits.float(), 1)
+    log_p = torch.log_softmax(logits.float().mul(sharpness), 1)
     batch = logits.shape[0]
     mean = -float(log_p.gather(1, labels.unsqueeze(1)).mean())
     gradient = log_p.exp_()
     gradient[torch.arange(batch, device=logits.device), labels] -= 1
     if logits.dtype == torch.float32:
-        return Loss(mean, gradient.div_(batch), 1.0)
+        return Loss(mean, gradient.mul_(sharpness / batch), 1.0)
     peak = float(gradient.abs().max())
     exponent = math.floor(math.log2(_SCALED_PEAK / peak)) if 0 < peak < math.inf else 0
-    return Loss(mean, gradient.mul_(2.0**exponent).to(logits.dtype), 2.0**-exponent)
+    return Loss(mean, gradient.mul_(2.0**exponent).to(logits.dtype), 2.0**-exponent * sharpness)
 
 
 class _Seed(torch.autograd.Function):

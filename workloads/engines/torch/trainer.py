@@ -107,7 +107,7 @@ class TorchTraining:
             for layer in self.layers:
                 x = stage.train(layer, x)
                 self._ledger.saw(layer, x)
-        loss = cross_entropy(x.real.detach(), target)
+        loss = cross_entropy(x.real.detach(), target, self.job.settings.get("sharpness", 1.0))
         mark("forward")
         for layer in self.layers:
             layer.unscale = loss.unscale
@@ -182,13 +182,21 @@ def _mean(job: Job) -> float:
 
 
 def _weights(layer: Layer, job: Job) -> Slot:
-    """Return the slot of a layer's weights."""
-    signs = layer.gradient.is_sign
-    attenuation = 1 / math.sqrt(layer.stage.fan_in) if signs else _mean(job)
+    """Return the slot of a layer's weights.
+
+    With the setting `gradient_scale` = `layer`, signs are taken times the stage's mean |∂W| instead of ±1/√N.
+    """
+    gradient = layer.gradient
+    signs = gradient.is_sign
+    gradient.scaled = signs and job.settings.get("gradient_scale", "none") == "layer"
+    attenuation = 1 / math.sqrt(layer.stage.fan_in) if signs and not gradient.scaled else _mean(job)
 
     def read(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
-        layer.gradient.chunk(part, out, scratch)
-        return out if signs or layer.unscale == 1.0 else out.mul_(layer.unscale)
+        gradient.chunk(part, out, scratch)
+        if signs and not gradient.scaled:
+            return out
+        factor = layer.unscale * (gradient.magnitude if gradient.scaled else 1.0)
+        return out if factor == 1.0 else out.mul_(factor)
 
     border = job.settings.get("border", "cancel" if signs else "clip")
     real = job.optimizer.latent_weights

@@ -1,4 +1,4 @@
-"""Writes tests/data/golden/native.json.
+"""Writes tests/data/golden-native/native.json.
 
 Run it as a script with HARNESS_ISA=generic, when a trainer's numbers are meant to change.
 """

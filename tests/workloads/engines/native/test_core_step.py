@@ -61,7 +61,7 @@ class Compared:
         bits = support.unpack(self.training, role, at, self._row(role, at)).reshape(x_plus.shape)
         near = np.abs(x_plus) < NEAR
         assert (bits == (x_plus >= 0))[~near].all()
-        assert near.mean() < 0.02
+        assert near.mean() < 0.1  # Y is an integer: many items share a value
         return np.where(near, np.where(bits, 1e-12, -1e-12), x_plus)
 
     def masks(self, index: int, out: Any) -> Any:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(locat
 
 TRAINERS = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
 BATCH = 37
-GOLDEN = Path(__file__).parents[3] / "data" / "golden" / "native.json"
+GOLDEN = Path(__file__).parents[3] / "data" / "golden-native" / "native.json"
 
 
 def run(
@@ -85,7 +85,7 @@ def test_instruction_sets_agree() -> None:
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_golden_curve(trainer: str) -> None:
-    """20 steps from given weights; recorded with the plain C++ kernels (tests/data/golden/native.json)."""
+    """20 steps from given weights; recorded with the plain C++ kernels (tests/data/golden-native/native.json)."""
     expected = json.loads(GOLDEN.read_text())[trainer]
     losses = run(trainer, "mlp", steps=20)
     assert losses == pytest.approx(expected, rel=1e-3 if trainer == "standard" else 1e-6)

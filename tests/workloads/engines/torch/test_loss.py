@@ -14,12 +14,15 @@ def logits(scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(7, 5, generator=generator) * scale, torch.randint(0, 5, (7,), generator=generator)
 
 
-def test_the_mean_loss_and_its_gradient_are_autograds() -> None:
+@pytest.mark.parametrize("sharpness", [1.0, 2.5])
+def test_the_mean_loss_and_its_gradient_are_autograds(sharpness: float) -> None:
     values, labels = logits()
     leaf = values.clone().requires_grad_()
-    expected = torch.nn.functional.cross_entropy(leaf, labels)
+    expected = torch.nn.functional.cross_entropy(leaf * sharpness, labels)
     expected.backward()
-    loss = cross_entropy(values, labels)
+    loss = cross_entropy(values, labels, sharpness)
+    summed = cross_entropy(values.half(), labels, sharpness)
+    torch.testing.assert_close(summed.gradient.float() * summed.unscale / 7, leaf.grad, rtol=2e-3, atol=1e-4)
     assert loss.mean == pytest.approx(float(expected.detach()), rel=1e-6)
     assert loss.unscale == 1.0
     torch.testing.assert_close(loss.gradient, leaf.grad)

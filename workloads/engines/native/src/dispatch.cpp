@@ -78,12 +78,18 @@ const Kernels* find(const char* isa) {
 }
 
 const Kernels* choose() {
+#if defined(HARNESS_BUILD_X86)
+  __builtin_cpu_init();  // this may run before the compiler's own constructor
+#endif
   const char* forced = getenv("HARNESS_ISA");
   if (forced && *forced) return find(forced);
   const Kernels* best = nullptr;
   for (int32_t i = 0; const Kernels* kernels = available_kernels(i); i++) best = kernels;
   return best;
 }
+
+// At load, not at first use: no guard, and so nothing of the C++ library, is needed.
+const Kernels* const g_chosen = choose();
 
 }  // namespace
 
@@ -93,10 +99,7 @@ const Kernels* available_kernels(int32_t index) {
   return nullptr;
 }
 
-const Kernels* select_kernels_or_null() {
-  static const Kernels* const chosen = choose();
-  return chosen;
-}
+const Kernels* select_kernels_or_null() { return g_chosen; }
 
 const char* select_error() { return select_kernels_or_null() ? "" : g_error; }
 

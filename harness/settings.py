@@ -1,0 +1,42 @@
+"""Settings of a training that are neither recipe nor optimizer: `--setting NAME=VALUE`, checked here."""
+
+from collections.abc import Iterable
+
+from harness.errors import UsageError
+
+# Name → the values it may take; a float is any positive number.
+_KNOWN: dict[str, tuple[str, ...] | type[float]] = {
+    "learning_rate": float,
+    "schedule": ("cosine", "constant"),
+    "augmentation": ("none", "shift", "shift-flip"),
+    "statistics": ("moving average", "recalibrated"),
+    "gradient_scale": ("none", "layer"),
+}
+# Those that belong to no workload.
+DEFAULTS = {"statistics": "moving average", "gradient_scale": "none"}
+
+
+def parse(given: Iterable[str]) -> dict[str, str | float]:
+    """Return the settings by name. Raises UsageError naming those there are, or the values one may take."""
+    parsed: dict[str, str | float] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in _KNOWN:
+            raise UsageError(f"--setting {pair}: write NAME=VALUE with one of: {', '.join(_KNOWN)}")
+        parsed[name] = _value(name, value)
+    return parsed
+
+
+def _value(name: str, value: str) -> str | float:
+    allowed = _KNOWN[name]
+    if isinstance(allowed, tuple):
+        if value not in allowed:
+            raise UsageError(f"--setting {name}={value}: it may be {' or '.join(allowed)}")
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"--setting {name}={value}: it must be a number above 0")
+    return number
