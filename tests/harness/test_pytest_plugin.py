@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -229,3 +231,19 @@ def test_loading_the_plugin_imports_nothing_heavy(tmp_path):
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, cwd=tmp_path
     )
     assert shown.stdout.strip() == "[]", shown.stderr
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(400)
+def test_the_example_project_passes(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "project")
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN],
+        cwd=tmp_path / "project",
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+    assert result.stdout.count("peak ") >= 4
