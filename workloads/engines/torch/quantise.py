@@ -1,7 +1,8 @@
 """∂Y in fewer bits than a float16: 5-bit powers of two, 6-bit whole numbers; a tensor is scaled by its largest element.
 
 `po2` is that of the earlier version of Wang et al. (ICLR 2021 submission): a sign and a 4-bit exponent, no zero code,
-kept as five bit planes. `int6` is round to nearest of ∂Y · 31 / max|∂Y|, each in a byte, as table-lookup products read it.
+kept as five bit planes. `int6` is round to nearest of ∂Y · 31 / max|∂Y|, each in a byte, as table-lookup
+products read it.
 """
 
 import math
