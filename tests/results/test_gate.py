@@ -71,6 +71,18 @@ def test_a_planted_regression_names_the_variable(
     assert exit_code(verdicts) == 4
 
 
+def test_what_spares_a_repeat_is_no_regression_but_an_invalid_run(
+    document: Make, trial: Make, recorded: baselines.Baselines
+) -> None:
+    trials = lowmem(trial)
+    for index, other in enumerate(each for each in trials if each.trainer == "lowmem"):
+        other.memory.training_peak_bytes = (40 if index == 0 else 41) * MIB
+    verdict = of(check(document(trials), recorded), "training_peak_bytes")
+    assert verdict.status is Status.INVALID
+    assert verdict.detail == "+2.5 %, tolerance 1.0 %, but +0.0 % in the best repeat; run again"
+    assert exit_code([verdict]) == 6
+
+
 def test_noise_within_the_tolerance_never_fails(
     document: Make, trial: Make, recorded: baselines.Baselines
 ) -> None:
