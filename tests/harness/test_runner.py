@@ -131,6 +131,15 @@ def test_a_print_in_a_worker_breaks_nothing(make_plan):
     assert run(make_plan({"fail_at": "update", "fail_how": "print"})).trials[1].outcome == "ok"
 
 
+@pytest.fixture
+def ctrl_c():
+    """Have SIGINT raise KeyboardInterrupt: a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupting_keeps_the_trials_that_ended_and_leaves_no_worker(make_plan):
     """Ctrl-C in the second trial."""
 

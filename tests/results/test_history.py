@@ -1,5 +1,6 @@
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -112,26 +113,30 @@ def test_a_change_is_found_and_put_in_words(document: Make, trial: Make, tmp_pat
     assert "documents: 16 new, 0 known, 1 skipped" in flat
 
 
-def _loader(folder: Path, start: int, stop: int, data: bytes) -> None:
-    document = store.loads(data)
-    for number in range(start, stop):
-        store.write(document, folder / f"{number:05d}.json")
-        if number % 10 == 0:
-            with History(folder) as history:
-                history.load()
-    with History(folder) as history:
-        history.load()
+_LOADER = """
+import sys
+from pathlib import Path
+from results import store
+from results.history import History
+
+folder, source, start = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+document = store.loads(source.read_bytes())
+for number in range(start, start + 100):
+    store.write(document, folder / f"{number:05d}.json")
+    if number % 10 == 0:
+        with History(folder) as history:
+            history.load()
+with History(folder) as history:
+    history.load()
+"""
 
 
-def test_two_writers_at_once_lose_nothing(document: Make, tmp_path: Path) -> None:
-    data = store.dumps(document()).encode()
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_loader, args=(tmp_path, n, n + 100, data)) for n in (0, 1000)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+def test_two_writers_at_once_lose_nothing(document: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tmp_path, source = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("source") / "document"
+    source.write_text(store.dumps(document()))
+    command = [sys.executable, "-P", "-c", _LOADER, str(tmp_path), str(source)]
+    writers = [subprocess.Popen([*command, str(start)]) for start in (0, 1000)]
+    assert [writer.wait() for writer in writers] == [0, 0]
     with History(tmp_path) as history:
         report = history.load()
         assert report.loaded + report.unchanged == 200

@@ -1,8 +1,9 @@
 import errno
 import json
-import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,24 +190,26 @@ def test_default_path_sorts_by_time(tmp_path: Path) -> None:
     assert sorted([second, first]) == [first, second]
 
 
-def _writer(folder: Path, data: bytes, created: datetime) -> None:
-    document = store.loads(data)
-    for _ in range(50):
-        store.write(document, store.default_path(folder, created))
+_WRITER = """
+import sys
+from pathlib import Path
+from results import store
+
+folder, source = map(Path, sys.argv[1:])
+document = store.loads(source.read_bytes())
+for _ in range(50):
+    store.write(document, store.default_path(folder, document.created))
+"""
 
 
 def test_two_writers_of_the_same_second_lose_nothing(document: Make, tmp_path: Path) -> None:
-    made = document([])
-    arguments = (tmp_path, msgspec.json.encode(made), made.created)
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_writer, args=arguments) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
-    assert len(left_over(tmp_path)) == 100
-    assert all(store.read(path) == made for path in tmp_path.iterdir())
+    made, source, runs = document([]), tmp_path / "source.json", tmp_path / "runs"
+    source.write_bytes(msgspec.json.encode(made))
+    command = [sys.executable, "-P", "-c", _WRITER, str(runs), str(source)]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(left_over(runs)) == 100
+    assert all(store.read(path) == made for path in runs.iterdir())
 
 
 fuzz = settings(max_examples=300, deadline=None, derandomize=True)
