@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from results import schema
+from workloads import registry
 
 
 def harness(*arguments, cwd, **environment):
@@ -136,22 +137,15 @@ def test_the_model_is_a_table_and_a_document(tmp_path):
     assert [round(each["total_bytes"] / 2**20, 2) for each in document["trainers"]] == [512.85, 138.15]
 
 
-@pytest.mark.torch
-def test_the_main_job_gives_a_valid_document_on_standard_output(tmp_path):
-    result = harness(
-        "run",
-        "--steps",
-        "5",
-        "--warmup",
-        "2",
-        "--repeats",
-        "1",
-        "--meter",
-        "none",
-        "--json",
-        "-",
-        cwd=tmp_path,
-    )
+def engine_or_skip(name):
+    missing = registry.ENGINES[name].missing()
+    return pytest.param(name, marks=pytest.mark.skipif(missing is not None, reason=str(missing)))
+
+
+@pytest.mark.parametrize("engine", [engine_or_skip(name) for name in registry.ENGINES])
+def test_the_main_job_gives_a_valid_document_on_standard_output(tmp_path, engine):
+    options = ["--steps", 5, "--warmup", 2, "--repeats", 1, "--meter", "none", "--engine", engine]
+    result = harness("run", *options, "--json", "-", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     jsonschema.validate(document, schema.json_schema())

@@ -30,7 +30,10 @@ def warm_up(threads: int) -> None:
 def create(job: "Job") -> "Training":
     """Return a training that has allocated nothing yet; raises UnsupportedError."""
     from workloads.engines.torch.trainer import TorchTraining
+    from workloads.errors import UnsupportedError
 
+    if job.recipe.single_buffer:
+        raise UnsupportedError(f"engine torch does not train with '{job.recipe.name}'; try: --engine native")
     return TorchTraining(job)
 
 

@@ -70,7 +70,7 @@ def max_pool(y: Tensor, dtype: torch.dtype | None, scratch: Scratch) -> tuple[Te
 
 
 def max_unpool(gradient: Tensor, mask: Tensor, out: Tensor, scratch: Scratch) -> None:
-    """Fill `out` (B × C × H × W) with `gradient` (pooled) at the places of the mask that `max_pool` gave, else 0."""
+    """Fill `out` (B × C × H × W) with `gradient` (pooled) at the places of the mask that the pooling gave, else 0."""
     for rows in _blocks(out, scratch):
         with scratch:
             full = scratch.take(tuple(out[rows].shape), torch.float32)
@@ -98,8 +98,13 @@ def _signs_first(known: Tensor, rows: slice, shape: tuple[int, ...], scratch: Sc
     return full
 
 
-def sign_pool(x_plus: Tensor, known: Tensor, keep: Keep | None, scratch: Scratch) -> Tensor:
-    """Return X⁺ (B × C × H × W) at the place of the pooled sign; `keep` sees the result block by block."""
+def sign_pool(
+    x_plus: Tensor, known: Tensor, keep: Keep | None, places: Tensor | None, scratch: Scratch
+) -> Tensor:
+    """Return X⁺ (B × C × H × W) at the place of the pooled sign.
+
+    `keep` sees the result block by block; `places`, if given, is filled with the mask of the places, at X⁺'s size.
+    """
     batch, channels, height, width = x_plus.shape
     pooled = x_plus.new_empty(batch, channels, height // 2, width // 2)
     for rows in _blocks(x_plus, scratch):
@@ -109,9 +114,18 @@ def sign_pool(x_plus: Tensor, known: Tensor, keep: Keep | None, scratch: Scratch
             for corner, at in zip(_corners(x_plus[rows]), _corners(full), strict=True):
                 value.addcmul_(corner.float(), at)
             pooled[rows].copy_(value)
+            if places is not None:
+                places[rows].copy_(_without_rest_(full))
             if keep is not None:
                 keep.see_(rows, value.flatten(2), scratch)
     return pooled
+
+
+def _without_rest_(full: Tensor) -> Tensor:
+    """Zero what an odd height or width leaves over: it is in no window and has no gradient."""
+    full[..., full.shape[2] // 2 * 2 :, :] = 0
+    full[..., full.shape[3] // 2 * 2 :] = 0
+    return full
 
 
 def sign_unpool(gradient: Tensor, known: Tensor, out: Tensor, scratch: Scratch) -> None:
@@ -119,9 +133,6 @@ def sign_unpool(gradient: Tensor, known: Tensor, out: Tensor, scratch: Scratch) 
     for rows in _blocks(out, scratch):
         with scratch:
             full = _signs_first(known, rows, tuple(out[rows].shape), scratch)
-            # What an odd height or width leaves over is in no window and has no gradient.
-            full[..., out.shape[2] // 2 * 2 :, :] = 0
-            full[..., out.shape[3] // 2 * 2 :] = 0
-            for corner in _corners(full):
+            for corner in _corners(_without_rest_(full)):
                 corner.mul_(gradient[rows])
             out[rows].copy_(full)

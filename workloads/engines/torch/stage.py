@@ -26,7 +26,7 @@ from workloads.engines.torch.norm import (
     scale_of,
 )
 from workloads.engines.torch.pooling import max_pool, max_unpool, sign_pool, sign_unpool
-from workloads.engines.torch.quantise import QuantisedGradient
+from workloads.engines.torch.quantise import quantise
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.sources import ImageSource, PackedSource, RealSource, Source
 
@@ -57,7 +57,7 @@ class Output(NamedTuple):
     """What a stage's forward pass leaves.
 
     `known` is what the norm's backward pass reads: packed X̂⁺ or real X⁺, before any pooling of signs. `omega` is
-    mean|X⁺| (float32) where signs are retained. `places` is the mask of a pooling before the norm.
+    mean|X⁺| (float32) where signs are retained. `places` is the mask of a pooling, where one is kept.
     """
 
     flow: Activations
@@ -108,7 +108,9 @@ def _forward(layer: Layer, x: Activations, statistics: Statistics) -> Output:
     omega = None if keep is None else keep.magnitude * y.shape[1] / y.numel()
     if pooled:
         keep = _keep(layer, len(y) * stage.pooled_outputs, with_mask=True)
-        y = sign_pool(y, known, keep, scratch)
+        if keep is None:  # of retained bits, the places can be seen in the bits
+            places = torch.empty_like(y, dtype=DTYPES[layer.recipe.pool_mask])
+        y = sign_pool(y, known, keep, places, scratch)
     flow = Activations(y.flatten(1)) if keep is None else Activations(y.flatten(1), keep.bits, keep.mask)
     return Output(flow, known, omega, places)
 
@@ -137,7 +139,7 @@ class StageFunction(torch.autograd.Function):
     """The autograd node of a stage.
 
     Retained under `lowmem`: its input's packed signs and mask, its output's packed signs, and μ, ψ, ω per channel;
-    under recipes with real activations: X, X⁺, μ and the scale; of a pooling before the norm, its mask. The gradients
+    under recipes with real activations: X, X⁺, μ and the scale; of a pooling, its mask. The gradients
     of W and β go to the layer's own buffers, and ∂Y overwrites ∂X⁺.
     """
 
@@ -172,7 +174,7 @@ class StageFunction(torch.autograd.Function):
         real, bits, mask, known, channel, places = ctx.saved_tensors
         gradient = gradients[0]
         assert gradient is not None
-        gradient = _before_pooled_signs(layer, gradient, known)
+        gradient = _before_pooled_signs(layer, gradient, known, places)
         _through_norm(layer, gradient, known, channel)
         gradient = _before_pooling(layer, gradient, places)
         return None, _through_product(layer, gradient, real, bits, mask), None, None, None
@@ -184,7 +186,7 @@ def _name(layer: Layer, channel: Tensor, out: Output) -> None:
     if out.places is not None:
         layer.retained[out.places.untyped_storage().data_ptr()] = "masks"
     if layer.stage.pool == "after_sign":
-        layer.retained[out.known.untyped_storage().data_ptr()] = "masks"
+        layer.retained[out.known.untyped_storage().data_ptr()] = "X"
 
 
 def _release(gradient: Tensor) -> None:
@@ -203,20 +205,24 @@ def _windows(layer: Layer, gradient: Tensor) -> Tensor:
     return gradient.view(len(gradient), stage.out_channels, stage.out_height // 2, stage.out_width // 2)
 
 
-def _before_pooled_signs(layer: Layer, gradient: Tensor, known: Tensor) -> Tensor:
+def _before_pooled_signs(layer: Layer, gradient: Tensor, known: Tensor, places: Tensor | None) -> Tensor:
     """Go back through a pooling of signs, if there is one: ∂X⁺ at the size of X⁺."""
     if layer.stage.pool != "after_sign":
         return gradient
     full = _unpooled(layer, len(gradient))
-    sign_unpool(_windows(layer, gradient), known, full, layer.scratch)
+    if places is None:
+        sign_unpool(_windows(layer, gradient), known, full, layer.scratch)
+    else:
+        max_unpool(_windows(layer, gradient), places, full, layer.scratch)
     _release(gradient)
     return full
 
 
 def _before_pooling(layer: Layer, gradient: Tensor, places: Tensor | None) -> Tensor:
     """Go back through a pooling before the norm, if there is one: ∂Y at the size of Y."""
-    if places is None:
+    if layer.stage.pool != "before_norm":
         return gradient
+    assert places is not None
     full = _unpooled(layer, len(gradient))
     max_unpool(_windows(layer, gradient), places, full, layer.scratch)
     _release(gradient)
@@ -243,7 +249,7 @@ def _output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
     if kind in DTYPES:
         dy: OutputGradient = RealGradient(gradient)
     else:
-        dy = QuantisedGradient(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
+        dy = quantise(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
         layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
         _release(gradient)
     layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)

@@ -6,11 +6,13 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
 
+from workloads.engines.base import Job  # noqa: E402
+from workloads.engines.torch import create  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
-from workloads.errors import OutOfMemoryError, WorkloadError  # noqa: E402
+from workloads.errors import OutOfMemoryError, UnsupportedError, WorkloadError  # noqa: E402
 from workloads.memory_model import model  # noqa: E402
-from workloads.recipes import RECIPES  # noqa: E402
-from workloads.registry import workload  # noqa: E402
+from workloads.recipes import optimizer, recipe  # noqa: E402
+from workloads.registry import ENGINES, workload  # noqa: E402
 from workloads.specification import Sequence  # noqa: E402
 
 NETWORK, BATCH = odd_network(20, 9, 7, 4), 10
@@ -41,7 +43,7 @@ def test_phases_are_marked_in_order_once_a_step(build: Build) -> None:
 
 
 @pytest.mark.parametrize("method", ["adam", "sgd", "bop"])
-@pytest.mark.parametrize("trainer", list(RECIPES))
+@pytest.mark.parametrize("trainer", ENGINES["torch"].trainers)
 @pytest.mark.parametrize("batch", [16, 104])
 def test_the_ledger_is_the_honest_memory_model_and_scratch(
     trainer: str, method: str, batch: int, build: Build
@@ -145,3 +147,9 @@ def test_a_refused_allocation_is_out_of_memory(build: Build, monkeypatch: pytest
     monkeypatch.setattr(torch, "empty", refuse)
     with pytest.raises(OutOfMemoryError, match="can't allocate memory"):
         train(training, 1)
+
+
+def test_a_recipe_that_needs_one_buffer_is_sent_to_the_native_engine() -> None:
+    job = Job(NETWORK, recipe("lean"), optimizer("adam"), BATCH, 1, 0, {})
+    with pytest.raises(UnsupportedError, match="native"):
+        create(job)
