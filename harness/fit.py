@@ -145,7 +145,8 @@ class _Search:
         return bisect_right(range(1, self._most + 1), left, key=self._modelled)
 
     def _modelled(self, batch_size: int) -> int:
-        return msgspec.structs.replace(self._first, batch_size=batch_size).memory_model().total_bytes
+        trial = msgspec.structs.replace(self._first, batch_size=batch_size)
+        return sum(trial.modelled_by_variable().values())
 
     def _fits(self, batch_size: int) -> bool:
         """Run that batch size under the ceiling, once, and tell whether it ended well."""

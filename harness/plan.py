@@ -66,6 +66,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     repeat: int
     settings: dict[str, Any]
     trigger: bool = False
+    python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
 
     def job(self) -> dict[str, Any]:
         """Return the job document that the worker reads."""
@@ -88,6 +89,10 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     def memory_model(self) -> memory_model.MemoryModel:
         """Return the honest model of this trial."""
         return memory_model.model(self.specification, self.recipe, self.optimizer, self.batch_size)
+
+    def modelled_by_variable(self) -> dict[str, int]:
+        """Return the bytes that the honest model gives each class of variables; their sum is the need."""
+        return self.memory_model().by_variable()
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):

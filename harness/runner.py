@@ -31,7 +31,7 @@ _INHERITED = (
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
 )
-_LIBRARIES = ("edge-harness", "torch", "numpy")
+LIBRARIES = ("edge-harness", "torch", "numpy")
 
 
 class Observer(Protocol):
@@ -105,7 +105,7 @@ def empty_document(plan: Plan) -> schema.Document:
     return schema.Document(
         created=schema.now(),
         harness=schema.HarnessInfo(version=__version__, native=None),
-        host=host.describe(_LIBRARIES),
+        host=host.describe(LIBRARIES),
         device=device,
         trials=[],
     )
@@ -128,7 +128,7 @@ def run_trial(
     begun = time.monotonic()
     try:
         ending = Supervisor(
-            worker_command(),
+            worker_command(trial.python),
             trial.job(),
             worker_environment(trial.threads, plan.options.allocator),
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
@@ -162,9 +162,12 @@ def run_trial(
     )
 
 
-def worker_command() -> list[str]:
-    """Return how a worker is started: `-P` keeps a user's folder named `power` from shadowing ours."""
-    return [sys.executable, "-P", "-m", "harness.worker"]
+def worker_command(python: str | None = None) -> list[str]:
+    """Return how a worker is started, by this interpreter or the one named.
+
+    `-P` keeps a user's folder named `power` from shadowing ours.
+    """
+    return [python or sys.executable, "-P", "-m", "harness.worker"]
 
 
 def worker_environment(threads: int, allocator: str) -> dict[str, str]:

@@ -83,7 +83,7 @@ class Collector:
         self, plan: TrialPlan, ending: Ending, allocator: str, ceiling: Ceiling | None
     ) -> schema.Memory:
         """Return the kernel's peaks beside the model and the ledger."""
-        modelled = plan.memory_model()
+        modelled = plan.modelled_by_variable()
         baseline, peak = self._baseline_bytes(), self._peak_bytes(ending.highest)
         library = self.peaks.get("library")
         missing = ending.reason or "the worker ended before its set-up"
@@ -92,8 +92,8 @@ class Collector:
             peak_rss_bytes=peak,
             training_peak_bytes=None if baseline is None or peak is None else peak - baseline,
             by_phase={phase: each.peak_rss_bytes for phase, each in self.peaks.items()},
-            modelled_bytes=modelled.total_bytes,
-            modelled_by_variable=modelled.by_variable(),
+            modelled_bytes=sum(modelled.values()),
+            modelled_by_variable=modelled,
             ledger_by_variable=self._ledger,
             allocator=cast(Literal["stock", "pinned"], allocator),
             anon_bytes=self._at_end_of_training("anon_bytes"),

@@ -69,14 +69,23 @@ if TYPE_CHECKING:
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
 )
 @click.option(
+    "--ab",
+    "other_python",
+    metavar="PYTHON",
+    help="Measure another environment's edge-harness in turns with this one; a second document is written.",
+)
+@click.option(
     "--json", "json_path", metavar="FILE", help="Where the document goes; - is standard output alone."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
-def command(json_path: str | None, quiet: bool, **options: Any) -> int:
+def command(json_path: str | None, quiet: bool, other_python: str | None, **options: Any) -> int:
     """Measure trials, each in a fresh process, and print a table.
 
-    The document goes to ./runs unless --json names a file.
+    The document goes to ./runs unless --json names a file. With --ab there are two, the other's named FILE-other,
+    and a comparison is printed.
     """
+    if other_python:
+        return _run_in_turns(other_python, json_path, quiet, options)
     # Imported here so that `harness run --help` stays quick.
     from rich.console import Console
 
@@ -106,6 +115,37 @@ def command(json_path: str | None, quiet: bool, **options: Any) -> int:
     return _trouble(sink, errors) or int(verdict(document))
 
 
+def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict[str, Any]) -> int:
+    """Measure this installation and another one trial by trial, and print what is between them."""
+    from rich.console import Console
+
+    from harness import ab, plan
+    from harness.display import display
+    from harness.errors import UsageError
+    from harness.sink import RUNS, Sink
+    from results import compare, store, tables
+
+    if json_path == "-":
+        raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
+    chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)
+    path = Path(json_path) if json_path else store.default_path(RUNS, chosen.this.created)
+    this, other = Sink(path), Sink(path.with_stem(f"{path.stem}-other"))
+    errors = Console(stderr=True)
+    with display(errors, chosen.plan, quiet=quiet) as observer:
+        ab.run(chosen, observer, this.keep, other.keep)
+    status = max(verdict(chosen.this), verdict(chosen.other), key=_SEVERITY.index)
+    if not quiet and status is ExitCode.OK:
+        view = compare.comparison_view(
+            compare.compare(chosen.this, chosen.other), str(this.path), str(other.path)
+        )
+        Console().print(view)
+    elif not quiet:
+        for document, sink in ((chosen.this, this), (chosen.other, other)):
+            Console().print(tables.document_view(document))
+            Console().print(f"document: {sink.path}", soft_wrap=True, highlight=False)
+    return _trouble(this, errors) or _trouble(other, errors) or int(status)
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for; an option that was not given leaves its default to the plan."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
@@ -125,6 +165,9 @@ def _trouble(sink: "Sink | None", errors: "Console") -> int:
         return int(ExitCode.OK)
     errors.print(f"harness: error: {sink.trouble}; the document is in {sink.path}", soft_wrap=True)
     return int(ExitCode.ERROR)
+
+
+_SEVERITY = (ExitCode.OK, ExitCode.INVALID_RUN, ExitCode.OUT_OF_MEMORY, ExitCode.ERROR)
 
 
 def verdict(document: "Document") -> ExitCode:

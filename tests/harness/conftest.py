@@ -18,7 +18,7 @@ FAKES = Path(__file__).parents[1] / "fakes"
 def pretend_worker(monkeypatch):
     """Let workers find the pretended engine, which no registry row names."""
     program = f"import sys; sys.path.append({str(FAKES)!r}); from harness.worker import main; main()"
-    monkeypatch.setattr(runner, "worker_command", lambda: [sys.executable, "-P", "-c", program])
+    monkeypatch.setattr(runner, "worker_command", lambda *_: [sys.executable, "-P", "-c", program])
 
 
 def with_settings(trial, settings):

@@ -27,9 +27,9 @@ from harness import plan as planning, runner
 from workloads.registry import Engine
 
 PROGRAM = "import sys; sys.path.append({str(FAKES)!r}); from harness.worker import main; main()"
-runner.worker_command = lambda: [sys.executable, "-P", "-c", PROGRAM]
+runner.worker_command = lambda *_: [sys.executable, "-P", "-c", PROGRAM]
 ENGINE = Engine("torch", "pretended", "pretend_engine", ("standard", "lowmem"), ("mlp",))
-planning.registry.engine_for = lambda row, trainer, wanted, settings: ENGINE
+planning.registry.engine_for = lambda *_: ENGINE
 build = planning.build
 
 

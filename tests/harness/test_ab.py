@@ -1,0 +1,131 @@
+"""Two installations in turns: this source tree, and a changed copy of it behind another interpreter."""
+
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import runner
+from results import store
+
+MIB = 1 << 20
+ROOT = Path(__file__).parents[2]
+FAKES = Path(__file__).parents[1] / "fakes"
+
+
+@pytest.fixture(scope="module")
+def other_python(tmp_path_factory):
+    """An interpreter with edge-harness 0.2.0, float16 activations, and an engine that holds 8 MiB more."""
+    folder = tmp_path_factory.mktemp("other")
+    for package in ("harness", "workloads", "power", "results"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "src")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    engine = (FAKES / "pretend_engine.py").read_text()
+    (folder / "pretend_engine.py").write_text(engine.replace('"hold_bytes", 0', f'"hold_bytes", {8 * MIB}'))
+    change(folder / "harness/__init__.py", '"0.1.0"', '"0.2.0"')
+    change(folder / "workloads/recipes.py", 'activation="bit"', 'activation="float16"')
+    with (folder / "workloads/registry.py").open("a") as registry:
+        registry.write(
+            '\nENGINES.clear()\nENGINES["torch"] = Engine("torch", "pretended", "pretend_engine", '
+            '("standard", "lowmem"), ("mlp",))\n'
+        )
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    return python
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.fixture
+def in_turns(harness_main, make_plan, other_python, tmp_path, monkeypatch):
+    """Return a function that runs the pretended engine here and there; the settings of `make_plan` are not used."""
+    monkeypatch.chdir(tmp_path)
+    program = f"import sys; sys.path.append({str(FAKES)!r}); from harness.worker import main; main()"
+    monkeypatch.setattr(
+        runner,
+        "worker_command",
+        lambda python=None: (
+            [python, "-P", "-m", "harness.worker"] if python else [sys.executable, "-P", "-c", program]
+        ),
+    )
+    options = (
+        "--steps",
+        "3",
+        "--warmup",
+        "1",
+        "--meter",
+        "none",
+        "--allocator",
+        "pinned",
+        "--engine",
+        "torch",
+    )
+
+    def run(*arguments):
+        return harness_main("run", "--ab", other_python, *options, *arguments)
+
+    return run
+
+
+def test_two_installations_are_measured_in_turns_and_compared(
+    in_turns, harness_main, other_python, monkeypatch
+):
+    ended = in_turns("--repeats", "3", "--json", "ab.json")
+    assert ended.status == 0, ended.err
+    assert "more memory" in ended.out
+    assert "software differs: harness: 0.1.0 → 0.2.0" in ended.out
+    this, other = store.read(Path("ab.json")), store.read(Path("ab-other.json"))
+    assert (this.harness.version, other.harness.version) == ("0.1.0", "0.2.0")
+    assert {each.settings["interpreter"] for each in this.trials} == {sys.executable}
+    assert {each.settings["interpreter"] for each in other.trials} == {str(other_python)}
+    assert [(each.trainer, each.repeat) for each in this.trials] == [
+        (each.trainer, each.repeat) for each in other.trials
+    ]
+    for mine, theirs in zip(this.trials, other.trials, strict=True):
+        grown = theirs.memory.training_peak_bytes - mine.memory.training_peak_bytes
+        assert abs(grown - 8 * MIB) < MIB // 2
+    lowmem = [
+        next(each for each in document.trials if each.trainer == "lowmem") for document in (this, other)
+    ]
+    assert lowmem[1].memory.modelled_by_variable["X"] == 16 * lowmem[0].memory.modelled_by_variable["X"]
+    compared = harness_main("compare", "ab.json", "ab-other.json")
+    assert (compared.status, "more memory" in compared.out) == (0, True)
+
+
+def test_trials_alternate(in_turns):
+    ended = in_turns("--repeats", "1", "--trainer", "lowmem", "--quiet", "--json", "ab.json")
+    assert ended.status == 0, ended.err
+    assert ended.out == ""
+    assert len(store.read(Path("ab.json")).trials) == len(store.read(Path("ab-other.json")).trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [("nowhere/python", "no such program"), ("false", "it cannot plan these trials: it said nothing")],
+)
+def test_an_interpreter_that_cannot_is_named(harness_main, make_plan, tmp_path, monkeypatch, python, message):
+    monkeypatch.chdir(tmp_path)
+    ended = harness_main("run", "--ab", python, "--steps", "1")
+    assert (ended.status, message in ended.err) == (2, True)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_another_question_is_refused(harness_main, in_turns, other_python):
+    change(other_python.parent / "workloads/registry.py", '"mnist", 100, 1e-3', '"mnist", 50, 1e-3')
+    try:
+        ended = in_turns("--repeats", "1")
+    finally:
+        change(other_python.parent / "workloads/registry.py", '"mnist", 50, 1e-3', '"mnist", 100, 1e-3')
+    assert (ended.status, "batch_size is 50 there and 100 here" in ended.err) == (2, True)
+
+
+def test_two_documents_do_not_go_to_standard_output(in_turns):
+    ended = in_turns("--json", "-")
+    assert (ended.status, "two documents" in ended.err) == (2, True)
