@@ -69,11 +69,12 @@ class Board(Quiet):
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console, self._plan = console, plan
-        self._live = Live(console=console, transient=True, get_renderable=self._render, refresh_per_second=8)
         self._started = self._trial_started = time.monotonic()
         self._index = 0
         self._phase, self._progress, self._rss_bytes = "starting", Progress(0, 0, None), 0
         self._steps_ended = 0
+        # Last, since it renders at once.
+        self._live = Live(console=console, transient=True, get_renderable=self._render, refresh_per_second=8)
 
     def __enter__(self) -> "Board":
         self._live.__enter__()

@@ -1,0 +1,55 @@
+"""What a run shows while it runs, on a terminal and in a pipe."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from harness import runner
+from harness.display import Board, Lines, Quiet, display
+
+
+def console(*, terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+
+
+def shown(console):
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "kind"), [(True, False, Board), (False, False, Lines), (True, True, Quiet)]
+)
+def test_the_display_suits_where_it_goes(make_plan, terminal, quiet, kind):
+    assert type(display(console(terminal=terminal), make_plan(), quiet=quiet)) is kind
+
+
+def test_a_terminal_follows_trial_phase_step_loss_memory_and_time_left(make_plan):
+    screen, plan = console(terminal=True), make_plan({"fail_at": "evaluate", "fail_how": "raise"}, steps=12)
+    with display(screen, plan, quiet=False) as observer:
+        observer._live.auto_refresh = False  # every change is drawn, however fast the trial
+        hear, look = observer.message, observer.residency
+        observer.message = lambda message, pid: (hear(message, pid), observer._live.refresh())
+        observer.residency = lambda residency: (look(residency), observer._live.refresh())
+        runner.run(plan, observer, lambda document: None)
+    text = shown(screen)
+    assert "[1/2]" in text
+    assert "[2/2]" in text
+    assert "mlp-mnist lowmem (torch, repeat 1)" in text
+    assert "14/14" in text
+    assert "loss 2.500" in text
+    assert "MiB" in text
+    assert re.search(r"~\d+ s left", text)
+    assert "mlp-mnist lowmem: RuntimeError: deliberate" in text  # a failure stays
+
+
+def test_a_pipe_gets_a_line_when_a_trial_begins_and_one_when_it_ends(make_plan):
+    pipe, plan = console(terminal=False), make_plan({"fail_at": "setup", "fail_how": "raise"})
+    with display(pipe, plan, quiet=False) as observer:
+        runner.run(plan, observer, lambda document: None)
+    lines = shown(pipe).splitlines()
+    assert lines[0] == "[1/2] mlp-mnist standard (torch, repeat 1)"
+    assert re.fullmatch(r"      ok \(.* m?s\)", lines[1])
+    assert lines[3].startswith("      error: RuntimeError: deliberate")
+    assert len(lines) == 4
