@@ -107,6 +107,7 @@ class Board(Quiet):
     def trial_ended(self, trial: Trial) -> None:
         """Leave failures standing; the table tells the rest."""
         self._steps_ended += self._plan.trials[self._index].steps
+        self._progress = Progress(0, 0, None)  # its steps are counted above
         if trial.outcome != "ok":
             self._console.print(Text(f"{trial.workload} {trial.trainer}: {trial.reason}", style="red"))
 
@@ -117,7 +118,7 @@ class Board(Quiet):
         grid = Table.grid(padding=(0, 2))
         grid.add_row(
             Text(f"[{self._index + 1}/{len(self._plan.trials)}]", style="bold"),
-            f"{_name(trial)}",
+            f"{trial.workload.name} {trial.recipe.name}",
             self._phase,
             f"{progress.step}/{trial.steps}",
             loss,

@@ -11,7 +11,7 @@ from harness.display import Board, Lines, Quiet, display
 
 
 def console(*, terminal):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    return Console(file=io.StringIO(), force_terminal=terminal, width=80, color_system=None)
 
 
 def shown(console):
@@ -36,11 +36,13 @@ def test_a_terminal_follows_trial_phase_step_loss_memory_and_time_left(make_plan
     text = shown(screen)
     assert "[1/2]" in text
     assert "[2/2]" in text
-    assert "mlp-mnist lowmem (torch, repeat 1)" in text
+    assert "mlp-mnist lowmem" in text
     assert "14/14" in text
     assert "loss 2.500" in text
     assert "MiB" in text
     assert re.search(r"~\d+ s left", text)
+    assert "~-" not in text
+    assert max(map(len, re.split(r"[\r\n]", text))) <= 80
     assert "mlp-mnist lowmem: RuntimeError: deliberate" in text  # a failure stays
 
 
