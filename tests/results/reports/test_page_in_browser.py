@@ -27,7 +27,9 @@ CONTRAST = """([ink, ground]) => {
 }"""
 
 # The distinct colours of text, which a figure fills and a paragraph is written in.
-INKS = """all => [...new Set(all.map((each) => getComputedStyle(each)[each instanceof SVGElement ? "fill" : "color"]))]"""
+INKS = """all => [...new Set(all.map(
+  (each) => getComputedStyle(each)[each instanceof SVGElement ? "fill" : "color"]
+))]"""
 
 
 @pytest.fixture(scope="module")
