@@ -18,7 +18,7 @@ from results.model_table import MEANINGS
 from results.notes import notes_of
 from results.reports import figures as fig
 from results.reports.paper import ACCURACY
-from results.schema import VARIABLES, Document, Trial
+from results.schema import VARIABLES, Document, Setting, Trial
 from results.summary import Row, Setup, setup_title, summarize
 from results.tables import HEADS, machine_line, row_cells
 
@@ -199,13 +199,28 @@ def commands(document: Document) -> list[str]:
 
 def _options(trial: Trial, document: Document) -> list[str]:
     """Return the options that only some runs have."""
-    words = ["--seed", str(trial.seed)]
-    for name in ("epochs", "steps", "warmup"):
-        if trial.settings.get(name) is not None and not (name == "steps" and trial.settings.get("epochs")):
-            words += [f"--{name}", str(trial.settings[name])]
+    words, length = ["--seed", str(trial.seed)], _length(trial)
+    for name, value in length.items():
+        words += [f"--{name}", str(value)]
+    if trial.memory.allocator != "stock":
+        words += ["--allocator", trial.memory.allocator]
+    if trial.dataset_variant == "synthetic":
+        words.append("--synthetic")
+    ceiling = trial.memory.ceiling
+    if ceiling is not None and not document.device.emulated:
+        words += ["--ceiling", str(ceiling.limit_bytes)]
     if document.device.requested != "auto":
         words += ["--device", document.device.requested]
     return [*words, *(["--emulate"] if document.device.emulated else [])]
+
+
+def _length(trial: Trial) -> dict[str, Setting]:
+    """Return the options that say how long was trained; `steps` of the settings counts the warm-up too."""
+    epochs, steps, warmup = (trial.settings.get(name) for name in ("epochs", "steps", "warmup"))
+    if epochs is None and isinstance(steps, int) and isinstance(warmup, int):
+        steps -= warmup
+    length = {"epochs": epochs, "steps": None if epochs else steps, "warmup": warmup}
+    return {name: value for name, value in length.items() if value is not None}
 
 
 def _table(heads: Iterable[str], lines: Iterable[str]) -> str:

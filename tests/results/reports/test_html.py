@@ -137,8 +137,16 @@ def test_how_to_measure_it_again(document: Make) -> None:
     assert run == (
         "harness run --workload mlp-mnist --trainer standard --trainer lowmem --engine torch "
         "--optimizer adam --batch-size 100 --threads 2 --repeats 3 --seed 0 --steps 60 "
-        "--device pi3b+ --emulate"
+        "--allocator pinned --device pi3b+ --emulate"
     )
+
+
+def test_the_steps_asked_for_are_those_after_the_warm_up(document: Make, trial: Make) -> None:
+    _, run = commands(document([trial(settings={"steps": 60, "warmup": 10, "epochs": None})]))
+    assert "--steps 50 --warmup 10" in run
+    _, run = commands(document([trial(settings={"steps": 600, "warmup": 10, "epochs": 4})]))
+    assert "--epochs 4 --warmup 10" in run
+    assert "--steps" not in run
 
 
 def test_without_plotly_the_error_names_the_extra(document: Make, monkeypatch: pytest.MonkeyPatch) -> None:
