@@ -136,6 +136,7 @@ def _check(options: Options) -> None:
         "--epochs": options.epochs,
         "--repeats": options.repeats,
         "--threads": options.threads,
+        "--test-items": options.test_items,
         "--ceiling": options.ceiling_bytes,
     }
     for name, value in positive.items():

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 )
 @click.option("--synthetic", is_flag=True, help="Noise in the data's shape: costs are real, accuracy is not.")
 @click.option(
+    "--test-items", type=int, metavar="N", help="Evaluate on the first N test items; default: all."
+)
+@click.option(
     "--allocator",
     type=click.Choice(["stock", "pinned"]),
     default="stock",
