@@ -104,11 +104,21 @@ def empty_document(plan: Plan) -> schema.Document:
     )
     return schema.Document(
         created=schema.now(),
-        harness=schema.HarnessInfo(version=__version__, native=None),
+        harness=schema.HarnessInfo(version=__version__, native=_native_build(plan)),
         host=host.describe(LIBRARIES),
         device=device,
         trials=[],
     )
+
+
+def _native_build(plan: Plan) -> schema.NativeBuild | None:
+    """Return how the core that the plan's workers load was built; None where none loads it."""
+    if all(trial.engine.name != "native" for trial in plan.trials):
+        return None
+    from workloads.engines.native import facts  # loads the core, which a plan without it should not
+
+    known = facts()
+    return schema.NativeBuild(**{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__})
 
 
 def run_trial(

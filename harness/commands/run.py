@@ -51,9 +51,7 @@ if TYPE_CHECKING:
     "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
 )
 @click.option("--synthetic", is_flag=True, help="Noise in the data's shape: costs are real, accuracy is not.")
-@click.option(
-    "--test-items", type=int, metavar="N", help="Evaluate on the first N test items; default: all."
-)
+@click.option("--test-items", type=int, metavar="N", help="Evaluate on the first N test items; default: all.")
 @click.option(
     "--allocator",
     type=click.Choice(["stock", "pinned"]),

@@ -165,5 +165,7 @@ def test_the_main_job_gives_a_valid_document_on_standard_output(tmp_path, engine
             "train",
             "evaluate",
         }
+    native = document["harness"]["native"]
+    assert (native is not None and bool(native["isa"])) == (engine == "native")
     assert "lowmem" in result.stderr  # the table
     assert not (tmp_path / "runs").exists()
