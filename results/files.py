@@ -4,6 +4,7 @@ A temporary file in the same folder is written, forced to the disk and renamed o
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -22,6 +23,8 @@ def write_whole(path: Path, data: bytes, hint: str = "name another place") -> No
     """
     try:
         target = path.resolve()
+        if target.is_symlink():  # from Python 3.13 on, a loop of links is no error of `resolve`
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.is_dir():
             raise IsADirectoryError("it is a folder")
         if target.exists() and not target.is_file():

@@ -107,9 +107,13 @@ class History:
         self._numbers: dict[tuple[str, str, str], int] = {}
         with self._errors():
             self._connection = sqlite3.connect(self._database, timeout=_BUSY_S, isolation_level=None)
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            with self._transaction():
-                self._prepare()
+            try:
+                self._connection.execute("PRAGMA foreign_keys = ON")
+                with self._transaction():
+                    self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def close(self) -> None:
         """Close the database."""
