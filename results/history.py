@@ -150,7 +150,7 @@ class History:
         query = (
             "SELECT s.key, s.setup, d.machine, s.metric, d.created, d.path, m.value "
             "FROM measurement m JOIN document d ON d.id = m.document JOIN series s ON s.id = m.series "
-            "WHERE (? IS NULL OR s.metric = ?) "
+            "WHERE (?1 IS NULL OR s.metric = ?1) "
             "ORDER BY s.key, s.setup, s.metric, d.machine, d.created, d.path"
         )
         series: dict[tuple[str, str, str, str], list[Point]] = {}
