@@ -150,12 +150,14 @@ class History:
         query = (
             "SELECT s.key, s.setup, d.machine, s.metric, d.created, d.path, m.value "
             "FROM measurement m JOIN document d ON d.id = m.document JOIN series s ON s.id = m.series "
-            "WHERE (?1 IS NULL OR s.metric = ?1) "
+            "WHERE (:metric IS NULL OR s.metric = :metric) "
             "ORDER BY s.key, s.setup, s.metric, d.machine, d.created, d.path"
         )
         series: dict[tuple[str, str, str, str], list[Point]] = {}
         with self._errors():
-            for key, setup, machine, name, created, path, value in self._connection.execute(query, (metric,)):
+            for key, setup, machine, name, created, path, value in self._connection.execute(
+                query, {"metric": metric}
+            ):
                 series.setdefault((key, setup, machine, name), []).append(Point(created, path, value))
         trends = [_trend(*names, tuple(points)) for names, points in series.items() if names[3] in METRICS]
         return [trend for trend in trends if workload is None or trend.key.workload == workload]
