@@ -1,0 +1,180 @@
+"""Accuracy on whole data sets: workload × engine × trainer × epochs × seeds, one JSON record a run.
+
+    HARNESS_DATA=... python benchmarks/accuracy.py --trainer standard --trainer lowmem --epochs 10
+    HARNESS_DATA=... python benchmarks/accuracy.py --workload cnv-cifar10 --engine native --trainer lean --epochs 10
+
+Batch 100, cosine schedule from the optimizer's rate to 0 over the run, the workload's augmentation. Accuracy is that of
+the whole test set, with the moving averages after every epoch, and at the end once more with statistics recalibrated
+over 10,000 training images. The record is written after every epoch; a run whose record is complete is skipped, so an
+interrupted series is taken up again by the same command.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from workloads.datasets import augment
+from workloads.datasets.base import PreparedDataset, Split
+from workloads.datasets.cache import Cache
+from workloads.datasets.reader import BatchReader
+from workloads.engines.base import Batch, EngineModule, Job, Training
+from workloads.recipes import optimizer, recipe
+from workloads.registry import Workload, engine, workload
+from workloads.schedule import learning_rate
+
+RESULTS = Path(os.environ.get("ACCURACY_RESULTS", Path(__file__).parent / "results" / "accuracy"))
+BATCH = 100
+# SGD's momentum averages gradients of ±1/√N, Bop has a threshold and no rate: each has a rate of its own.
+RATES = {"adam": 1e-3, "sgd": 1e-1, "bop": 1e-3}
+
+
+def settings_of(variant: str, rate: float) -> tuple[float, dict[str, Any]]:
+    """Return the initial learning rate and the engine's settings of a variant: `default`, or `lr=3e-3,border=clip,...`.
+
+    Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's),
+    sharpness (factor on the logits), scale (none, layer: of one-bit gradients).
+    """
+    given = dict(pair.split("=") for pair in variant.split(",")) if variant != "default" else {}
+    rate = float(given.pop("lr", rate))
+    betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
+    settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
+    if "border" in given:
+        settings["border"] = given.pop("border")
+    if "scale" in given:
+        settings["gradient_scale"] = given.pop("scale")
+    settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
+    if given:
+        raise SystemExit(f"unknown keys in variant '{variant}': {', '.join(given)}")
+    return rate, settings
+
+
+class Feed:
+    """Training batches as the worker feeds them: shuffled, moved and mirrored as the workload says."""
+
+    def __init__(self, data: PreparedDataset, row: Workload, seed: int) -> None:
+        self._data, self._row, self._seed = data, row, seed
+        self._reader = BatchReader(data.train, BATCH, seed, shuffle=True)
+        self._images = memoryview(bytearray(BATCH * data.train.image_bytes))
+        self._labels = memoryview(bytearray(BATCH))
+        self.batches = self._reader.batches_per_epoch
+
+    def next(self) -> Batch:
+        """Return the next batch, in the one buffer."""
+        self._reader.read_into(self._images, self._labels)
+        if self._row.augmentation != "none":
+            flip = self._row.augmentation == "shift-flip"
+            place = self._reader.last_epoch, self._reader.last_items
+            moves = augment.moves(self._seed, *place, self._data.shape, flip=flip)
+            augment.apply_batch(self._images, moves, self._data.shape)
+        return self._images, self._labels
+
+
+def in_order(split: Split, items: int) -> Iterator[Batch]:
+    """Yield the first items of a split in the files' order, through one buffer."""
+    images, labels = memoryview(bytearray(BATCH * split.image_bytes)), memoryview(bytearray(BATCH))
+    reader = BatchReader(split, BATCH, shuffle=False)
+    for _ in range(items // BATCH):
+        reader.read_into(images, labels)
+        yield images, labels
+
+
+def accuracy(training: Training, test: Split) -> float:
+    """Return the share of the whole test set classified rightly, in percent."""
+    return 100 * sum(training.evaluate(*batch) for batch in in_order(test, test.count)) / test.count
+
+
+class Run:
+    """One training with its record."""
+
+    def __init__(self, args: argparse.Namespace, trainer: str, seed: int, variant: str) -> None:
+        self._row, self._seed, self._epochs = workload(args.workload), seed, args.epochs
+        self._rate, settings = settings_of(variant, RATES[args.optimizer])
+        self._module: EngineModule = import_module(engine(args.engine).module)
+        self._module.load()
+        recipes = recipe(trainer), optimizer(args.optimizer)
+        job = Job(self._row.specification(), *recipes, BATCH, args.threads, seed, settings)
+        self._training = self._module.create(job)
+        name = f"{args.engine}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
+        self.path = RESULTS / args.workload / name
+        self._record: dict[str, Any] = {
+            "commit": commit(), "workload": args.workload, "trainer": trainer, "variant": variant,
+            "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
+            "batch_size": BATCH, "schedule": "cosine", "learning_rate": self._rate,
+            "augmentation": self._row.augmentation, "engine": self._module.facts(),
+        }  # fmt: skip
+
+    def complete(self) -> bool:
+        """Tell whether the record was written to its end before."""
+        return self.path.exists() and json.loads(self.path.read_text()).get("test_accuracy") is not None
+
+    def train(self, data: PreparedDataset) -> None:
+        """Train every epoch, evaluate after each, write the record each time."""
+        self._training.set_up()
+        feed, curve, started = Feed(data, self._row, self._seed), [], time.process_time()
+        for epoch in range(self._epochs):
+            loss = self._epoch(feed, epoch)
+            reached = accuracy(self._training, data.test)
+            curve.append({"epoch": epoch + 1, "train_loss": loss, "test_accuracy": reached})
+            print(self.path.stem, curve[-1], flush=True)
+            seconds = round(time.process_time() - started, 1)
+            self._write(data, {"cpu_seconds": seconds, "curve": curve, "test_accuracy": None})
+        self._training.recalibrate(in_order(data.train, 10_000))
+        recalibrated = accuracy(self._training, data.test)
+        last = {"test_accuracy": reached, "test_accuracy_recalibrated": recalibrated}
+        self._write(data, {"cpu_seconds": seconds, "curve": curve} | last)
+        self._training.close()
+
+    def _epoch(self, feed: Feed, epoch: int) -> float:
+        """Train one epoch and return the mean training loss."""
+        total, steps = 0.0, self._epochs * feed.batches
+        for index in range(feed.batches):
+            eta = learning_rate(self._rate, "cosine", epoch * feed.batches + index, steps)
+            total += self._training.step(*feed.next(), eta, lambda phase: None)
+        return total / feed.batches
+
+    def _write(self, data: PreparedDataset, figures: dict[str, Any]) -> None:
+        about = {"dataset_variant": data.variant, "test_items": data.test.count}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self._record | about | figures, indent=1) + "\n")
+
+
+def commit() -> str | None:
+    """Return the commit of the working tree, marked if it was changed since; None outside of one."""
+    here = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True
+    )
+    return told.stdout.strip() or None
+
+
+def main() -> None:
+    """Run what is missing and say where each record lies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workload", default="mlp-mnist")
+    parser.add_argument("--engine", default="torch")
+    parser.add_argument("--trainer", action="append", required=True)
+    parser.add_argument("--variant", action="append", help=settings_of.__doc__)
+    parser.add_argument("--optimizer", default="adam", choices=sorted(RATES))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    dataset = import_module(f"workloads.datasets.{workload(args.workload).dataset}")
+    data = dataset.prepare(workload(args.workload).dataset, Path(os.environ["HARNESS_DATA"]), Cache())
+    for variant in args.variant or ["default"]:
+        for seed in args.seed or [0, 1, 2]:
+            for trainer in args.trainer:
+                run = Run(args, trainer, seed, variant)
+                if not run.complete():
+                    run.train(data)
+                print(run.path, flush=True)
+
+
+if __name__ == "__main__":
+    main()
