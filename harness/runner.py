@@ -30,6 +30,9 @@ _INHERITED = (
     "TMPDIR",
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
+    # Which core, and which of its kernels: the parent planned with the same.
+    "HARNESS_NATIVE_LIBRARY",
+    "HARNESS_ISA",
 )
 LIBRARIES = ("edge-harness", "torch", "numpy")
 
@@ -187,7 +190,6 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     (mallopt(3), M_MMAP_THRESHOLD) and the hash seed; address randomisation is switched off by `launch.py`.
     """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    inherited |= {name: value for name, value in os.environ.items() if name.startswith("HARNESS_ISA")}
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     pinned = {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONHASHSEED": "0"} if allocator == "pinned" else {}
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -45,6 +45,16 @@ def alive(pid):
     return True
 
 
+def test_a_worker_inherits_only_what_it_must(monkeypatch):
+    monkeypatch.setenv("HARNESS_NATIVE_LIBRARY", "/elsewhere/core.so")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    monkeypatch.setenv("LD_PRELOAD", "/elsewhere/other.so")
+    environment = runner.worker_environment(2, "pinned")
+    assert environment["HARNESS_NATIVE_LIBRARY"] == "/elsewhere/core.so"
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert "LD_PRELOAD" not in environment
+
+
 def test_a_plan_gives_a_trial_a_trainer(make_plan):
     plan = make_plan({"hold_bytes": 64 * MIB, "burst_bytes": 32 * MIB})
     first, second = run(plan).trials

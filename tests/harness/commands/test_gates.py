@@ -83,7 +83,7 @@ def test_an_activation_kept_in_float32_exits_4_and_names_x(tmp_path, monkeypatch
     def measure(name, repeats):
         options = planning.Options(
             trainers=("lowmem",), batch_size=1000, steps=1, warmup=1, repeats=repeats, meters=("none",),
-            allocator="pinned", engine="torch",
+            allocator="pinned", engine="torch", test_items=100,
         )  # fmt: skip
         store.write(runner.run(planning.build(options), Quiet(), lambda document: None), tmp_path / name)
 
