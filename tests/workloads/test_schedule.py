@@ -1,6 +1,6 @@
 import pytest
 
-from workloads.schedule import learning_rate
+from workloads.schedule import average_share, learning_rate
 
 
 def test_cosine_falls_from_the_initial_rate_towards_zero():
@@ -18,3 +18,10 @@ def test_constant_stays():
 def test_an_unknown_schedule_names_those_there_are():
     with pytest.raises(ValueError, match="constant, cosine"):
         learning_rate(0.1, "nonsense", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "share"), [(1, 1.0), (5, 0.2), (10, 0.1), (100, 0.1), (200, 0.05), (1000, 0.01), (10**6, 0.01)]
+)
+def test_a_batch_has_its_share_in_the_averages(batch, share):
+    assert average_share(batch) == pytest.approx(share)

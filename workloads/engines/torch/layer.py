@@ -16,11 +16,10 @@ from workloads.engines.torch.rounding import Dither, round_to_float16
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.weights import LatentWeights, PackedWeights, Weights
 from workloads.recipes import Recipe
+from workloads.schedule import average_share
 from workloads.specification import Stage
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
-# Weight of a new batch in the moving averages; the first batches count alike until their share falls to this.
-AVERAGE_RATE = 0.1
 
 
 class Layer:
@@ -64,7 +63,7 @@ class Layer:
     def observe(self, mean: Tensor, spread: Tensor) -> None:
         """Take one batch's μ and spread (float32) into the moving averages."""
         self.batches_seen += 1
-        share = max(AVERAGE_RATE, 1 / self.batches_seen)
+        share = average_share(self.batches_seen)
         self.moving[0].lerp_(mean, share)
         self.moving[1].lerp_(spread, share)
 

@@ -22,6 +22,7 @@ from workloads.engines.base import Job  # noqa: E402
 from workloads.engines.native import library, limits, location  # noqa: E402
 from workloads.engines.native.plan import lay_out  # noqa: E402
 from workloads.errors import OutOfMemoryError, UnsupportedError  # noqa: E402
+from workloads.schedule import average_share  # noqa: E402
 
 pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 
@@ -194,6 +195,31 @@ def test_evaluation_with_moving_averages(trainer: str) -> None:
     parts += training.evaluate(*support.views(pixels[20:], labels[20:]))
     assert whole == parts
     assert whole > 0.8 * BATCH
+    training.close()
+
+
+@pytest.mark.parametrize("trainer", ["standard", "lowmem"])
+def test_the_moving_averages_follow_the_schedule(trainer: str) -> None:
+    """Two batches in turn at a rate of 0: every batch's statistics are known, and so is their weighted average."""
+    network = support.mlp()
+    batches = [support.views(*support.batch_of(network, 8, seed)) for seed in (0, 1)]
+    training = support.make(trainer, network, 8)
+
+    def moving() -> np.ndarray:
+        return np.array(support.values(training, "mu_psi.moving", 0, "float32"), np.float64)
+
+    known = []
+    for batch in batches:
+        training.recalibrate([batch])
+        known.append(moving())
+    training.close()
+    training = support.make(trainer, network, 8)
+    expected = np.zeros_like(known[0])
+    for number in range(1, 251):
+        training.step(*batches[number % 2], 0.0, lambda phase: None)
+        expected += average_share(number) * (known[number % 2] - expected)
+        if number in (1, 9, 60, 250):
+            np.testing.assert_allclose(moving(), expected, rtol=1e-4, atol=1e-4)
     training.close()
 
 

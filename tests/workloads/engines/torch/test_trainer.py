@@ -13,6 +13,7 @@ from workloads.errors import OutOfMemoryError, UnsupportedError, WorkloadError  
 from workloads.memory_model import model  # noqa: E402
 from workloads.recipes import optimizer, recipe  # noqa: E402
 from workloads.registry import ENGINES, workload  # noqa: E402
+from workloads.schedule import average_share  # noqa: E402
 from workloads.specification import Sequence  # noqa: E402
 
 NETWORK, BATCH = odd_network(20, 9, 7, 4), 10
@@ -127,6 +128,22 @@ def test_recalibrated_statistics_are_the_plain_average_of_the_batches(build: Bui
         reference.recalibrate([batch])
         means.append(torch.stack([layer.moving[0] for layer in reference.layers[:1]]))
     torch.testing.assert_close(training.layers[0].moving[0], torch.stack(means).mean(0)[0])
+
+
+def test_the_moving_averages_follow_the_schedule(build: Build) -> None:
+    """Two batches in turn at a rate of 0: every batch's statistics are known, and so is their weighted average."""
+    training = build("lowmem", NETWORK, BATCH)
+    batches = [pixels_and_labels(NETWORK, BATCH, seed) for seed in (11, 12)]
+    known = []
+    for batch in batches:
+        training.recalibrate([batch])
+        known.append(training.layers[0].moving.double())
+    training = build("lowmem", NETWORK, BATCH)
+    expected = torch.zeros_like(known[0])
+    for number in range(1, 151):
+        training.step(*batches[number % 2], 0.0, lambda phase: None)
+        expected += average_share(number) * (known[number % 2] - expected)
+    torch.testing.assert_close(training.layers[0].moving.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_read_only_buffers_are_taken(build: Build) -> None:

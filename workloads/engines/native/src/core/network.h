@@ -19,7 +19,8 @@ enum {
 constexpr size_t kPreparedBytes = 1 << 20;  // weights laid out for a kernel, at a time
 constexpr float kEpsilon = 1e-5f;           // in sigma
 constexpr float kPsiFloor = 1.0f / 256;     // least psi: a constant channel has psi 0
-constexpr float kAverageRate = 0.1f;        // share of a new batch in the moving averages
+// Share of a new batch in the moving averages: at most and at least; schedule.py says why.
+constexpr float kMostShare = 0.1f, kLeastShare = 0.01f;
 
 // What one stage is. Pointers are set by bind(); types are those of the configuration.
 struct Stage {
