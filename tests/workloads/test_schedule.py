@@ -21,7 +21,8 @@ def test_an_unknown_schedule_names_those_there_are():
 
 
 @pytest.mark.parametrize(
-    ("batch", "share"), [(1, 1.0), (5, 0.2), (10, 0.1), (100, 0.1), (200, 0.05), (1000, 0.01), (10**6, 0.01)]
+    ("batch", "cooled", "share"),
+    [(1, 1.0, 1.0), (5, 0.0, 0.2), (100, 1.0, 0.1), (100, 0.5, 0.05), (1000, 0.01, 0.01), (50, 0.0, 0.02)],
 )
-def test_a_batch_has_its_share_in_the_averages(batch, share):
-    assert average_share(batch) == pytest.approx(share)
+def test_a_batch_has_its_share_in_the_averages(batch, cooled, share):
+    assert average_share(batch, cooled) == pytest.approx(share)

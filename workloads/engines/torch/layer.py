@@ -54,6 +54,7 @@ class Layer:
         self.moving = torch.zeros(2, stage.out_channels, device=device)
         self.moving[1] = 1.0
         self.batches_seen = 0
+        self.cooled = 1.0
         self.unscale = 1.0
         # Addresses of what autograd retains of this stage beyond the flow between stages, with their class.
         self.retained: dict[int, str] = {}
@@ -63,7 +64,7 @@ class Layer:
     def observe(self, mean: Tensor, spread: Tensor) -> None:
         """Take one batch's μ and spread (float32) into the moving averages."""
         self.batches_seen += 1
-        share = average_share(self.batches_seen)
+        share = average_share(self.batches_seen, self.cooled)
         self.moving[0].lerp_(mean, share)
         self.moving[1].lerp_(spread, share)
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from workloads.engines.torch.trainer import TorchTraining
 
 
+# What the state holds beside the persistent tensors.
+_OTHERS = ("counters", "rates", "generator")
+
+
 def _tensors(training: "TorchTraining") -> dict[str, Tensor]:
     """Return the persistent tensors themselves. ∂W and ∂β are not among them: every step writes them anew."""
     named = {"beta": training.beta[0]}
@@ -27,6 +31,8 @@ def capture(training: "TorchTraining") -> dict[str, Tensor]:
     state = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(training).items()}
     seen = [layer.batches_seen for layer in training.layers]
     state["counters"] = torch.tensor([training.updates[0].steps_taken, *seen])
+    rates = [training.largest_rate, *(layer.cooled for layer in training.layers)]
+    state["rates"] = torch.tensor(rates, dtype=torch.float64)
     state["generator"] = training.generator.get_state().clone()
     return state
 
@@ -37,7 +43,7 @@ def restore(training: "TorchTraining", state: dict[str, Tensor]) -> None:
     Raises WorkloadError if names, shapes or types differ: the state is of another network, recipe or optimizer.
     """
     own = _tensors(training)
-    given = {name: tensor for name, tensor in state.items() if name not in ("counters", "generator")}
+    given = {name: tensor for name, tensor in state.items() if name not in _OTHERS}
     wrong = sorted(own.keys() ^ given.keys())
     wrong += [
         n for n in own if n in given and (own[n].shape, own[n].dtype) != (given[n].shape, given[n].dtype)
@@ -53,4 +59,7 @@ def restore(training: "TorchTraining", state: dict[str, Tensor]) -> None:
         update.steps_taken = taken
     for layer, count in zip(training.layers, seen, strict=True):
         layer.batches_seen = count
+    training.largest_rate, *cooled = state["rates"].tolist()
+    for layer, share in zip(training.layers, cooled, strict=True):
+        layer.cooled = share
     training.generator.set_state(state["generator"])

@@ -69,6 +69,7 @@ class TorchTraining:
             self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
             start = stop
         self.updates = self._updates()
+        self.largest_rate = 0.0
 
     def _layer(self, each: Stage, beta: Tensor, beta_gradient: Tensor) -> Layer:
         job = self.job
@@ -117,7 +118,14 @@ class TorchTraining:
         for update in self.updates:
             update.step(learning_rate)
         mark("update")
+        self.cool(learning_rate)
         return loss.mean
+
+    def cool(self, learning_rate: float) -> None:
+        """Tell the moving averages the rate of the last step; see `schedule.average_share`."""
+        self.largest_rate = max(self.largest_rate, learning_rate)
+        for layer in self.layers:
+            layer.cooled = learning_rate / self.largest_rate if self.largest_rate else 1.0
 
     @_memory_errors
     def recalibrate(self, batches: Iterable[Batch]) -> None:

@@ -200,7 +200,7 @@ def test_evaluation_with_moving_averages(trainer: str) -> None:
 
 @pytest.mark.parametrize("trainer", ["standard", "lowmem"])
 def test_the_moving_averages_follow_the_schedule(trainer: str) -> None:
-    """Two batches in turn at a rate of 0: every batch's statistics are known, and so is their weighted average."""
+    """Two batches in turn at rates that move no weight: their statistics are known, and so is the weighted average."""
     network = support.mlp()
     batches = [support.views(*support.batch_of(network, 8, seed)) for seed in (0, 1)]
     training = support.make(trainer, network, 8)
@@ -214,10 +214,11 @@ def test_the_moving_averages_follow_the_schedule(trainer: str) -> None:
         known.append(moving())
     training.close()
     training = support.make(trainer, network, 8)
-    expected = np.zeros_like(known[0])
+    expected, cooled = np.zeros_like(known[0]), 1.0
     for number in range(1, 251):
-        training.step(*batches[number % 2], 0.0, lambda phase: None)
-        expected += average_share(number) * (known[number % 2] - expected)
+        expected += average_share(number, cooled) * (known[number % 2] - expected)
+        cooled = 1.0 if number < 100 else 0.3
+        training.step(*batches[number % 2], 1e-30 * cooled, lambda phase: None)
         if number in (1, 9, 60, 250):
             np.testing.assert_allclose(moving(), expected, rtol=1e-4, atol=1e-4)
     training.close()

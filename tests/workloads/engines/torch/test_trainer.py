@@ -131,7 +131,7 @@ def test_recalibrated_statistics_are_the_plain_average_of_the_batches(build: Bui
 
 
 def test_the_moving_averages_follow_the_schedule(build: Build) -> None:
-    """Two batches in turn at a rate of 0: every batch's statistics are known, and so is their weighted average."""
+    """Two batches in turn at rates that move no weight: their statistics are known, and so is the weighted average."""
     training = build("lowmem", NETWORK, BATCH)
     batches = [pixels_and_labels(NETWORK, BATCH, seed) for seed in (11, 12)]
     known = []
@@ -139,10 +139,11 @@ def test_the_moving_averages_follow_the_schedule(build: Build) -> None:
         training.recalibrate([batch])
         known.append(training.layers[0].moving.double())
     training = build("lowmem", NETWORK, BATCH)
-    expected = torch.zeros_like(known[0])
+    expected, cooled = torch.zeros_like(known[0]), 1.0
     for number in range(1, 151):
-        training.step(*batches[number % 2], 0.0, lambda phase: None)
-        expected += average_share(number) * (known[number % 2] - expected)
+        expected += average_share(number, cooled) * (known[number % 2] - expected)
+        cooled = 1.0 if number < 50 else 0.3
+        training.step(*batches[number % 2], 1e-30 * cooled, lambda phase: None)
     torch.testing.assert_close(training.layers[0].moving.double(), expected, rtol=1e-4, atol=1e-4)
 
 

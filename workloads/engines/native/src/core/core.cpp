@@ -24,7 +24,7 @@ enum { kFailed = 1, kRefused = 2 };
 
 harness_core* allocate() {
   void* memory = calloc(1, sizeof(harness_core));
-  return memory ? new (memory) harness_core : nullptr;
+  return memory ? new (memory) harness_core() : nullptr;
 }
 
 // Every variable that is needed is there once, of exactly the bytes needed, inside the arena.
@@ -192,7 +192,10 @@ HARNESS_FACE int32_t harness_core_forward(harness_core* core, const uint8_t* ima
 }
 
 HARNESS_FACE int32_t harness_core_backward(harness_core* core, float learning_rate) {
-  run_backward(core->net, learning_rate);
+  Network& net = core->net;
+  net.last_rate = learning_rate;
+  if (learning_rate > net.largest_rate) net.largest_rate = learning_rate;
+  run_backward(net, learning_rate);
   return 0;
 }
 

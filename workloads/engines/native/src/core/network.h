@@ -86,6 +86,7 @@ struct Network {
   double gradient_scale;  // stored gradient = this x gradient of the summed loss
   float inverse_step;     // of the current gradient of Y: integers = values x this
   uint64_t batches_seen;  // in the moving averages
+  float last_rate, largest_rate;  // learning rates of the steps so far
   bool recalibrating;
   const uint8_t* labels;
 };

@@ -42,10 +42,10 @@ void sum_spread(Network& net, Stage& s) {
   });
 }
 
-// Share of the batch of that number, from 1, in the moving averages: `average_share` of schedule.py.
-float average_share(float batch) {
-  const float tenth = 10.0f / batch;
-  const float share = tenth > kMostShare ? kMostShare : tenth < kLeastShare ? kLeastShare : tenth;
+// `average_share` of schedule.py.
+float average_share(const Network& net, float batch) {
+  const float cooled = net.largest_rate > 0 ? net.last_rate / net.largest_rate : 1.0f;
+  const float share = kMostShare * cooled > kLeastShare ? kMostShare * cooled : kLeastShare;
   return 1.0f / batch > share ? 1.0f / batch : share;
 }
 
@@ -53,7 +53,7 @@ void average(const Network& net, Stage& s) {
   const size_t channels = channels_of(s);
   const float *mean = channel_values(net, kMean), *spread = channel_values(net, kSpread);
   const float batch = (float)(net.batches_seen + 1);
-  const float share = net.recalibrating ? 1.0f / batch : average_share(batch);
+  const float share = net.recalibrating ? 1.0f / batch : average_share(net, batch);
   for (size_t c = 0; c < channels; c++) {
     s.moving[c] += share * (mean[c] - s.moving[c]);
     s.moving[channels + c] += share * (spread[c] - s.moving[channels + c]);
