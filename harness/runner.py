@@ -12,6 +12,7 @@ from typing import Protocol
 
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
+from harness.errors import WorkerError
 from harness.memory import Residency
 from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
@@ -138,7 +139,7 @@ def run_trial(
     begun = time.monotonic()
     try:
         ending = Supervisor(
-            worker_command(trial.python),
+            program_command() if trial.worker == "program" else worker_command(trial.python),
             trial.job(),
             worker_environment(trial.threads, plan.options.allocator),
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
@@ -178,6 +179,16 @@ def worker_command(python: str | None = None) -> list[str]:
     `-P` keeps a user's folder named `power` from shadowing ours.
     """
     return [python or sys.executable, "-P", "-m", "harness.worker"]
+
+
+def program_command() -> list[str]:
+    """Return how harness-train is started. Raises WorkerError where it is gone since the plan was made."""
+    from workloads.engines.native import program
+
+    path = program.find()
+    if path is None:
+        raise WorkerError(program.missing() or "harness-train is missing")
+    return [str(path.absolute())]
 
 
 def worker_environment(threads: int, allocator: str) -> dict[str, str]:

@@ -187,6 +187,7 @@ def assemble(
         quality=collector.quality(reason),
         validity=validity,
         wall_s=wall_s,
+        worker=plan.worker,
         trigger=trigger,
         settings=plan.settings,
         phases=collector.timeline(),
