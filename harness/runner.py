@@ -13,7 +13,7 @@ from typing import Protocol
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.errors import WorkerError
-from harness.memory import Residency
+from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
@@ -206,7 +206,7 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
 
 def _validity(load: float, throttled_before: int | None) -> schema.Validity:
     """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
-    notes = []
+    notes = ["the processor is emulated: the times are the emulator's"] if emulated() else []
     if load > 0.5 * host.usable_cores():
         notes.append("the machine was busy before the trial")  # how busy: `load`
     throttled_after = host.throttled_bits()

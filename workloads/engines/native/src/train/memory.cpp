@@ -1,6 +1,5 @@
 #include "memory.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -41,23 +40,14 @@ int64_t kib_field(const Text& text, const char* name) {
   return -1;
 }
 
-#if defined(__x86_64__)
-constexpr unsigned kMachine = EM_X86_64;
-#elif defined(__aarch64__)
-constexpr unsigned kMachine = EM_AARCH64;
-#else
-constexpr unsigned kMachine = EM_NONE;
-#endif
-
-// An emulator of user programs answers /proc/self/exe itself. What the kernel runs stands in /proc/thread-self/exe, and
-// is a program of another machine.
+// An emulator of user programs answers /proc/self/exe itself, with the program it emulates; /proc/thread-self/exe is
+// the kernel's own answer, which is the emulator.
 bool is_emulated() {
-  Elf64_Ehdr header;
-  const int file = open("/proc/thread-self/exe", O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  const ssize_t got = read(file, &header, sizeof header);
-  close(file);
-  return kMachine != EM_NONE && got == (ssize_t)sizeof header && header.e_machine != kMachine;
+  char self[512], kernel[512];
+  const ssize_t self_length = readlink("/proc/self/exe", self, sizeof self);
+  const ssize_t kernel_length = readlink("/proc/thread-self/exe", kernel, sizeof kernel);
+  if (self_length < 0 || kernel_length < 0) return false;
+  return self_length != kernel_length || memcmp(self, kernel, (size_t)self_length) != 0;
 }
 
 bool emulated() {

@@ -19,6 +19,7 @@ void PhasePeaks::end() {
 
 void StepPeaks::mark(Part part) {
   const Residency now = read_residency();
+  if (now.reason) return;
   if (!seen_[part] || now.peak > highest_[part].peak) highest_[part] = now;
   seen_[part] = true;
   reset_peak();
