@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import LimitUnavailableError
-from harness.memory import read_residency
+from harness.memory import EMULATED, emulated, read_residency
 
 # What the watchdog's RLIMIT_DATA leaves above the ceiling. It limits reservations, of which torch makes hundreds of
 # MiB that it never touches, so it only stops a runaway allocation between two looks.
@@ -143,6 +143,10 @@ def choose(limit_bytes: int, mechanism: str = "auto") -> Ceiling:
     `mechanism` is `auto`, `cgroup-v2`, `cgroup-v1` or `watchdog`. Raises LimitUnavailableError when a named mechanism
     cannot be had.
     """
+    if emulated():
+        raise LimitUnavailableError(
+            f"no ceiling can be enforced: {EMULATED}; leave --ceiling and --emulate out"
+        )
     reasons: list[str] = []
     if mechanism != "watchdog":
         for kind, folder in sorted(memory_groups(), reverse=True):

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from harness import ceilings, devices, host
-from harness.memory import read_residency
+from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
 from results.schema import Host
+from workloads.engines.native import program
 from workloads.registry import ENGINES
 
 _CGROUP_HINT = (
@@ -44,6 +45,7 @@ class Examination(msgspec.Struct, kw_only=True):
     schema_version: int = 1
     machine: Machine
     engines: list[Finding]
+    workers: list[Finding]
     meters: list[Finding]
     limits: list[Finding]
 
@@ -53,6 +55,7 @@ def examine() -> Examination:
     return Examination(
         machine=_machine(),
         engines=[_engine(name) for name in ENGINES],
+        workers=[_program()],
         meters=[_meter(probe) for probe in meters.probe_all()],
         limits=list(_limits()),
     )
@@ -60,7 +63,7 @@ def examine() -> Examination:
 
 def commands(examination: Examination) -> list[str]:
     """Return the commands that would mend what is not usable, for `doctor --fix`, which prints and runs none."""
-    findings: list[Finding] = [*examination.engines, *examination.meters, *examination.limits]
+    findings = [*examination.engines, *examination.workers, *examination.meters, *examination.limits]
     hints = [finding.hint for finding in findings if not finding.usable and finding.hint]
     return list(dict.fromkeys(hints))
 
@@ -81,9 +84,17 @@ def _machine() -> Machine:
 
 
 def _engine(name: str) -> Finding:
-    missing = ENGINES[name].missing()
+    return _usable_or(name, ENGINES[name].missing())
+
+
+def _usable_or(name: str, missing: str | None) -> Finding:
     reason, _, hint = (missing or "").partition("; try: ")
     return Finding(name=name, usable=missing is None, reason=reason or None, hint=hint or None)
+
+
+def _program() -> Finding:
+    """Look at harness-train, which `run --worker program` starts in place of a Python worker."""
+    return _usable_or(program.NAME, program.missing())
 
 
 def _meter(probe: Probe) -> Finding:
@@ -125,6 +136,8 @@ def _group(mechanism: str, folder: Path | None) -> Finding:
 
 def _peak_reset() -> Finding:
     name = "peak per phase"
+    if emulated():
+        return Finding(name=name, usable=False, reason=EMULATED)
     if read_residency() is not None and os.access("/proc/self/clear_refs", os.W_OK):
         return Finding(name=name, usable=True)
     return Finding(

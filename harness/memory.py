@@ -10,10 +10,13 @@ between two reads can be off by that many pages a processor and counter: with 4 
 each. What is still held when the phase ends is summed exactly.
 """
 
+import os
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+EMULATED = "this program runs under an emulator, and the kernel counts the emulator's memory"
 _FIELDS = {
     b"VmRSS:": "rss_bytes",
     b"VmHWM:": "peak_rss_bytes",
@@ -32,7 +35,9 @@ class Residency(NamedTuple):
 
 
 def read_residency(pid: int | str = "self") -> Residency | None:
-    """Return what `/proc/PID/status` says, or None where there is nothing to read: gone, or a zombie."""
+    """Return what `/proc/PID/status` says, or None where there is nothing to read: gone, a zombie, or emulated."""
+    if emulated():
+        return None
     try:
         text = (PROC / str(pid) / "status").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -54,4 +59,18 @@ def parse_status(text: bytes) -> Residency | None:
 
 def reset_peak(pid: int | str = "self") -> None:
     """Let the peak start anew from what is resident now. Raises OSError where the kernel forbids it."""
-    (PROC / str(pid) / "clear_refs").write_bytes(b"5")
+    if not emulated():
+        (PROC / str(pid) / "clear_refs").write_bytes(b"5")
+
+
+@cache
+def emulated() -> bool:
+    """Tell whether an emulator of user programs (qemu-aarch64 and its like) runs this program.
+
+    It answers /proc/self/exe itself, with the program it emulates; /proc/thread-self is the kernel's own answer, which
+    is the emulator. Everything the kernel says of our memory is then the emulator's.
+    """
+    try:
+        return os.readlink("/proc/self/exe") != os.readlink("/proc/thread-self/exe")  # noqa: PTH115  # no Path needed
+    except OSError:
+        return False

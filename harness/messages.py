@@ -17,14 +17,15 @@ class PhaseBegun(Message, frozen=True, tag="phase"):
 
 
 class Peak(Message, frozen=True, tag="peak"):
-    """A phase has ended with this residency."""
+    """A phase has ended with this residency; where it cannot be had, null beside the reason."""
 
     phase: str
     t_ns: int
-    rss_bytes: int
-    peak_rss_bytes: int
-    anon_bytes: int
-    file_bytes: int
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    anon_bytes: int | None
+    file_bytes: int | None
+    reason: str | None = None
 
 
 class Progress(Message, frozen=True, tag="progress"):

@@ -1,22 +1,25 @@
 """From options to trials: everything is checked and decided here, before anything runs."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 
 from harness import devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
+from results.schema import Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
 from workloads.datasets.registry import prepare
+from workloads.engines.base import Job
 from workloads.recipes import Optimizer, Recipe
 from workloads.registry import Engine, Workload
 from workloads.specification import Specification
 
 DEFAULT_WORKLOADS = ("mlp-mnist",)
 DEFAULT_TRAINERS = ("standard", "lowmem")
+WORKERS = get_args(Worker)
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,6 +30,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     workloads: tuple[str, ...] = DEFAULT_WORKLOADS
     trainers: tuple[str, ...] = DEFAULT_TRAINERS
     engine: str | None = None
+    worker: str = "python"
     optimizer: str = "adam"
     batch_size: int | None = None
     steps: int | None = None
@@ -66,11 +70,12 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     repeat: int
     settings: dict[str, Any]
     trigger: bool = False
+    worker: Worker = "python"  # "program": harness-train, which holds no Python
     python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
 
     def job(self) -> dict[str, Any]:
-        """Return the job document that the worker reads."""
-        return {
+        """Return the job document that the worker reads; harness-train needs a part of its own."""
+        document = {
             "schema": "harness.job",
             "engine_module": self.engine.module,
             "specification": self.specification.to_json(),
@@ -85,6 +90,22 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
             "settings": self.settings,
             "trigger": self.trigger,
         }
+        return document | ({"program": self._program()} if self.worker == "program" else {})
+
+    def _program(self) -> dict[str, Any]:
+        from workloads.engines.native import program  # what only this worker needs
+
+        return program.describe(
+            Job(
+                self.specification,
+                self.recipe,
+                self.optimizer,
+                self.batch_size,
+                self.threads,
+                self.seed,
+                self.settings,
+            )
+        )
 
     def memory_model(self) -> memory_model.MemoryModel:
         """Return the honest model of this trial."""
@@ -142,6 +163,8 @@ def _check(options: Options) -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
+    if options.worker not in WORKERS:
+        raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
     if options.warmup < 0:
         raise UsageError(f"--warmup must not be negative, not {options.warmup}")
     if options.steps is not None and options.epochs is not None:
@@ -152,13 +175,31 @@ def _check(options: Options) -> None:
         )
 
 
+def _engine(options: Options, workload: Workload, recipe: Recipe) -> Engine:
+    """Return what trains; harness-train is a form of the native engine."""
+    engine = registry.engine_for(workload, recipe.name, options.engine, options.settings)
+    if options.worker == "python":
+        return engine
+    if engine.name != "native":
+        raise UsageError(
+            f"--worker program runs the native engine, and {engine.name} would train '{workload.name}' with "
+            f"'{recipe.name}'; leave --worker out"
+        )
+    from workloads.engines.native import program
+
+    missing = program.missing()
+    if missing:
+        raise UsageError(f"--worker program: {missing}")
+    return engine
+
+
 def _cell(
     options: Options, profile: devices.Profile, pair: tuple[str, str], prepared: dict[str, PreparedDataset]
 ) -> TrialPlan:
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
-    engine = registry.engine_for(workload, recipe.name, options.engine, options.settings)
+    engine = _engine(options, workload, recipe)
     source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
@@ -187,6 +228,7 @@ def _cell(
         seed=options.seed,
         repeat=0,
         trigger=options.trigger_pin is not None,
+        worker=cast(Worker, options.worker),
         settings={
             "learning_rate": workload.learning_rate,
             "schedule": workload.schedule,

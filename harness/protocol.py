@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_RESIDENCY = ("rss_bytes", "peak_rss_bytes", "anon_bytes", "file_bytes")
 # Phases in the order a trial goes through them.
 PHASES = ("import", "library", "setup", "forward", "backward", "update", "train", "evaluate")
 
@@ -45,6 +46,12 @@ class Channel:
     def peak(self, phase: str, t_ns: int, residency: Mapping[str, int]) -> None:
         """A phase has ended with this residency (the fields of `memory.Residency`)."""
         self.send({"type": "peak", "phase": phase, "t_ns": t_ns, **residency})
+
+    def no_peak(self, phase: str, t_ns: int, reason: str) -> None:
+        """A phase has ended, and its residency cannot be had."""
+        self.send(
+            {"type": "peak", "phase": phase, "t_ns": t_ns, **dict.fromkeys(_RESIDENCY), "reason": reason}
+        )
 
     def progress(self, step: int, steps: int, loss: float) -> None:
         """So many of all steps are done, with this loss just now."""

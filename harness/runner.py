@@ -12,7 +12,8 @@ from typing import Protocol
 
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
-from harness.memory import Residency
+from harness.errors import WorkerError
+from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
@@ -141,7 +142,7 @@ def run_trial(
     begun = time.monotonic()
     try:
         ending = Supervisor(
-            worker_command(trial.python),
+            program_command() if trial.worker == "program" else worker_command(trial.python),
             trial.job(),
             worker_environment(trial.threads, plan.options.allocator),
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
@@ -183,6 +184,16 @@ def worker_command(python: str | None = None) -> list[str]:
     return [python or sys.executable, "-P", "-m", "harness.worker"]
 
 
+def program_command() -> list[str]:
+    """Return how harness-train is started. Raises WorkerError where it is gone since the plan was made."""
+    from workloads.engines.native import program
+
+    path = program.find()
+    if path is None:
+        raise WorkerError(program.missing() or "harness-train is missing")
+    return [str(path.absolute())]
+
+
 def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     """Return the worker's whole environment.
 
@@ -197,7 +208,7 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
 
 def _validity(load: float, throttled_before: int | None) -> schema.Validity:
     """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
-    notes = []
+    notes = ["the processor is emulated: the times are the emulator's"] if emulated() else []
     if load > 0.5 * host.usable_cores():
         notes.append("the machine was busy before the trial")  # how busy: `load`
     throttled_after = host.throttled_bits()

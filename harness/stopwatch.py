@@ -4,7 +4,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 
-from harness.memory import Residency, read_residency, reset_peak
+from harness.memory import EMULATED, Residency, emulated, read_residency, reset_peak
 from harness.protocol import Channel
 from workloads.engines.base import Phase
 
@@ -31,6 +31,10 @@ class PhasePeaks:
     def end(self) -> Residency | None:
         """Report the phase's peak to the parent and return it."""
         if self._phase is None:
+            return None
+        if emulated():
+            self._channel.no_peak(self._phase, time.monotonic_ns(), EMULATED)
+            self._phase = None
             return None
         residency = read_residency()
         if residency is None:  # /proc is always readable for oneself; without it nothing can be measured

@@ -42,7 +42,7 @@ class Collector:
         match message:
             case Peak():
                 known = self.peaks.get(message.phase)
-                if known is None or message.peak_rss_bytes > known.peak_rss_bytes:
+                if known is None or (message.peak_rss_bytes or 0) > (known.peak_rss_bytes or 0):
                     self.peaks[message.phase] = message
             case PhaseBegun():
                 self.phases.append(message)
@@ -86,7 +86,8 @@ class Collector:
         modelled = plan.modelled_by_variable()
         baseline, peak = self._baseline_bytes(), self._peak_bytes(ending.highest)
         library = self.peaks.get("library")
-        missing = ending.reason or "the worker ended before its set-up"
+        unread = next((each.reason for each in self.peaks.values() if each.reason), None)
+        missing = unread or ending.reason or "the worker ended before its set-up"
         return schema.Memory(
             baseline_rss_bytes=baseline,
             peak_rss_bytes=peak,
@@ -98,7 +99,9 @@ class Collector:
             allocator=cast(Literal["stock", "pinned"], allocator),
             anon_bytes=self._at_end_of_training("anon_bytes"),
             file_bytes=self._at_end_of_training("file_bytes"),
-            library_bytes=None if baseline is None or library is None else library.rss_bytes - baseline,
+            library_bytes=None
+            if baseline is None or library is None or library.rss_bytes is None
+            else library.rss_bytes - baseline,
             ceiling=None
             if ceiling is None
             else schema.Ceiling(limit_bytes=ceiling.limit_bytes, mechanism=ceiling.mechanism),
@@ -141,12 +144,12 @@ class Collector:
 
     def _peak_bytes(self, highest: Residency | None) -> int | None:
         """Return the highest of what the worker reported and what the parent saw, whichever could say."""
-        said = [each.peak_rss_bytes for each in self.peaks.values()]
+        said = [each.peak_rss_bytes for each in self.peaks.values() if each.peak_rss_bytes is not None]
         return max([*said, *([highest.peak_rss_bytes] if highest else [])], default=None)
 
     def _at_end_of_training(self, field: str) -> int | None:
         trained = self.peaks.get("train")
-        return None if trained is None else int(getattr(trained, field))
+        return None if trained is None else cast("int | None", getattr(trained, field))
 
 
 def assemble(
@@ -187,6 +190,7 @@ def assemble(
         quality=collector.quality(reason),
         validity=validity,
         wall_s=wall_s,
+        worker=plan.worker,
         trigger=trigger,
         settings=plan.settings,
         phases=collector.timeline(),

@@ -64,6 +64,7 @@ class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     threads: int | None = None
     allocator: str | None = None
     dataset_variant: str | None = None
+    worker: str = "python"
     environment: str | None = None
     reason: str | None = None
     updated: str | None = None
@@ -200,6 +201,7 @@ def _set(
         "threads": setup.threads,
         "allocator": setup.allocator,
         "dataset_variant": setup.dataset_variant,
+        "worker": setup.worker,
         "environment": environment,
         "reason": reason,
         "updated": f"{datetime.now(UTC):%Y-%m-%d}",

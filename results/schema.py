@@ -30,6 +30,7 @@ Outcome = Literal["ok", "out_of_memory", "error", "invalid"]
 Provenance = Literal["measured", "modelled", "unavailable"]
 Allocator = Literal["stock", "pinned"]
 Engine = Literal["torch", "native"]
+Worker = Literal["python", "program"]
 Setting = str | int | float | bool | None
 
 # The ledger's classes of variables, in the order in which they are shown; names of the paper's table.
@@ -302,6 +303,8 @@ class Trial(msgspec.Struct, kw_only=True):
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
     """Learning rate, schedule, steps, warmup, epochs, ste_mask and what else made this trial."""
     trigger: Trigger | None = None
+    worker: Worker = "python"
+    """What ran the engine: a Python worker, or the program harness-train, which holds no Python."""
     phases: list[Phase] = msgspec.field(default_factory=list)
     traces: list[Trace] = msgspec.field(default_factory=list)
 

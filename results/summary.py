@@ -24,6 +24,7 @@ class Setup(NamedTuple):
     batch_size: int
     threads: int
     allocator: str
+    worker: str = "python"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def setup_of(trial: Trial) -> Setup:
         trial.batch_size,
         trial.threads,
         trial.memory.allocator,
+        trial.worker,
     )
 
 
@@ -75,6 +77,8 @@ def setup_title(setup: Setup, repeats: int = 1) -> str:
     """Return a setup in words, as it stands over a table: what all its rows share."""
     parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
     parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
+    if setup.worker == "program":
+        parts.append("harness-train")
     if setup.allocator != "stock":
         parts.append(f"{setup.allocator} allocator")
     if repeats > 1:

@@ -31,6 +31,7 @@ def command(json_path: str | None, fix: bool) -> None:
     console.print(f"{name}, {machine.host.cores} processors: {quiet}\n", highlight=False)
     for title, findings in (
         ("engines", examination.engines),
+        ("workers", examination.workers),
         ("meters", examination.meters),
         ("limits", examination.limits),
     ):

@@ -1,5 +1,6 @@
 """`harness run`: measures trials and prints a table."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 @click.option("--workload", "workloads", multiple=True, metavar="W", help="What to train; repeatable.")
 @click.option("--trainer", "trainers", multiple=True, metavar="T", help="How to train it; repeatable.")
 @click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
+@click.option(
+    "--worker", default="python", show_default=True, metavar="W", help="python, or program: harness-train."
+)
 @click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
 @click.option("--batch-size", type=int, metavar="N", help="Items a step; default: the workload's.")
 @click.option("--steps", type=int, metavar="N", help="Measured steps a trial.")
@@ -70,6 +74,13 @@ if TYPE_CHECKING:
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
 )
 @click.option(
+    "--plans",
+    "plans_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the plans that harness-train runs without Python, and run nothing.",
+)
+@click.option(
     "--ab",
     "other_python",
     metavar="PYTHON",
@@ -79,12 +90,16 @@ if TYPE_CHECKING:
     "--json", "json_path", metavar="FILE", help="Where the document goes; - is standard output alone."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
-def command(json_path: str | None, quiet: bool, other_python: str | None, **options: Any) -> int:
+def command(
+    json_path: str | None, quiet: bool, other_python: str | None, plans_dir: Path | None, **options: Any
+) -> int:
     """Measure trials, each in a fresh process, and print a table.
 
     The document goes to ./runs unless --json names a file. With --ab there are two, the other's named FILE-other,
     and a comparison is printed.
     """
+    if plans_dir:
+        return _write_plans(plans_dir, options)
     if other_python:
         return _run_in_turns(other_python, json_path, quiet, options)
     # Imported here so that `harness run --help` stays quick.
@@ -114,6 +129,19 @@ def command(json_path: str | None, quiet: bool, other_python: str | None, **opti
         errors.print(f"interrupted{kept}", soft_wrap=True)
         return int(ExitCode.ERROR)
     return _trouble(sink, errors) or int(verdict(document))
+
+
+def _write_plans(folder: Path, options: dict[str, Any]) -> int:
+    """Write one job document a trial and print where."""
+    from harness import plan
+
+    chosen = plan.build(plan.Options(**_given(options | {"worker": "program"})))
+    folder.mkdir(parents=True, exist_ok=True)
+    for trial in chosen.trials:
+        name = f"{trial.workload.name}-{trial.recipe.name}-seed-{trial.seed}.json"
+        write_text(json.dumps(trial.job(), indent=1), str(folder / name))
+        click.echo(folder / name)
+    return int(ExitCode.OK)
 
 
 def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict[str, Any]) -> int:

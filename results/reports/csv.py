@@ -55,6 +55,7 @@ _IDENTITY = (
     "dataset_variant",
     "trainer",
     "engine",
+    "worker",
     "optimizer",
     "batch_size",
     "threads",

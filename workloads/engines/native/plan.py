@@ -35,7 +35,7 @@ class Named(NamedTuple):
 
 def lay_out(specification: Specification, model: MemoryModel, scratch: dict[str, int]) -> Plan:
     """Return the plan; `scratch` gives bytes by role, as the core asks for them."""
-    named = _merge_transient([_name(specification, each) for each in model.variables])
+    named = listed(specification, model)
     ledger = dict.fromkeys(CLASSES, 0)
     placed: list[Placed] = []
     offset = 0
@@ -54,6 +54,11 @@ def lay_out(specification: Specification, model: MemoryModel, scratch: dict[str,
     # Scratch is all the rest of the arena: the named scratch, row padding, alignment.
     ledger["scratch"] = arena_bytes - sum(ledger.values())
     return Plan(tuple(placed), arena_bytes, ledger)
+
+
+def listed(specification: Specification, model: MemoryModel) -> list[Named]:
+    """Return the model's variables in the order of their places; what scratch is needed, the core knows."""
+    return _merge_transient([_name(specification, each) for each in model.variables])
 
 
 def _name(specification: Specification, variable: Variable) -> Named:

@@ -7,9 +7,9 @@ from workloads import memory_model
 from workloads.engines.base import Batch, Job, Mark
 from workloads.engines.native import library, limits, scratch
 from workloads.engines.native.plan import Plan, lay_out
+from workloads.engines.native.rehearsal import networks
 from workloads.errors import OutOfMemoryError
 from workloads.recipes import optimizer, recipe
-from workloads.specification import Sequence
 
 _REFUSED = 2  # what harness_core_set_up returns when memory was refused
 
@@ -93,15 +93,7 @@ class NativeTraining:
 
 def rehearse(threads: int) -> None:
     """Train and evaluate tiny networks, so that the pages of the core's code are resident, as the library's."""
-    networks = (
-        Sequence("dense", (1, 8, 8)).dense(64).dense(2).build(),
-        Sequence("conv", (3, 6, 6))
-        .conv(64, padding=1)
-        .conv(64, padding=1, pool="before_norm")
-        .dense(2)
-        .build(),
-    )
-    for network in networks:
+    for network in networks():
         for name in ("lowmem", "lean"):
             _rehearse_one(Job(network, recipe(name), optimizer("adam"), 2, threads, 0, {}))
 

@@ -1,0 +1,114 @@
+// A prepared data set, as workloads/datasets/base.py describes it, and its batches: the items, the order and the noise
+// of datasets/reader.py, shuffle.py, sources.py and mix.py, bit for bit. Those modules are the reference.
+#ifndef HARNESS_TRAIN_DATA_H
+#define HARNESS_TRAIN_DATA_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace harness_train {
+
+// What the first word of a draw is for: as in mix.py.
+enum Stream : uint64_t { kShuffle = 1, kAugment = 2, kNoise = 3, kNoiseItem = 4 };
+
+inline uint64_t mix64(uint64_t z) {
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+  return z ^ z >> 31;
+}
+inline uint64_t absorb(uint64_t state, uint64_t word) { return mix64((state ^ word) + 0x9E3779B97F4A7C15ull); }
+inline uint64_t draw(uint64_t a, uint64_t b) { return absorb(absorb(0, a), b); }
+inline uint64_t draw(uint64_t a, uint64_t b, uint64_t c) { return absorb(draw(a, b), c); }
+
+struct Segment {
+  const char* path;
+  int64_t offset, count;  // item k of the segment begins at offset + k * stride
+};
+
+struct Column {
+  Segment* segments;
+  int32_t segment_count;
+  int64_t stride, item_bytes;
+};
+
+struct Split {
+  Column images, labels;
+  int64_t count;
+  int32_t classes;
+  bool noise;  // no files: items are made from noise_seed
+  uint64_t noise_seed;
+};
+
+// The shuffled order of one epoch (a Feistel network with cycle walking), computed item by item.
+class Permutation {
+ public:
+  void open(int64_t count, uint64_t seed);
+  void begin(uint64_t epoch);
+  int64_t item(int64_t position) const;
+
+ private:
+  int64_t count_;
+  uint64_t seed_;
+  int32_t left_bits_, right_bits_;
+  uint16_t* tables_[6];
+};
+
+// The open files of one column.
+class ColumnFiles {
+ public:
+  void open(const Column& column);
+  void read(int64_t item, uint8_t* to) const;
+  void close();
+  const char* first_path() const { return column_->segment_count ? column_->segments[0].path : ""; }
+
+ private:
+  const Column* column_;
+  int* files_;
+  int64_t* starts_;  // the number of each segment's first item
+};
+
+// Batches without end in the order of the epoch, or of the files; opens at the first batch, or the first item.
+class BatchReader {
+ public:
+  BatchReader(const Split& split, int64_t batch_size, uint64_t seed, bool shuffle);
+  ~BatchReader();
+
+  // Fills the buffers with the next batch and returns its number of items: a shuffled epoch drops its incomplete
+  // batch, the order of the files has it. Ends the process where a file came short or a label is no class.
+  int64_t read(uint8_t* images, uint8_t* labels);
+  uint64_t last_epoch() const { return epoch_; }
+  const int64_t* last_items() const { return items_; }
+
+ private:
+  void make_noise();
+  void noise_item(int64_t item, uint8_t* image, uint8_t* label) const;
+  void check_labels(const uint8_t* labels, int64_t count) const;
+
+  const Split& split_;
+  int64_t batch_size_, position_ = 0;
+  uint64_t seed_, epoch_ = 0;
+  bool shuffle_;
+  int64_t* items_;
+  Permutation order_;
+  ColumnFiles images_, labels_;
+  uint8_t* noise_ = nullptr;
+};
+
+// Shifts and mirrors the images of a batch in place, as datasets/augment.py.
+class Augmentation {
+ public:
+  Augmentation(int32_t channels, int32_t height, int32_t width, bool flip, uint64_t seed);
+  void apply(uint8_t* images, const int64_t* items, int64_t count, uint64_t epoch);
+
+ private:
+  void move(uint8_t* image, int32_t dx, int32_t dy, bool flip);
+
+  int32_t channels_, height_, width_;
+  bool flip_;
+  uint64_t seed_;
+  uint8_t* copy_;  // of one image
+};
+
+}  // namespace harness_train
+
+#endif
