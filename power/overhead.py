@@ -34,10 +34,10 @@ def measure_overhead(
 
     Raises `MeterUnavailableError` where the meter cannot be opened.
     """
-    with Recorder([make_meter()], seed=seed, period_s=1.0 / rate_hz) as polled:
-        rows = _window(polled, seconds)
-    (cost,) = polled.overhead()
-    extra_w, uncertainty_w, reason = _extra_power(make_meter, rows, seconds, seed)
+    with Recorder([make_meter()], seed=seed, period_s=1.0 / rate_hz) as recorder:
+        polled = _window(recorder, seconds)
+    (cost,) = recorder.overhead()
+    extra_w, uncertainty_w, reason = _extra_power(make_meter, polled, seconds, seed)
     return OverheadReport(
         meter=cost.meter,
         rate_hz=cost.reads / cost.wall_s,
@@ -49,41 +49,51 @@ def measure_overhead(
     )
 
 
-def _window(recorder: Recorder, seconds: float) -> list[WindowEnergy]:
-    time.sleep(0.05)
-    recorder.mark()
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """An idle stretch as it really was: asked to last a second, it may have lasted a little longer."""
+
+    rows: list[WindowEnergy]
+    duration_s: float
+
+    @property
+    def power_w(self) -> float | None:
+        energy_j = sum_gross_j(self.rows)
+        return None if energy_j is None else energy_j / self.duration_s
+
+    @property
+    def random_w(self) -> float:
+        """Standard uncertainty without the gain, which is the same in both stretches and leaves their difference."""
+        names = ("edges_j", "sampling_j")
+        parts = [row.uncertainty_terms_j.get(name, 0.0) for row in self.rows for name in names]
+        return float(sum(part * part for part in parts) ** 0.5) / self.duration_s
+
+
+def _window(recorder: Recorder, seconds: float) -> _Stretch:
+    """Record a stretch; each mark follows its edge, so that a counter read at marks alone has a reading inside."""
+    give_up_s = time.monotonic() + 10.0
+    while time.monotonic() < give_up_s and any(cost.reads == 0 for cost in recorder.overhead()):
+        time.sleep(0.005)
     start_ns = now_ns()
+    recorder.mark()
     time.sleep(seconds)
     end_ns = now_ns()
     recorder.mark()
     time.sleep(0.05)
-    return recorder.energy(start_ns, end_ns)
+    return _Stretch(recorder.energy(start_ns, end_ns), (end_ns - start_ns) * 1e-9)
 
 
 def _extra_power(
-    make_meter: Callable[[], Meter], polled: list[WindowEnergy], seconds: float, seed: int
+    make_meter: Callable[[], Meter], polled: _Stretch, seconds: float, seed: int
 ) -> tuple[float | None, float | None, str | None]:
     """Return polled less unpolled power (W), its uncertainty, and why there is none."""
     with Recorder([make_meter()], seed=seed, sparse=True) as recorder:
-        if any(
-            series.domain.kind == "power" for _, all_series in recorder.all_series() for series in all_series
-        ):
-            return (
-                None,
-                None,
-                "a meter of power cannot measure what it costs to be read: it must be read to measure",
-            )
+        if any(series.domain.kind == "power" for _, every in recorder.all_series() for series in every):
+            reason = "a meter of power cannot measure what it costs to be read: it must be read to measure"
+            return None, None, reason
         quiet = _window(recorder, seconds)
-    energies = [sum_gross_j(rows) for rows in (polled, quiet)]
-    if energies[0] is None or energies[1] is None:
-        missing = next(row.reason for row in (*polled, *quiet) if row.gross_j is None)
+    if polled.power_w is None or quiet.power_w is None:
+        missing = next(row.reason for row in (*polled.rows, *quiet.rows) if row.gross_j is None)
         return None, None, f"no energy was measured: {missing}"
-    # The gain is the same in both and leaves their difference but for its own small part.
-    random_j = [_random_j(rows) for rows in (polled, quiet)]
-    uncertainty_w = 1.96 * (random_j[0] ** 2 + random_j[1] ** 2) ** 0.5 / seconds
-    return (energies[0] - energies[1]) / seconds, uncertainty_w, None
-
-
-def _random_j(rows: list[WindowEnergy]) -> float:
-    parts = [row.uncertainty_terms_j.get(name, 0.0) for row in rows for name in ("edges_j", "sampling_j")]
-    return float(sum(part * part for part in parts) ** 0.5)
+    uncertainty_w = 1.96 * (polled.random_w**2 + quiet.random_w**2) ** 0.5
+    return polled.power_w - quiet.power_w, uncertainty_w, None

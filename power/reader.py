@@ -81,18 +81,25 @@ class Reader:
     thread: threading.Thread | None = None
 
     def run(self) -> None:
-        """Read until told to stop (the thread's body)."""
-        retry_s = _RETRY_S
-        for wait_s in jittered_periods(self.period_s, self.seed):
-            if self.stopping:
-                break
-            if self._read_once():
-                retry_s = _RETRY_S
-                if not self.meter.streams:
-                    self.waker.sleep(wait_s)
-            else:
+        """Read until told to stop (the thread's body).
+
+        Polls are due at absolute times, so that what a read and a late wake-up take is not added to every
+        period; after a stall one poll is made up for, not all that were missed.
+        """
+        retry_s, due_ns = _RETRY_S, now_ns()
+        waits_s = jittered_periods(self.period_s, self.seed)
+        while not self.stopping:
+            if not self._read_once():
                 self.waker.sleep(retry_s)
-                retry_s = min(2 * retry_s, _RETRY_MAX_S)
+                retry_s, due_ns = min(2 * retry_s, _RETRY_MAX_S), now_ns()
+                continue
+            retry_s = _RETRY_S
+            if self.meter.streams:
+                continue
+            at_ns = now_ns()
+            if at_ns >= due_ns:  # else woken early, by a mark
+                due_ns = max(due_ns + round(next(waits_s) * 1e9), at_ns)
+            self.waker.sleep((due_ns - at_ns) * 1e-9)
         if not self.meter.streams:
             self._read_once()  # so that a window which ends with the recording is bracketed
         self.final_cpu_s = time.thread_time()

@@ -9,11 +9,12 @@ from power.registry import make
 def test_a_counter_tells_what_polling_it_costs() -> None:
     report = measure_overhead(lambda: make("mock:10W,counter"), seconds=0.5, rate_hz=100.0)
     assert report.meter == "mock"
-    assert 30.0 < report.rate_hz < 120.0
+    # A little over 100 Hz: the marks at both ends are reads too. How well the rate is kept: test_reader.py.
+    assert 0.0 < report.rate_hz < 120.0
     assert 0.0 < report.share < 0.2
     assert report.cpu_per_read_s == pytest.approx(report.share / report.rate_hz)
-    # Its 10 W do not depend on being read; the two stretches differ in their lengths by the sleeps' jitter.
-    assert report.extra_w == pytest.approx(0.0, abs=1.0)
+    # Its 10 W do not depend on being read, and each stretch is held against its own length.
+    assert report.extra_w == pytest.approx(0.0, abs=1e-3)
     assert report.reason is None
 
 

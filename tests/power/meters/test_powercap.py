@@ -3,12 +3,17 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from power import reader
+from power import recorder as recorder_module
 from power.base import now_ns
 from power.errors import MeterReadError, MeterUnavailableError
+from power.meters import powercap
 from power.meters.powercap import PowercapMeter, find_zones
 from power.recorder import Recorder
 from power.window import sum_gross_j
@@ -62,7 +67,9 @@ def test_without_psys_the_memory_stands_beside_its_package(tmp_path: Path) -> No
     }
 
 
-def test_two_dies_that_mirror_one_counter_are_not_added_up(tmp_path: Path) -> None:
+def test_two_dies_that_mirror_one_counter_are_not_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = zone(tmp_path, "intel-rapl:0", "package-0-die-0", 77_000)
     second = zone(tmp_path, "intel-rapl:1", "package-0-die-1", 77_000)
     meter = PowercapMeter(root=tmp_path)
@@ -71,10 +78,9 @@ def test_two_dies_that_mirror_one_counter_are_not_added_up(tmp_path: Path) -> No
         for path in (first, second):
             (path / "energy_uj").write_text("78000\n")
 
-    timer = threading.Timer(0.002, turn)
-    timer.start()
+    # The counters move while the meter waits between its two looks.
+    monkeypatch.setattr(powercap, "time", SimpleNamespace(sleep=lambda seconds: turn()))
     meter.open()
-    timer.join()
     assert [d.parent for d in meter.domains] == [None, "package-0-die-0"]
     meter.close()
 
@@ -88,19 +94,26 @@ def test_every_zone_is_read_at_its_own_instant(server: Path) -> None:
 
 
 class Turning:
-    """Counters that run: rewrites `energy_uj` of each zone in place, `watts` in W, as the kernel would."""
+    """Counters that run, and the clock with them: rewrites `energy_uj` of each zone in place every half millisecond.
+
+    A busy machine that delays the counters delays the clock as well, so no reading is ever stale by more.
+    """
 
     def __init__(self, root: Path, watts: dict[str, float], range_uj: int) -> None:
+        self.t_ns = 0
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.work, args=(root, watts, range_uj))
 
+    def now_ns(self) -> int:
+        return self.t_ns
+
     def work(self, root: Path, watts: dict[str, float], range_uj: int) -> None:
-        start_ns = now_ns()
         files = {name: os.open(root / name / "energy_uj", os.O_WRONLY) for name in watts}
         while not self.stop.wait(0.0005):
+            t_ns = self.t_ns + 500_000
             for name, watt in watts.items():
-                energy_uj = int(watt * (now_ns() - start_ns) / 1000) % range_uj
-                os.pwrite(files[name], f"{energy_uj:020d}\n".encode(), 0)
+                os.pwrite(files[name], f"{int(watt * t_ns / 1000) % range_uj:020d}\n".encode(), 0)
+            self.t_ns = t_ns
         for fd in files.values():
             os.close(fd)
 
@@ -112,24 +125,34 @@ class Turning:
         self.thread.join()
 
 
-def test_wraps_in_the_window_two_sockets_memory_and_psys(tmp_path: Path) -> None:
+def test_wraps_in_the_window_two_sockets_memory_and_psys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watts = {"intel-rapl:0": 10.0, "intel-rapl:0:0": 2.0, "intel-rapl:1": 7.0, "intel-rapl:2": 25.0}
     names = dict(zip(watts, ("package-0", "dram", "package-1", "psys"), strict=True))
     for folder, name in names.items():
-        zone(tmp_path, folder, name, 0, range_uj=3_000_000)
-    # A range of 3 J is passed several times a second by psys; its plausible power is 2000 W, so the
-    # recorder's ordinary period of 50 ms is what tells wraps apart here, as it does on a real range.
-    with Turning(tmp_path, watts, 3_000_000), Recorder([PowercapMeter(root=tmp_path)]) as recorder:
-        time.sleep(0.2)
-        start_ns = now_ns()
-        time.sleep(1.5)
-        end_ns = now_ns()
-        rows = recorder.energy(start_ns, end_ns)
+        zone(tmp_path, folder, name, 0, range_uj=12_000_000)
+    # A range of 12 J is passed twice a second by psys; its plausible power is 2000 W, so the recorder's
+    # ordinary period of 50 ms is what tells wraps apart here, as it does on a real range.
+    turning = Turning(tmp_path, watts, 12_000_000)
+    for module in (powercap, reader, recorder_module):
+        monkeypatch.setattr(module, "now_ns", turning.now_ns)
+    with turning, Recorder([PowercapMeter(root=tmp_path)]) as recorder:
+        wait_until(lambda: turning.t_ns >= 200_000_000)
+        start_ns = turning.t_ns
+        wait_until(lambda: turning.t_ns >= start_ns + 1_500_000_000)
+        end_ns = turning.t_ns
+        rows = recorder.energy(start_ns, end_ns, wait_s=30.0)
     span_s = (end_ns - start_ns) * 1e-9
     powers = {row.domain: (row.gross_j or 0.0) / span_s for row in rows}
     expected = {"psys": 25.0, "package-0": 10.0, "package-1": 7.0, "dram-0": 2.0}
-    assert powers == pytest.approx(expected, rel=0.02)
-    assert sum_gross_j(rows) == pytest.approx(25.0 * span_s, rel=0.02)
+    assert powers == pytest.approx(expected, rel=0.005)
+    assert sum_gross_j(rows) == pytest.approx(25.0 * span_s, rel=0.005)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    while not happened():  # the test's own time limit ends this
+        time.sleep(0.005)
 
 
 def test_no_zone_names_the_module(tmp_path: Path) -> None:
