@@ -14,6 +14,7 @@ from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
+from harness.others import LOOK_S, OthersWatch
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
 from harness.trial import Collector, assemble
@@ -126,15 +127,18 @@ def run_trial(
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     collector = Collector()
+    others = OthersWatch(LOOK_S if plan.options.idle_s > 0 else 0.0)
 
     def hear(message: AnyMessage, pid: int) -> None:
         edges.hear(message)
+        others.hear(message, pid)
         collector.take(message)
         observer.message(message, pid)
 
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
     load, throttled = os.getloadavg()[0], host.throttled_bits()
-    meters.before_trial()
+    with others.idle():
+        meters.before_trial()
     begun = time.monotonic()
     try:
         ending = Supervisor(
@@ -154,7 +158,7 @@ def run_trial(
     wall_s = time.monotonic() - begun
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
-    validity = _validity(load, throttled)
+    validity = others.validity(*_throttling(throttled), load)
     if validity.throttled and ending.outcome == "ok":
         ending = Ending(
             outcome="invalid", reason="the device throttled during the run", highest=ending.highest
@@ -193,15 +197,12 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _validity(load: float, throttled_before: int | None) -> schema.Validity:
-    """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
-    notes = []
-    if load > 0.5 * host.usable_cores():
-        notes.append("the machine was busy before the trial")  # how busy: `load`
-    throttled_after = host.throttled_bits()
-    if throttled_before is None or throttled_after is None:
-        return schema.Validity(throttled=None, load=load, notes=notes)
+def _throttling(before: int | None) -> tuple[bool | None, list[str]]:
+    """Return whether the device throttled during the trial, and by what: the firmware's sticky bits tell."""
+    after = host.throttled_bits()
+    if before is None or after is None:
+        return None, []
     # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
-    new = (throttled_after & ~throttled_before) >> 16 | throttled_after
+    new = (after & ~before) >> 16 | after
     causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]
-    return schema.Validity(throttled=bool(causes), load=load, notes=notes + causes)
+    return bool(causes), causes

@@ -187,6 +187,12 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
     for name, values in group.values.items():
         if name in metrics:
             require_quiet(METRICS[name], group.key, values)
+            disturbed = group.disturbance(name)
+            if disturbed:
+                raise NoisyRunError(
+                    f"{group.key}: {name} cannot be recorded: {disturbed}; run again on a quiet machine, or record "
+                    "memory alone with --metric training_peak_bytes"
+                )
 
 
 def _set(

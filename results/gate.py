@@ -192,24 +192,33 @@ def _check_ratchet(group: Measured, metric: Metric, value: Value, entry: Entry) 
     if metric.name == "test_accuracy" and entry.length and entry.length != group.length():
         detail = f"trained for {_length(group.length())}, the baseline for {_length(entry.length)}"
         return _verdict(group, metric.name, Status.NOT_COMPARABLE, now, expected, detail)
+    disturbed = group.disturbance(metric.name)
     try:
         require_quiet(metric, group.key, group.values[metric.name])
     except NoisyRunError as error:
-        return _verdict(group, metric.name, Status.INVALID, now, expected, str(error))
+        detail = f"{error}; {disturbed}" if disturbed else str(error)
+        return _verdict(group, metric.name, Status.INVALID, now, expected, detail)
     status = judge(metric, now, expected, value.tolerance)
     detail = f"{_change(now, expected)}, tolerance {value.tolerance * 100:.1f} %"
-    best = (min if metric.better == "lower" else max)(group.values[metric.name])
-    if status is Status.REGRESSED and judge(metric, best, expected, value.tolerance) is not Status.REGRESSED:
-        # A change of the program shows in every repeat; what spares one of them may be the machine's doing.
+    if status is Status.REGRESSED:
+        doubt = disturbed or _spared(group, metric, value)
         status, detail = (
-            Status.INVALID,
-            f"{detail}, but {_change(best, expected)} in the best repeat; run again",
+            (Status.INVALID, f"{detail}, but {doubt}; run again")
+            if doubt
+            else (status, detail + _growth(group, metric, entry))
         )
-    elif status is Status.REGRESSED:
-        detail += _growth(group, metric, entry)
     if status is Status.IMPROVED:
-        detail += "; record it with `harness baseline update`"
+        detail += f"; {disturbed}" if disturbed else "; record it with `harness baseline update`"
     return _verdict(group, metric.name, status, now, expected, detail)
+
+
+def _spared(group: Measured, metric: Metric, value: Value) -> str | None:
+    """Return in words that a regression spares a repeat: a change of the program shows in every one."""
+    assert value.value is not None and value.tolerance is not None
+    best = (min if metric.better == "lower" else max)(group.values[metric.name])
+    if judge(metric, best, value.value, value.tolerance) is Status.REGRESSED:
+        return None
+    return f"{_change(best, value.value)} in the best repeat"
 
 
 def judge(metric: Metric, value: float, expected: float, tolerance: float) -> Status:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from results import format as fmt
 from results.errors import NotComparableError
+from results.noise import disturbance
 from results.schema import Document, Setting, Trial
 from results.summary import REFERENCE, Setup, measured_energy, setup_of, setup_title
 
@@ -38,6 +39,7 @@ class Metric(NamedTuple):
     ratchet: bool
     shown: Callable[[float | None], str]
     value_of: Callable[[Trial, Trial | None], float | None]
+    disturbable: bool = False
 
 
 def _step_s(trial: Trial, reference: Trial | None) -> float | None:
@@ -87,9 +89,9 @@ METRICS = {
             fmt.size,
             lambda trial, _: trial.memory.modelled_bytes,
         ),
-        Metric("time_ratio", "lower", 0.10, 0.15, True, fmt.ratio, _time_ratio),
-        Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s),
-        Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j),
+        Metric("time_ratio", "lower", 0.10, 0.15, True, fmt.ratio, _time_ratio, disturbable=True),
+        Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s, disturbable=True),
+        Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j, disturbable=True),
         Metric(
             "test_accuracy",
             "higher",
@@ -111,6 +113,14 @@ class Measured:
     setup: Setup
     trials: list[Trial] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
+    references: list[Trial] = field(default_factory=list)
+    """The trials that the time ratios were taken against."""
+
+    def disturbance(self, metric: str) -> str | None:
+        """Return in words what others took of the processors while a metric was measured; None where too little."""
+        if not METRICS[metric].disturbable:
+            return None
+        return disturbance([*self.trials, *(self.references if metric == "time_ratio" else [])])
 
     def median(self, metric: str) -> float | None:
         """Return the median over repeats, None where nothing was measured."""
@@ -183,6 +193,8 @@ def _is_reference(trial: Trial) -> bool:
 
 def _add_values(measured: Measured, trial: Trial, reference: Trial | None) -> None:
     """Append a finished trial's values."""
+    if reference is not None:
+        measured.references.append(reference)
     for metric in METRICS.values():
         value = metric.value_of(trial, reference)
         if value is not None:

@@ -236,12 +236,34 @@ class Quality(msgspec.Struct, kw_only=True):
         _require_reason("quality.test_accuracy", self.test_accuracy is None, self.reason)
 
 
+class ProcessorUse(msgspec.Struct, kw_only=True):
+    """Processor time in a stretch, summed over the machine's `cores`: our own and that of everybody else.
+
+    `own_s` is this program's and its worker's. `others_s` is the rest of the time in which a processor was not idle,
+    with `stolen_s`, what a hypervisor gave to another machine. Known to `resolution_s`.
+    """
+
+    duration_s: Seconds
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    own_s: Seconds
+    others_s: Seconds
+    stolen_s: Seconds
+    resolution_s: Seconds
+
+
 class Validity(msgspec.Struct, kw_only=True):
-    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why."""
+    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why.
+
+    `load` is the load average, our own work of the last minutes included: it judges nothing. What others took of the
+    processors does, before the trial and in its measured window; `others_reason` says why one of the two is null.
+    """
 
     throttled: bool | None
     load: float | None
     notes: list[str] = msgspec.field(default_factory=list)
+    others_before: ProcessorUse | None = None
+    others_window: ProcessorUse | None = None
+    others_reason: str | None = None
 
 
 class Trigger(msgspec.Struct, kw_only=True):
