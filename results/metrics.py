@@ -104,6 +104,9 @@ METRICS = {
     )
 }
 
+FASTEST = frozenset({"time_ratio"})
+"""The metrics that are judged by their fastest repeats, not by the median."""
+
 
 @dataclass
 class Measured:
@@ -113,19 +116,31 @@ class Measured:
     setup: Setup
     trials: list[Trial] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
-    references: list[Trial] = field(default_factory=list)
-    """The trials that the time ratios were taken against."""
+    timed: list[tuple[Trial, Trial]] = field(default_factory=list)
+    """Finished trials, each with the reference's of the same repeat."""
 
     def disturbance(self, metric: str) -> str | None:
         """Return in words what others took of the processors while a metric was measured; None where too little."""
         if not METRICS[metric].disturbable:
             return None
-        return disturbance([*self.trials, *(self.references if metric == "time_ratio" else [])])
+        return disturbance([*self.trials, *(other for _, other in self.timed if metric in FASTEST)])
 
-    def median(self, metric: str) -> float | None:
-        """Return the median over repeats, None where nothing was measured."""
+    def figure(self, metric: str) -> float | None:
+        """Return what a metric is judged by (see `Metric`), None where nothing was measured."""
         values = self.values.get(metric)
-        return statistics.median(values) if values else None
+        if not values:
+            return None
+        return _fastest_ratio(self.timed) if metric in FASTEST else statistics.median(values)
+
+    def figures(self, metric: str) -> list[float]:
+        """Return the figures whose spread tells how sure the metric is; not for one that was not measured.
+
+        Of the time ratio, what it would be without each of the repeats: near each other where at least two of them
+        agree on the fastest. Of all others, the repeats themselves.
+        """
+        if metric not in FASTEST or len(self.timed) < 2:
+            return self.values[metric]
+        return [_fastest_ratio(self.timed[:i] + self.timed[i + 1 :]) for i in range(len(self.timed))]
 
     def ledger(self) -> dict[str, int]:
         """Return the ledger of the first finished trial, or the model's figures where there is no ledger."""
@@ -193,9 +208,15 @@ def _is_reference(trial: Trial) -> bool:
 
 def _add_values(measured: Measured, trial: Trial, reference: Trial | None) -> None:
     """Append a finished trial's values."""
-    if reference is not None:
-        measured.references.append(reference)
     for metric in METRICS.values():
         value = metric.value_of(trial, reference)
         if value is not None:
             measured.values.setdefault(metric.name, []).append(value)
+            if metric.name == "time_ratio" and reference is not None:
+                measured.timed.append((trial, reference))
+
+
+def _fastest_ratio(timed: Sequence[tuple[Trial, Trial]]) -> float:
+    """Return the least step time of the first ÷ the least of the second; both are known for every pair."""
+    own, other = ([_step_s(trial, None) or 0.0 for trial in side] for side in zip(*timed, strict=True))
+    return min(own) / min(other)

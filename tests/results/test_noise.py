@@ -8,7 +8,7 @@ import pytest
 
 from results import baselines
 from results.errors import NoisyRunError
-from results.gate import Status, check, exit_code
+from results.gate import Status, Verdict, check, exit_code
 from results.noise import disturbance, disturbed
 from results.schema import ProcessorUse, Validity
 
@@ -104,3 +104,61 @@ def test_a_disturbed_time_is_not_recorded_but_its_memory_is(
         baselines.update(path, [disturbed_run], "too early")
     assert not path.exists()
     assert baselines.update(path, [disturbed_run], "memory", ["training_peak_bytes"])
+
+
+STEPS_S = [("standard", 0.0101), ("lowmem", 0.0121)]
+
+
+def repeats(trial: Make, slowed: dict[tuple[str, int], float]) -> list[Any]:
+    """Five repeats of both trainers; `slowed` multiplies the step time of (trainer, repeat)."""
+    return [
+        trial(trainer, i, s * slowed.get((trainer, i), 1.0), (40 if trainer == "lowmem" else 90) << 20)
+        for i in range(5)
+        for trainer, s in STEPS_S
+    ]
+
+
+def time_ratio(verdicts: list[Verdict]) -> Verdict:
+    (found,) = [each for each in verdicts if each.metric == "time_ratio"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "slowed",
+    [
+        {("standard", 1): 1.5},
+        {("lowmem", 1): 1.5},
+        {
+            ("standard", 0): 1.5,
+            ("standard", 1): 1.4,
+            ("lowmem", 2): 1.6,
+            ("lowmem", 3): 1.3,
+            ("lowmem", 4): 2.0,
+        },
+    ],
+)
+def test_repeats_that_a_neighbour_slowed_fail_no_gate(
+    document: Make, trial: Make, tmp_path: Path, slowed: dict[tuple[str, int], float]
+) -> None:
+    path = tmp_path / "host.toml"
+    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    assert time_ratio(check(document(repeats(trial, slowed)), baselines.read(path))).status is Status.OK
+
+
+def test_a_slower_program_shows_in_spite_of_a_slowed_reference(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "host.toml"
+    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    slower_program = {("lowmem", i): 1.2 for i in range(5)} | {("standard", 3): 1.5}
+    verdict = time_ratio(check(document(repeats(trial, slower_program)), baselines.read(path)))
+    assert verdict.status is Status.REGRESSED
+    assert verdict.detail == "+20.0 %, tolerance 10.0 %"
+
+
+def test_a_time_that_only_one_repeat_reached_is_not_recorded(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    once = {("lowmem", i): 1.5 for i in range(4)}
+    with pytest.raises(NoisyRunError, match="time_ratio spreads"):
+        baselines.update(tmp_path / "host.toml", [document(repeats(trial, once))], "too noisy")
