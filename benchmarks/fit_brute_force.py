@@ -3,8 +3,8 @@
     python benchmarks/fit_brute_force.py [--mechanism M]... [--workload W]... [--trainer T]...
 
 For each workload, trainer and mechanism, with the native engine on noise and one step a run: `fit` answers; then runs
-at every multiple of its resolution within six steps of the answer, and at sizes a quarter apart from 1 to three times the
-answer, say what really fits. The largest size below which nothing failed must be within one step of the resolution.
+say what really fits, at every multiple of its resolution within six steps of the answer, and a quarter apart from 1 to
+three times the answer. The largest size below which nothing failed must be within one step of the resolution.
 Writes benchmarks/results/fit_brute_force.json; exits with 1 where they disagree.
 """
 
