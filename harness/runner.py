@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
+import msgspec
+
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
 from harness.others import LOOK_S, OthersWatch
 from harness.plan import Plan, TrialPlan
-from harness.supervisor import Ending, Supervisor
+from harness.supervisor import Supervisor
+from harness.traces import ResidencyTrace
 from harness.trial import Collector, assemble
 from harness.window import WindowEdges, open_trigger
 from results import schema
@@ -126,7 +129,7 @@ def run_trial(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
-    collector = Collector()
+    collector, looks = Collector(), ResidencyTrace()
     others = OthersWatch(LOOK_S if plan.options.idle_s > 0 else 0.0)
 
     def hear(message: AnyMessage, pid: int) -> None:
@@ -134,6 +137,10 @@ def run_trial(
         others.hear(message, pid)
         collector.take(message)
         observer.message(message, pid)
+
+    def see(residency: Residency) -> None:
+        looks.look(residency)
+        observer.residency(residency)
 
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
     load, throttled = os.getloadavg()[0], host.throttled_bits()
@@ -150,7 +157,7 @@ def run_trial(
             silence_s=plan.options.silence_s,
             answers=trial.trigger,
             on_message=hear,
-            on_residency=observer.residency,
+            on_residency=see,
         ).run()
     finally:
         if ceiling:
@@ -160,8 +167,8 @@ def run_trial(
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
     validity = others.validity(*_throttling(throttled), load)
     if validity.throttled and ending.outcome == "ok":
-        ending = Ending(
-            outcome="invalid", reason="the device throttled during the run", highest=ending.highest
+        ending = msgspec.structs.replace(
+            ending, outcome="invalid", reason="the device throttled during the run"
         )
     return assemble(
         trial,
@@ -173,6 +180,10 @@ def run_trial(
         validity=validity,
         wall_s=wall_s,
         trigger=pin,
+        traces=[
+            *collector.residency_trace(looks, ending.look_cpu_share),
+            *meters.traces(collector.window, collector.began_ns()),
+        ],
     )
 
 

@@ -279,20 +279,28 @@ class Trigger(msgspec.Struct, kw_only=True):
 
 
 class Phase(msgspec.Struct, kw_only=True):
-    """A named window of the worker, in seconds since it started."""
+    """A named window, in seconds since the worker started; what came before is negative."""
 
     name: str
-    start_s: Seconds
-    end_s: Seconds
+    start_s: float
+    end_s: float
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """A series over time: `quantity` with its unit (`rss_bytes`, `power_w`), `source` a meter or `kernel`."""
+    """A series over time, for the eye: peaks and energies are measured otherwise.
+
+    `quantity` has its unit (`rss_bytes`, `power_w`), `source` is a meter with its domain or `kernel`, times are as in
+    `Phase`. `windows` are what a meter was read for: idle before and after, and the measured window.
+    """
 
     quantity: str
     source: str
-    t_s: list[Seconds]
+    t_s: list[float]
     values: list[float]
+    provenance: Provenance = "measured"
+    windows: list[Phase] = msgspec.field(default_factory=list)
+    reader_cpu_share: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Part of one core that taking the series cost, while it was taken."""
 
     def __post_init__(self) -> None:
         if len(self.t_s) != len(self.values):
