@@ -15,6 +15,7 @@ from results.errors import NoisyRunError
 from results.fingerprint import differences, machine_facts
 from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
 from results.schema import Document, Setting
+from results.stats import spread
 from results.summary import Setup
 
 
@@ -222,11 +223,13 @@ def _noise(group: Measured, metric: Metric) -> str | None:
 
 
 def _spared(group: Measured, metric: Metric, value: Value) -> str | None:
-    """Return in words that a regression spares a repeat: a change of the program shows in every one."""
-    if metric.name in FASTEST:
-        return None  # the figure is the best repeat already
+    """Return in words why a regression may be noise: it spares a repeat, or is within what the repeats differ by."""
     assert value.value is not None and value.tolerance is not None
-    best = (min if metric.better == "lower" else max)(group.values[metric.name])
+    repeats = group.values[metric.name]
+    if metric.name in FASTEST:  # the figure is the best repeat already
+        apart, change = spread(repeats), abs((group.figure(metric.name) or 0.0) / value.value - 1)
+        return f"the repeats themselves differ by ±{apart * 100:.1f} %" if apart > change else None
+    best = (min if metric.better == "lower" else max)(repeats)
     if judge(metric, best, value.value, value.tolerance) is Status.REGRESSED:
         return None
     return f"{_change(best, value.value)} in the best repeat"

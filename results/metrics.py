@@ -89,7 +89,7 @@ METRICS = {
             fmt.size,
             lambda trial, _: trial.memory.modelled_bytes,
         ),
-        Metric("time_ratio", "lower", 0.10, 0.15, True, fmt.ratio, _time_ratio, disturbable=True),
+        Metric("time_ratio", "lower", 0.15, 0.15, True, fmt.ratio, _time_ratio, disturbable=True),
         Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s, disturbable=True),
         Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j, disturbable=True),
         Metric(

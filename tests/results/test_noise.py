@@ -150,10 +150,21 @@ def test_a_slower_program_shows_in_spite_of_a_slowed_reference(
 ) -> None:
     path = tmp_path / "host.toml"
     baselines.update(path, [document(repeats(trial, {}))], "first recorded")
-    slower_program = {("lowmem", i): 1.2 for i in range(5)} | {("standard", 3): 1.5}
+    slower_program = {("lowmem", i): 1.2 for i in range(5)} | {("standard", 3): 1.3}
     verdict = time_ratio(check(document(repeats(trial, slower_program)), baselines.read(path)))
     assert verdict.status is Status.REGRESSED
-    assert verdict.detail == "+20.0 %, tolerance 10.0 %"
+    assert verdict.detail == "+20.0 %, tolerance 15.0 %"
+
+
+def test_a_change_within_what_the_repeats_differ_by_is_noise(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "host.toml"
+    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    slowed = {("lowmem", i): factor for i, factor in enumerate((1.2, 1.2, 2.0, 1.3, 1.9))}
+    verdict = time_ratio(check(document(repeats(trial, slowed)), baselines.read(path)))
+    assert verdict.status is Status.INVALID
+    assert "but the repeats themselves differ by ±30.8 %; run again" in verdict.detail
 
 
 def test_a_time_that_only_one_repeat_reached_is_not_recorded(
