@@ -1,11 +1,13 @@
 """Whether noise alone ever fails a gate: one baseline, then the same program held to it again and again.
 
     python benchmarks/gate_noise.py [--engine native] [--checks 50] [--repeats 3] [--steps 100] [--metric M]...
+        [--append]
 
 Records a baseline of the MLP by five repeats under the pinned allocator, then runs and checks it `--checks` times, each
-time in fresh processes. Writes benchmarks/results/gate_noise-ENGINE.json: the exit codes of all checks, by metric the
-tolerance of the baseline and the largest distance from it, and the machine's load. The promise is that without the
-time every exit code is 0 on any machine, and that no check says that the time regressed.
+time in fresh processes. Writes benchmarks/results/gate_noise-ENGINE.json after each check: exit code, values, and
+the most that others took of the processors in one of its windows; over all checks, by metric the tolerance and the
+largest distance from the baseline (benchmarks/results/gate_noise-ENGINE.toml). With `--append` the checks join those of
+the record and are held to its baseline. The promise is that every exit code is 0.
 """
 
 import argparse
@@ -26,83 +28,98 @@ RESULTS = Path(__file__).parent / "results"
 
 def measure(options: argparse.Namespace, repeats: int, path: Path) -> Document:
     """Run both trainers `repeats` times."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "harness",
-        "run",
-        "--quiet",
-        "--meter",
-        "none",
-        "--allocator",
-        "pinned",
-    ]
-    command += ["--engine", options.engine, "--steps", str(options.steps), "--repeats", str(repeats)]
+    command = [sys.executable, "-P", "-m", "harness", "run", "--quiet", "--meter", "none"]
+    command += ["--allocator", "pinned", "--engine", options.engine]
+    command += ["--steps", str(options.steps), "--repeats", str(repeats)]
     subprocess.run([*command, "--json", str(path)], check=True)
     return store.read(path)
 
 
-def distances(verdicts: list[list[Verdict]], held_to: baselines.Baselines) -> dict[str, Any]:
-    """Return for each trainer and metric the tolerance, the largest distance from the baseline, and the verdicts."""
-    found: dict[str, Any] = {}
+def checked(document: Document, held_to: baselines.Baselines) -> dict[str, Any]:
+    """Return one check as the record keeps it."""
+    verdicts = gate.check(document, held_to)
+    timeless = [each for each in verdicts if each.metric != "time_ratio"]
+    return {
+        "created": f"{document.created:%Y-%m-%dT%H:%M:%SZ}",
+        "exit_code": gate.exit_code(verdicts),
+        "exit_code_without_time": gate.exit_code(timeless),
+        "others_processors": others(document),
+        "values": {_name(each): each.value for each in verdicts},
+        "statuses": {_name(each): str(each.status) for each in verdicts},
+        "failures": [each.detail for each in verdicts if str(each.status) not in ("ok", "improved")],
+    }
+
+
+def others(document: Document) -> float | None:
+    """Return the most processors that others took in a measured window; None where no window could tell."""
+    windows = [trial.validity.others_window for trial in document.trials]
+    return max((round(use.others_s / use.duration_s, 3) for use in windows if use), default=None)
+
+
+def summary(checks: list[dict[str, Any]], held_to: baselines.Baselines) -> dict[str, Any]:
+    """Return what came of all checks: exit codes, and by metric the tolerance and the largest distance."""
+    metrics: dict[str, Any] = {}
     for key, entry in held_to.entries():
-        for name, value in entry.metrics.items():
-            these = [each for run in verdicts for each in run if each.key == key and each.metric == name]
-            values = [each.value for each in these if each.value is not None]
+        for metric, value in entry.metrics.items():
+            name = f"{key.trainer} {metric}"
             assert value.value is not None
-            found[f"{key.trainer} {name}"] = {
+            metrics[name] = {
                 "baseline": value.value,
                 "tolerance": value.tolerance,
-                "largest_distance": max(abs(each / value.value - 1) for each in values),
-                "verdicts": dict(Counter(str(each.status) for each in these)),
+                "largest_distance": max(abs(each["values"][name] / value.value - 1) for each in checks),
+                "verdicts": dict(Counter(each["statuses"][name] for each in checks)),
             }
-    return found
+    codes = ("exit_code", "exit_code_without_time")
+    return {
+        **{f"{code}s": dict(sorted(Counter(str(each[code]) for each in checks).items())) for code in codes},
+        "metrics": metrics,
+    }
 
 
-def exit_codes(verdicts: list[list[Verdict]]) -> dict[str, int]:
-    """Return how many checks ended with which exit code."""
-    counts = Counter(gate.exit_code(each) for each in verdicts)
-    return {str(code): count for code, count in sorted(counts.items())}
+def begin(options: argparse.Namespace, baseline: Path) -> dict[str, Any]:
+    """Record the baseline and return the record's head."""
+    baseline.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        first = measure(options, 5, Path(folder) / "first.json")
+    baselines.update(baseline, [first], "the same program", options.metrics)
+    return {
+        "engine": options.engine,
+        "steps": options.steps,
+        "repeats": options.repeats,
+        "created": f"{first.created:%Y-%m-%dT%H:%M:%SZ}",
+        "machine": {"cpu": first.host.cpu, "cores": first.host.cores},
+        "others_processors_while_recording": others(first),
+        "checks": [],
+    }
+
+
+def _name(verdict: Verdict) -> str:
+    return f"{verdict.key.trainer} {verdict.metric}"
 
 
 def main() -> None:
-    """Record the baseline, check, and write what came of it."""
+    """Record the baseline unless there is one, check, and write what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="native")
     parser.add_argument("--checks", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--metric", action="append", dest="metrics")
+    parser.add_argument("--append", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "baseline.toml"
-        first = measure(options, 5, Path(folder) / "first.json")
-        baselines.update(path, [first], "the same program", options.metrics)
-        held_to, verdicts, loads = baselines.read(path), [], []
-        for index in range(options.checks):
-            document = measure(options, options.repeats, Path(folder) / "run.json")
-            verdicts.append(gate.check(document, held_to))
-            loads.append(document.host.load_before)
-            print(f"check {index + 1}: exit code {gate.exit_code(verdicts[-1])}", flush=True)
-    timeless = [[each for each in run if each.metric != "time_ratio"] for run in verdicts]
-    record = {
-        "engine": options.engine,
-        "steps": options.steps,
-        "repeats": options.repeats,
-        "checks": options.checks,
-        "created": f"{first.created:%Y-%m-%dT%H:%M:%SZ}",
-        "machine": {"cpu": first.host.cpu, "cores": first.host.cores, "loads_before": loads},
-        "exit_codes": exit_codes(verdicts),
-        "exit_codes_without_time": exit_codes(timeless),
-        "metrics": distances(verdicts, held_to),
-        "failures": sorted(
-            {each.detail for run in verdicts for each in run if str(each.status) not in ("ok", "improved")}
-        ),
-    }
     target = RESULTS / f"gate_noise-{options.engine}.json"
-    target.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"{record['exit_codes']}, without time {record['exit_codes_without_time']}; written: {target}")
+    baseline = target.with_suffix(".toml")
+    record = json.loads(target.read_text()) if options.append else begin(options, baseline)
+    options.steps, options.repeats = record["steps"], record["repeats"]
+    held_to = baselines.read(baseline)
+    for _ in range(options.checks):
+        with tempfile.TemporaryDirectory() as folder:
+            document = measure(options, options.repeats, Path(folder) / "run.json")
+        record["checks"].append(checked(document, held_to))
+        record["summary"] = summary(record["checks"], held_to)
+        target.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"check {len(record['checks'])}: exit code {record['checks'][-1]['exit_code']}", flush=True)
+    print(f"{record['summary']['exit_codes']} over {len(record['checks'])} checks; written: {target}")
 
 
 if __name__ == "__main__":

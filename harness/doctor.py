@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ceilings, devices, host
+from harness import ceilings, devices, host, others
 from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
+from results.noise import disturbed
 from results.schema import Host
 from workloads.engines.native import program
 from workloads.registry import ENGINES
@@ -70,10 +71,11 @@ def commands(examination: Examination) -> list[str]:
 
 def _machine() -> Machine:
     described, found = host.describe(("edge-harness", "torch", "numpy")), devices.detect()
-    load = described.load_before or 0.0
     notes = []
-    if load > 0.5 * described.cores:
-        notes.append(f"load {load:.1f} on {described.cores} processors: wait, or stop what else runs")
+    use = others.look()
+    if use and disturbed(use):
+        taken = use.others_s / use.duration_s
+        notes.append(f"others take {taken:.1f} of {use.cores} processors: wait, or stop what else runs")
     if described.governor not in (None, "performance"):
         notes.append(
             f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"

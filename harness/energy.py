@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
+from harness.traces import power_trace
 from power import registry
 from power.base import Meter
 from power.recorder import Recorder
@@ -30,6 +33,7 @@ class EnergyWatch:
         self._meters = [registry.make(name) for name in names]
         self._recorder: Recorder | None = None
         self._before: Window | None = None
+        self._after: Window | None = None
 
     def __enter__(self) -> Self:
         working = [meter for meter in self._meters if meter.absence is None]
@@ -50,7 +54,7 @@ class EnergyWatch:
 
     def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
         """Return the energy of the measured window by meter and domain; rows without a value say why."""
-        after = self._idle()
+        self._after = self._idle()
         rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
         if self._missing:
             rows.append(schema.Energy.unavailable("none", "none", self._missing))
@@ -60,9 +64,32 @@ class EnergyWatch:
             reason = "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
         begin, end = window["begin"], window["end"]
-        measured = self._recorder.energy(begin, end, idle=(self._before, after))
+        measured = self._recorder.energy(begin, end, idle=(self._before, self._after))
         shares = {each.meter: each.share for each in self._recorder.overhead()}
         return rows + [_row(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+
+    def traces(self, window: Mapping[str, int], zero_ns: int | None) -> list[schema.Trace]:
+        """Return the power that every working meter read around the last trial, one series a domain.
+
+        `zero_ns` is when the worker began; without it, or without a measured window, there is nothing to draw.
+        """
+        if self._recorder is None or zero_ns is None or "begin" not in window or "end" not in window:
+            return []
+        named = {
+            "idle": self._before,
+            "measured": (window["begin"], window["end"]),
+            "idle after": self._after,
+        }
+        windows = {name: span for name, span in named.items() if span is not None}
+        found = []
+        for meter, all_series in self._recorder.all_series():
+            alone = [each.name for each in self._meters].count(meter.name) == 1
+            label = meter.name if alone else f"{meter.name}:{meter.argument}"
+            for series in all_series:
+                trace = power_trace(series, label, zero_ns, windows)
+                if trace is not None:
+                    found.append(msgspec.structs.replace(trace, provenance=meter.provenance))
+        return found
 
     def mark(self) -> None:
         """Read every polled meter now: an edge of the measured window has just been reported."""

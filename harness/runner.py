@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
+import msgspec
+
 from harness import __version__, ceilings, host
 from harness.energy import EnergyWatch
 from harness.errors import WorkerError
 from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
+from harness.others import LOOK_S, OthersWatch
 from harness.plan import Plan, TrialPlan
-from harness.supervisor import Ending, Supervisor
+from harness.supervisor import Supervisor
+from harness.traces import ResidencyTrace
 from harness.trial import Collector, assemble
 from harness.window import WindowEdges, open_trigger
 from results import schema
@@ -129,16 +133,23 @@ def run_trial(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
-    collector = Collector()
+    collector, looks = Collector(), ResidencyTrace()
+    others = OthersWatch(LOOK_S if plan.options.idle_s > 0 else 0.0)
 
     def hear(message: AnyMessage, pid: int) -> None:
         edges.hear(message)
+        others.hear(message, pid)
         collector.take(message)
         observer.message(message, pid)
 
+    def see(residency: Residency) -> None:
+        looks.look(residency)
+        observer.residency(residency)
+
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
     load, throttled = os.getloadavg()[0], host.throttled_bits()
-    meters.before_trial()
+    with others.idle():
+        meters.before_trial()
     begun = time.monotonic()
     try:
         ending = Supervisor(
@@ -150,7 +161,7 @@ def run_trial(
             silence_s=plan.options.silence_s,
             answers=trial.trigger,
             on_message=hear,
-            on_residency=observer.residency,
+            on_residency=see,
         ).run()
     finally:
         if ceiling:
@@ -158,10 +169,10 @@ def run_trial(
     wall_s = time.monotonic() - begun
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
-    validity = _validity(load, throttled)
+    validity = others.validity(*_throttling(throttled), load)
     if validity.throttled and ending.outcome == "ok":
-        ending = Ending(
-            outcome="invalid", reason="the device throttled during the run", highest=ending.highest
+        ending = msgspec.structs.replace(
+            ending, outcome="invalid", reason="the device throttled during the run"
         )
     return assemble(
         trial,
@@ -173,6 +184,10 @@ def run_trial(
         validity=validity,
         wall_s=wall_s,
         trigger=pin,
+        traces=[
+            *collector.residency_trace(looks, ending.look_cpu_share),
+            *meters.traces(collector.window, collector.began_ns()),
+        ],
     )
 
 
@@ -206,15 +221,13 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _validity(load: float, throttled_before: int | None) -> schema.Validity:
-    """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
+def _throttling(before: int | None) -> tuple[bool | None, list[str]]:
+    """Return whether the device throttled during the trial, and what is to be noted: the firmware's sticky bits tell."""
     notes = ["the processor is emulated: the times are the emulator's"] if emulated() else []
-    if load > 0.5 * host.usable_cores():
-        notes.append("the machine was busy before the trial")  # how busy: `load`
-    throttled_after = host.throttled_bits()
-    if throttled_before is None or throttled_after is None:
-        return schema.Validity(throttled=None, load=load, notes=notes)
+    after = host.throttled_bits()
+    if before is None or after is None:
+        return None, notes
     # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
-    new = (throttled_after & ~throttled_before) >> 16 | throttled_after
+    new = (after & ~before) >> 16 | after
     causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]
-    return schema.Validity(throttled=bool(causes), load=load, notes=notes + causes)
+    return bool(causes), notes + causes

@@ -39,6 +39,7 @@ class Ending(msgspec.Struct, kw_only=True):
     reason: str | None
     detail: str = ""
     highest: Residency | None = None  # the highest peak the parent saw, for a worker that could not say
+    look_cpu_share: float | None = None  # part of one processor that the looks at the worker took
 
 
 class Supervisor:
@@ -69,6 +70,8 @@ class Supervisor:
         self._failure: Failure | None = None
         self._done = False
         self._highest: Residency | None = None
+        self._look_cpu_ns = 0
+        self._look_cpu_share: float | None = None
         self._fault: str | None = None  # what the parent itself found wrong
 
     def run(self) -> Ending:
@@ -121,7 +124,7 @@ class Supervisor:
         os.set_blocking(read_end, False)
         os.set_blocking(process.stdout.fileno(), False)
         poll_s = (self._ceiling.poll_s if self._ceiling else None) or _LOOK_S
-        heard = looked = time.monotonic()
+        begun = heard = looked = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(read_end, selectors.EVENT_READ, self._take_messages)
             selector.register(process.stdout, selectors.EVENT_READ, self._take_output)
@@ -135,11 +138,15 @@ class Supervisor:
                 now = time.monotonic()
                 if now - looked >= poll_s:
                     looked = now
+                    before_ns = time.thread_time_ns()
                     self._look(process.pid)
+                    self._look_cpu_ns += time.thread_time_ns() - before_ns
                 if now - heard > self._silence_s:
                     self._fault = f"no sign of life for {self._silence_s:g} s; ended (see --timeout)"
                 if read_end not in selector.get_map() and process.poll() is not None:
                     break  # something it left behind may still hold its standard output
+        watched_s = time.monotonic() - begun
+        self._look_cpu_share = self._look_cpu_ns * 1e-9 / watched_s if watched_s > 0 else None
         if self._fault is None:
             self._await_exit(process)
 
@@ -189,7 +196,11 @@ class Supervisor:
         outcome, reason = self._judge(status, printed)
         detail = self._failure.detail if self._failure else printed
         return Ending(
-            outcome=outcome, reason=reason, detail="" if outcome == "ok" else detail, highest=self._highest
+            outcome=outcome,
+            reason=reason,
+            detail="" if outcome == "ok" else detail,
+            highest=self._highest,
+            look_cpu_share=self._look_cpu_share,
         )
 
     def _judge(self, status: int, printed: str) -> tuple[str, str | None]:

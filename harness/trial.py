@@ -19,6 +19,7 @@ from harness.messages import (
 )
 from harness.plan import TrialPlan
 from harness.supervisor import Ending
+from harness.traces import ResidencyTrace
 from results import schema, stats
 
 _KEPT_STEPS = 1000  # durations kept in the document, for distributions
@@ -138,6 +139,20 @@ class Collector:
             if each.name in ends_ns  # a worker that died in a phase never said when that ended
         ]
 
+    def began_ns(self) -> int | None:
+        """Return when the worker's first phase began, the zero of every series; None where it never said."""
+        return self.phases[0].t_ns if self.phases else None
+
+    def residency_trace(self, looks: ResidencyTrace, cpu_share: float | None) -> list[schema.Trace]:
+        """Return the parent's looks at the worker, sharpened by what the worker said at the end of each phase."""
+        zero_ns = self.began_ns()
+        if zero_ns is None:
+            return []
+        known = {each.name for each in self.phases}
+        exact = {each.t_ns: each.rss_bytes for name, each in self.peaks.items() if name in known}
+        trace = looks.trace(zero_ns, cpu_share, exact)
+        return [trace] if trace else []
+
     def _baseline_bytes(self) -> int | None:
         imported = self.peaks.get("import")
         return None if imported is None else imported.rss_bytes
@@ -163,6 +178,7 @@ def assemble(
     validity: schema.Validity,
     wall_s: float,
     trigger: schema.Trigger | None = None,
+    traces: Sequence[schema.Trace] = (),
 ) -> schema.Trial:
     """Return the trial as the document keeps it, whatever became of the worker."""
     memory = collector.memory(plan, ending, allocator, ceiling)
@@ -194,6 +210,7 @@ def assemble(
         trigger=trigger,
         settings=plan.settings,
         phases=collector.timeline(),
+        traces=list(traces),
     )
 
 

@@ -8,7 +8,7 @@ misspelt name is an error. One entry a workload × trainer × engine × batch si
     environment = "1f0c..."      # whose values these are: a table under [environments]
     reason = "first recorded"    # why they are what they are
     [baselines.mlp-mnist.lowmem.torch.batch-100.metrics.training_peak_bytes]
-    value = 41943040             # the ratchet: a median over repeats
+    value = 41943040             # the ratchet: a median over repeats (of a time ratio, their fastest)
     tolerance = 0.01             # relative, from the spread of the repeats
     ceiling = 50331648           # the promise, never moved by update; for test_accuracy it is a `floor`
 """
@@ -155,11 +155,12 @@ def tolerance_of(metric: Metric, values: Sequence[float]) -> float:
     return round(max(metric.floor, SPREADS_ALLOWED * spread(values)), 4)
 
 
-def require_quiet(metric: Metric, key: Key, values: Sequence[float]) -> None:
+def require_quiet(metric: Metric, group: Measured) -> None:
     """Raise NoisyRunError where the repeats are too far apart to judge the metric by."""
+    values = group.figures(metric.name)
     if any(values) and spread(values) > metric.max_spread:
         raise NoisyRunError(
-            f"{key}: {metric.name} spreads ±{spread(values) * 100:.1f} % over {len(values)} repeats, "
+            f"{group.key}: {metric.name} spreads ±{spread(values) * 100:.1f} % over {len(values)} repeats, "
             f"more than {metric.max_spread * 100:.1f} %; run again on a quiet machine, with more steps"
         )
 
@@ -185,9 +186,15 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
             f"{group.key}: {len(group.trials)} repeat(s) show no spread; "
             f"run with --repeats {MIN_REPEATS} or more"
         )
-    for name, values in group.values.items():
+    for name in group.values:
         if name in metrics:
-            require_quiet(METRICS[name], group.key, values)
+            require_quiet(METRICS[name], group)
+            disturbed = group.disturbance(name)
+            if disturbed:
+                raise NoisyRunError(
+                    f"{group.key}: {name} cannot be recorded: {disturbed}; run again on a quiet machine, or record "
+                    "memory alone with --metric training_peak_bytes"
+                )
 
 
 def _set(
@@ -217,8 +224,8 @@ def _set(
 
 def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
     """Write one metric's value and tolerance; its bound stays."""
-    values = group.values[metric.name]
-    after = group.median(metric.name)
+    values = group.figures(metric.name)
+    after = group.figure(metric.name)
     assert after is not None
     before = table.get("value")
     tolerance = tolerance_of(metric, values) if any(values) else metric.floor

@@ -13,8 +13,9 @@ from results import format as fmt
 from results.baselines import Baselines, Entry, Value, require_quiet
 from results.errors import NoisyRunError
 from results.fingerprint import differences, machine_facts
-from results.metrics import METRICS, Key, Measured, Metric, measure
+from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
 from results.schema import Document, Setting
+from results.stats import spread
 from results.summary import Setup
 
 
@@ -180,36 +181,58 @@ def _unfinished(group: Measured, metric: Metric) -> list[float]:
 
 def _within_bound(group: Measured, metric: Metric, bound: float) -> Verdict:
     """Return the verdict on a kept promise that has no ratchet beside it."""
-    return _verdict(group, metric.name, Status.OK, group.median(metric.name), bound, "within its promise")
+    return _verdict(group, metric.name, Status.OK, group.figure(metric.name), bound, "within its promise")
 
 
 def _check_ratchet(group: Measured, metric: Metric, value: Value, entry: Entry) -> Verdict:
     """Compare a metric's median with its recorded value."""
-    now, expected = group.median(metric.name), value.value
+    now, expected = group.figure(metric.name), value.value
     assert expected is not None and value.tolerance is not None
     if now is None:
         return _verdict(group, metric.name, Status.NOT_COMPARABLE, None, expected, group.reason(metric.name))
     if metric.name == "test_accuracy" and entry.length and entry.length != group.length():
         detail = f"trained for {_length(group.length())}, the baseline for {_length(entry.length)}"
         return _verdict(group, metric.name, Status.NOT_COMPARABLE, now, expected, detail)
-    try:
-        require_quiet(metric, group.key, group.values[metric.name])
-    except NoisyRunError as error:
-        return _verdict(group, metric.name, Status.INVALID, now, expected, str(error))
     status = judge(metric, now, expected, value.tolerance)
     detail = f"{_change(now, expected)}, tolerance {value.tolerance * 100:.1f} %"
-    best = (min if metric.better == "lower" else max)(group.values[metric.name])
-    if status is Status.REGRESSED and judge(metric, best, expected, value.tolerance) is not Status.REGRESSED:
-        # A change of the program shows in every repeat; what spares one of them may be the machine's doing.
+    # What disturbs a program slows it, so times that hold in spite of it do hold; other metrics are refused as noisy.
+    noise = None if status is Status.OK and metric.name in FASTEST else _noise(group, metric)
+    disturbed = group.disturbance(metric.name)
+    if noise is not None:
+        detail = "; ".join([noise, *([disturbed] if disturbed else [])])
+        return _verdict(group, metric.name, Status.INVALID, now, expected, detail)
+    if status is Status.REGRESSED:
+        doubt = disturbed or _spared(group, metric, value)
         status, detail = (
-            Status.INVALID,
-            f"{detail}, but {_change(best, expected)} in the best repeat; run again",
+            (Status.INVALID, f"{detail}, but {doubt}; run again")
+            if doubt
+            else (status, detail + _growth(group, metric, entry))
         )
-    elif status is Status.REGRESSED:
-        detail += _growth(group, metric, entry)
     if status is Status.IMPROVED:
-        detail += "; record it with `harness baseline update`"
+        detail += f"; {disturbed}" if disturbed else "; record it with `harness baseline update`"
     return _verdict(group, metric.name, status, now, expected, detail)
+
+
+def _noise(group: Measured, metric: Metric) -> str | None:
+    """Return why the repeats are too far apart to judge by, None where they are near enough."""
+    try:
+        require_quiet(metric, group)
+    except NoisyRunError as error:
+        return str(error)
+    return None
+
+
+def _spared(group: Measured, metric: Metric, value: Value) -> str | None:
+    """Return in words why a regression may be noise: it spares a repeat, or is within what the repeats differ by."""
+    assert value.value is not None and value.tolerance is not None
+    repeats = group.values[metric.name]
+    if metric.name in FASTEST:  # the figure is the best repeat already
+        apart, change = spread(repeats), abs((group.figure(metric.name) or 0.0) / value.value - 1)
+        return f"the repeats themselves differ by ±{apart * 100:.1f} %" if apart > change else None
+    best = (min if metric.better == "lower" else max)(repeats)
+    if judge(metric, best, value.value, value.tolerance) is Status.REGRESSED:
+        return None
+    return f"{_change(best, value.value)} in the best repeat"
 
 
 def judge(metric: Metric, value: float, expected: float, tolerance: float) -> Status:

@@ -234,11 +234,11 @@ class History:
 
 
 def _measurements(document: Document) -> Iterator[tuple[str, str, str, float]]:
-    """Yield (key, setup, metric, median) of what the document measured."""
+    """Yield (key, setup, metric, figure) of what the document measured."""
     for measured in measure_setups([document]):
         key, setup = (msgspec.json.encode(part).decode() for part in (measured.key, measured.setup))
         for metric in measured.values:
-            value = measured.median(metric)
+            value = measured.figure(metric)
             if value is not None:
                 yield key, setup, metric, value
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from results import format as fmt
 from results.errors import NotComparableError
+from results.noise import disturbance
 from results.schema import Document, Setting, Trial
 from results.summary import REFERENCE, Setup, measured_energy, setup_of, setup_title
 
@@ -38,6 +39,7 @@ class Metric(NamedTuple):
     ratchet: bool
     shown: Callable[[float | None], str]
     value_of: Callable[[Trial, Trial | None], float | None]
+    disturbable: bool = False
 
 
 def _step_s(trial: Trial, reference: Trial | None) -> float | None:
@@ -87,9 +89,9 @@ METRICS = {
             fmt.size,
             lambda trial, _: trial.memory.modelled_bytes,
         ),
-        Metric("time_ratio", "lower", 0.10, 0.15, True, fmt.ratio, _time_ratio),
-        Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s),
-        Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j),
+        Metric("time_ratio", "lower", 0.15, 0.15, True, fmt.ratio, _time_ratio, disturbable=True),
+        Metric("step_s", "lower", 0.10, 0.15, False, fmt.seconds, _step_s, disturbable=True),
+        Metric("net_j_per_step", "lower", 0.05, 0.10, True, fmt.joules, _energy_j, disturbable=True),
         Metric(
             "test_accuracy",
             "higher",
@@ -102,6 +104,9 @@ METRICS = {
     )
 }
 
+FASTEST = frozenset({"time_ratio"})
+"""The metrics that are judged by their fastest repeats, not by the median."""
+
 
 @dataclass
 class Measured:
@@ -111,11 +116,31 @@ class Measured:
     setup: Setup
     trials: list[Trial] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
+    timed: list[tuple[Trial, Trial]] = field(default_factory=list)
+    """Finished trials, each with the reference's of the same repeat."""
 
-    def median(self, metric: str) -> float | None:
-        """Return the median over repeats, None where nothing was measured."""
+    def disturbance(self, metric: str) -> str | None:
+        """Return in words what others took of the processors while a metric was measured; None where too little."""
+        if not METRICS[metric].disturbable:
+            return None
+        return disturbance([*self.trials, *(other for _, other in self.timed if metric in FASTEST)])
+
+    def figure(self, metric: str) -> float | None:
+        """Return what a metric is judged by (see `Metric`), None where nothing was measured."""
         values = self.values.get(metric)
-        return statistics.median(values) if values else None
+        if not values:
+            return None
+        return _fastest_ratio(self.timed) if metric in FASTEST else statistics.median(values)
+
+    def figures(self, metric: str) -> list[float]:
+        """Return the figures whose spread tells how sure the metric is; not for one that was not measured.
+
+        Of the time ratio, what it would be without each of the repeats: near each other where at least two of them
+        agree on the fastest. Of all others, the repeats themselves.
+        """
+        if metric not in FASTEST or len(self.timed) < 2:
+            return self.values[metric]
+        return [_fastest_ratio(self.timed[:i] + self.timed[i + 1 :]) for i in range(len(self.timed))]
 
     def ledger(self) -> dict[str, int]:
         """Return the ledger of the first finished trial, or the model's figures where there is no ledger."""
@@ -187,3 +212,11 @@ def _add_values(measured: Measured, trial: Trial, reference: Trial | None) -> No
         value = metric.value_of(trial, reference)
         if value is not None:
             measured.values.setdefault(metric.name, []).append(value)
+            if metric.name == "time_ratio" and reference is not None:
+                measured.timed.append((trial, reference))
+
+
+def _fastest_ratio(timed: Sequence[tuple[Trial, Trial]]) -> float:
+    """Return the least step time of the first ÷ the least of the second; both are known for every pair."""
+    own, other = ([_step_s(trial, None) or 0.0 for trial in side] for side in zip(*timed, strict=True))
+    return min(own) / min(other)

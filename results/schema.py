@@ -237,12 +237,34 @@ class Quality(msgspec.Struct, kw_only=True):
         _require_reason("quality.test_accuracy", self.test_accuracy is None, self.reason)
 
 
+class ProcessorUse(msgspec.Struct, kw_only=True):
+    """Processor time in a stretch, summed over the machine's `cores`: our own and that of everybody else.
+
+    `own_s` is this program's and its worker's. `others_s` is the rest of the time in which a processor was not idle,
+    with `stolen_s`, what a hypervisor gave to another machine. Known to `resolution_s`.
+    """
+
+    duration_s: Seconds
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    own_s: Seconds
+    others_s: Seconds
+    stolen_s: Seconds
+    resolution_s: Seconds
+
+
 class Validity(msgspec.Struct, kw_only=True):
-    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why."""
+    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why.
+
+    `load` is the load average, our own work of the last minutes included: it judges nothing. What others took of the
+    processors does, before the trial and in its measured window; `others_reason` says why one of the two is null.
+    """
 
     throttled: bool | None
     load: float | None
     notes: list[str] = msgspec.field(default_factory=list)
+    others_before: ProcessorUse | None = None
+    others_window: ProcessorUse | None = None
+    others_reason: str | None = None
 
 
 class Trigger(msgspec.Struct, kw_only=True):
@@ -258,20 +280,28 @@ class Trigger(msgspec.Struct, kw_only=True):
 
 
 class Phase(msgspec.Struct, kw_only=True):
-    """A named window of the worker, in seconds since it started."""
+    """A named window, in seconds since the worker started; what came before is negative."""
 
     name: str
-    start_s: Seconds
-    end_s: Seconds
+    start_s: float
+    end_s: float
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """A series over time: `quantity` with its unit (`rss_bytes`, `power_w`), `source` a meter or `kernel`."""
+    """A series over time, for the eye: peaks and energies are measured otherwise.
+
+    `quantity` has its unit (`rss_bytes`, `power_w`), `source` is a meter with its domain or `kernel`, times are as in
+    `Phase`. `windows` are what a meter was read for: idle before and after, and the measured window.
+    """
 
     quantity: str
     source: str
-    t_s: list[Seconds]
+    t_s: list[float]
     values: list[float]
+    provenance: Provenance = "measured"
+    windows: list[Phase] = msgspec.field(default_factory=list)
+    reader_cpu_share: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Part of one core that taking the series cost, while it was taken."""
 
     def __post_init__(self) -> None:
         if len(self.t_s) != len(self.values):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from results.reports.paper import modelled_bytes
-from results.schema import VARIABLES, Document, Trace, Trial
+from results.schema import VARIABLES, Document, Phase, Trace, Trial
 from results.summary import Row, Setup
 
 Figure = dict[str, Any]
@@ -98,26 +98,60 @@ def accuracy_figure(rows: Sequence[Row]) -> Figure | None:
     return {"data": data, "layout": _layout("time (s)", "test accuracy (%)")} if data else None
 
 
-def trace_figures(document: Document, quantity: str) -> list[tuple[str, Figure]]:
-    """Return (title, figure) of each trial's traces of memory (`rss_bytes`) or power (`power_w`)."""
-    scale, unit = {"rss_bytes": (_MIB, "resident (MiB)"), "power_w": (1.0, "power (W)")}[quantity]
+def memory_trace_figures(document: Document) -> list[tuple[str, Figure]]:
+    """Return (title, figure) of what each trial's worker held over time, under the exact peak of the kernel."""
     figures = []
     for trial in document.trials:
-        data = [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": trace.source,
-                "x": thinned(trace.t_s),
-                "y": thinned([value / scale for value in trace.values]),
-                "line": {"width": 1.5, "color": _TRAINER_COLOURS[index % len(_TRAINER_COLOURS)]},
-            }
-            for index, trace in enumerate(_traces(trial, quantity))
-        ]
-        if data:
-            layout = _layout("time since the worker started (s)", unit) | _windows(trial)
-            figures.append((f"{trial.workload} {trial.trainer}, repeat {trial.repeat}", _of(data, layout)))
+        data = [_series(trace, index, _MIB) for index, trace in enumerate(_traces(trial, "rss_bytes"))]
+        if not data:
+            continue
+        peak, until_s = trial.memory.peak_rss_bytes, max(data[0]["x"])
+        if peak is not None:
+            level = {"x": [0, until_s], "y": [peak / _MIB] * 2, "name": "exact peak", "mode": "lines"}
+            dash = {"width": 1, "dash": "dot", "color": _PEAK_COLOUR}
+            data.append({"type": "scatter", **level, "line": dash})
+        layout = _layout(_SINCE, "resident (MiB)") | _bands(trial.phases)
+        figures.append((f"{_trial_name(trial)}{_cost(_traces(trial, 'rss_bytes'))}", _of(data, layout)))
     return figures
+
+
+def power_trace_figures(document: Document) -> list[tuple[str, Figure]]:
+    """Return (title, figure) of the power that each trial's meters read, over idle and measured windows."""
+    figures = []
+    for trial in document.trials:
+        traces = _traces(trial, "power_w")
+        if traces:
+            data = [_series(trace, index, 1.0) for index, trace in enumerate(traces)]
+            layout = _layout(_SINCE, "power (W)") | _bands(traces[0].windows or trial.phases)
+            figures.append((_trial_name(trial), _of(data, layout)))
+    return figures
+
+
+_SINCE = "time since the worker started (s)"
+_PEAK_COLOUR = "#8C8C8C"
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"{trial.workload} {trial.trainer}, repeat {trial.repeat}"
+
+
+def _cost(traces: Sequence[Trace]) -> str:
+    """Return in words what taking a series cost."""
+    share = max((trace.reader_cpu_share or 0.0 for trace in traces), default=0.0)
+    return f"; looking took {share * 100:.2f} % of a processor" if share else ""
+
+
+def _series(trace: Trace, index: int, scale: float) -> Figure:
+    """Return a trace as a line."""
+    modelled = "" if trace.provenance == "measured" else f" ({trace.provenance})"
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"{trace.source}{modelled}",
+        "x": thinned(trace.t_s),
+        "y": thinned([value / scale for value in trace.values]),
+        "line": {"width": 1.5, "color": _TRAINER_COLOURS[index % len(_TRAINER_COLOURS)]},
+    }
 
 
 def thinned(values: Sequence[float], limit: int = MAX_POINTS) -> list[float]:
@@ -159,19 +193,26 @@ def _traces(trial: Trial, quantity: str) -> list[Trace]:
     return [trace for trace in trial.traces if trace.quantity == quantity and trace.values]
 
 
-def _windows(trial: Trial) -> Figure:
-    """Return the phases of a trial as named bands behind its traces."""
+def _bands(windows: Sequence[Phase]) -> Figure:
+    """Return windows as bands behind a trace; each wide enough to read has its name above it."""
+    begin = min((each.start_s for each in windows), default=0.0)
+    whole = max((each.end_s for each in windows), default=0.0) - begin
     shapes, labels = [], []
-    for index, phase in enumerate(trial.phases):
-        band = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": phase.start_s, "x1": phase.end_s}
+    for index, each in enumerate(windows):
+        band = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": each.start_s, "x1": each.end_s}
         style = {"fillcolor": "#888888", "opacity": 0.18 if index % 2 else 0.06, "line": {"width": 0}}
         shapes.append(band | style | {"layer": "below"})
-        middle = (phase.start_s + phase.end_s) / 2
-        labels.append({"x": middle, "y": 1, "yref": "paper", "yanchor": "bottom", "text": phase.name})
+        if each.end_s - each.start_s >= _LEAST_BAND * whole:
+            middle = (each.start_s + each.end_s) / 2
+            labels.append({"x": middle, "y": 1, "yref": "paper", "yanchor": "bottom", "text": each.name})
     return {
         "shapes": shapes,
         "annotations": [label | {"showarrow": False, "font": {"size": 11}} for label in labels],
     }
+
+
+_LEAST_BAND = 0.1
+"""A band narrower than this part of the figure has no room for its name on a phone."""
 
 
 def _of(data: list[Figure], layout: Figure) -> Figure:

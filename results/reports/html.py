@@ -91,8 +91,10 @@ def _document(page: _Page, name: str, document: Document) -> str:
     if not groups:
         parts.append("<p>The document holds no trial.</p>")
     parts.append("<ul>" + "".join(f"<li>{_text(note)}</li>" for note in notes_of(document)) + "</ul>")
-    for quantity, heading in (("rss_bytes", "Memory over time"), ("power_w", "Power over time")):
-        traces = fig.trace_figures(document, quantity)
+    for heading, traces in (
+        ("Memory over time", fig.memory_trace_figures(document)),
+        ("Power over time", fig.power_trace_figures(document)),
+    ):
         parts += [f"<h3>{heading}</h3>"] if traces else []
         parts += [page.figure(caption, figure) for caption, figure in traces]
     parts += ["<h3>The machine</h3>", _facts(document), "<h3>To measure it again</h3>"]

@@ -33,7 +33,8 @@ def make_plan(pretend_worker, monkeypatch, tmp_path):
     monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted, settings: engine)
 
     def make(settings_of_second=None, *, settings=None, **options):
-        given = {"steps": 3, "warmup": 2, "repeats": 1, "meters": ("none",), "silence_s": 20.0} | options
+        given = {"steps": 3, "warmup": 2, "repeats": 1, "meters": ("none",), "silence_s": 20.0, "idle_s": 0.0}
+        given |= options
         plan = planning.build(planning.Options(**given))
         trials = [with_settings(each, settings) for each in plan.trials]
         trials[1:2] = [with_settings(each, settings_of_second) for each in trials[1:2]]

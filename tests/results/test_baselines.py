@@ -27,7 +27,9 @@ def test_an_update_records_medians_and_why(document: Make, tmp_path: Path) -> No
     entry = recorded(path, document())
     assert entry.metrics["training_peak_bytes"].value == 40 * MIB
     assert entry.metrics["training_peak_bytes"].tolerance == 0.01
-    assert entry.metrics["time_ratio"].value == pytest.approx(0.0121 / 0.0101, rel=1e-4)
+    assert entry.metrics["time_ratio"].value == pytest.approx(
+        0.0120 / 0.0100, rel=1e-4
+    )  # of the fastest repeats
     assert entry.metrics["test_accuracy"].value == pytest.approx(0.97)
     assert "net_j_per_step" not in entry.metrics, "what was not measured has no baseline"
     assert "step_s" not in entry.metrics
