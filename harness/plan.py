@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from harness import devices, settings
+from harness import checkpoints, devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from workloads import memory_model, recipes, registry
@@ -45,6 +45,9 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     test_items: int | None = None
     allocator: str = "stock"
     settings: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
     silence_s: float = 900.0
     idle_s: float = 10.0
 
@@ -66,7 +69,18 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     repeat: int
     settings: dict[str, Any]
     trigger: bool = False
+    checkpoint: checkpoints.Order | None = None
     python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
+
+    @property
+    def resumed_at(self) -> int:
+        """Steps that were taken before this process; 0 unless it resumes a checkpoint."""
+        return (self.checkpoint and self.checkpoint.resumed_at) or 0
+
+    @property
+    def measured_steps(self) -> int:
+        """Steps that this process measures: after those of its checkpoint and its own warm-up."""
+        return max(0, self.steps - self.resumed_at - self.warmup)
 
     def job(self) -> dict[str, Any]:
         """Return the job document that the worker reads."""
@@ -84,6 +98,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
             "seed": self.seed,
             "settings": self.settings,
             "trigger": self.trigger,
+            "checkpoint": self.checkpoint and self.checkpoint.to_json(),
         }
 
     def memory_model(self) -> memory_model.MemoryModel:
@@ -109,7 +124,7 @@ def build(options: Options) -> Plan:
     """Decide everything.
 
     Raises UsageError, UnknownNameError, UnsupportedError or NotThatDeviceError for what cannot run, and DataError for
-    data that is missing or corrupt: before the first trial, not in the middle.
+    data that is missing or corrupt, CheckpointError for a damaged one: before the first trial, not in the middle.
     """
     _check(options)
     profile, found = devices.resolve(options.device, emulate=options.emulate)
@@ -122,6 +137,7 @@ def build(options: Options) -> Plan:
         for repeat in range(options.repeats)
         for cell in cells
     )
+    trials = checkpoints.ordered(trials, options)
     return Plan(options=options, profile=profile, found=found, ceiling_bytes=ceiling, trials=trials)
 
 
@@ -138,6 +154,7 @@ def _check(options: Options) -> None:
         "--threads": options.threads,
         "--test-items": options.test_items,
         "--ceiling": options.ceiling_bytes,
+        "--checkpoint-every": options.checkpoint_every,
     }
     for name, value in positive.items():
         if value is not None and value < 1:

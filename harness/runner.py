@@ -153,8 +153,8 @@ def run_trial(
             ceiling.close()
     wall_s = time.monotonic() - begun
     pin = edges.end_trial()
-    energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
-    validity = _validity(load, throttled)
+    energy = meters.after_trial(collector.window, trial.measured_steps)
+    validity = _validity(load, throttled, _resumed(trial))
     if validity.throttled and ending.outcome == "ok":
         ending = Ending(
             outcome="invalid", reason="the device throttled during the run", highest=ending.highest
@@ -193,9 +193,21 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _validity(load: float, throttled_before: int | None) -> schema.Validity:
+def _resumed(trial: TrialPlan) -> list[str]:
+    """Say which steps the figures of a resumed trial are of."""
+    if not trial.resumed_at:
+        return []
+    begun = f"resumed after {trial.resumed_at} of {trial.steps} steps"
+    if not trial.measured_steps:
+        return [f"{begun}: none was measured"]
+    return [
+        f"{begun}: time and energy are of the last {trial.measured_steps}, memory is of this process, "
+        "losses and accuracy are of the whole training"
+    ]
+
+
+def _validity(load: float, throttled_before: int | None, notes: list[str]) -> schema.Validity:
     """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
-    notes = []
     if load > 0.5 * host.usable_cores():
         notes.append("the machine was busy before the trial")  # how busy: `load`
     throttled_after = host.throttled_bits()

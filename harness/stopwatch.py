@@ -3,6 +3,7 @@
 import time
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.memory import Residency, read_residency, reset_peak
 from harness.protocol import Channel
@@ -110,6 +111,14 @@ class Losses:
         self._count += 1
         if self._count == self._stretch:
             self.flush()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is remembered, as JSON takes it, for a checkpoint."""
+        return {"means": self.means, "sum": self._sum, "count": self._count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.means, self._sum, self._count = list(state["means"]), state["sum"], state["count"]
 
     def flush(self) -> None:
         """Close the stretch that is under way."""

@@ -256,6 +256,27 @@ class Trigger(msgspec.Struct, kw_only=True):
     edge_s: Seconds
 
 
+class Checkpoint(msgspec.Struct, kw_only=True):
+    """The checkpoints a trial wrote, and the one it went on from.
+
+    `resumed_at_step` is null for a trial from the beginning; of a resumed one time and energy are of this
+    process's steps alone. `write_s` is the median; it is no part of `time`, but lies in the energy's window.
+    """
+
+    path: str
+    every_steps: Annotated[int, msgspec.Meta(ge=1)]
+    resumed_at_step: Count | None
+    last_step: Count | None
+    written: Count
+    bytes: Bytes | None
+    write_s: Seconds | None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        missing = None in (self.last_step, self.bytes, self.write_s)
+        _require_reason("checkpoint", missing, self.reason)
+
+
 class Phase(msgspec.Struct, kw_only=True):
     """A named window of the worker, in seconds since it started."""
 
@@ -302,6 +323,7 @@ class Trial(msgspec.Struct, kw_only=True):
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
     """Learning rate, schedule, steps, warmup, epochs, ste_mask and what else made this trial."""
     trigger: Trigger | None = None
+    checkpoint: Checkpoint | None = None
     phases: list[Phase] = msgspec.field(default_factory=list)
     traces: list[Trace] = msgspec.field(default_factory=list)
 

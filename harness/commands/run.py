@@ -67,6 +67,14 @@ if TYPE_CHECKING:
     help="learning_rate, schedule, augmentation, statistics or gradient_scale; repeatable.",
 )
 @click.option(
+    "--checkpoint",
+    type=DATA_DIR,
+    metavar="FOLDER",
+    help="Keep each training there, so that it can be resumed.",
+)
+@click.option("--checkpoint-every", type=int, metavar="STEPS", help="How often; default: 100 steps.")
+@click.option("--resume", is_flag=True, help="Continue what --checkpoint holds; begin what it does not.")
+@click.option(
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
 )
 @click.option(
@@ -126,6 +134,10 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     from harness.sink import RUNS, Sink
     from results import compare, store, tables
 
+    if options["checkpoint"]:
+        raise UsageError(
+            "--ab and --checkpoint exclude each other: both installations would write the same files"
+        )
     if json_path == "-":
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
-from workloads.engines.base import Batch, Job, Mark
+from workloads.engines.base import Batch, Job, Mark, Snapshot
 from workloads.engines.torch import stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
@@ -151,6 +151,14 @@ class TorchTraining:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` gave; raises WorkloadError if it is of another training."""
         restore(self, state)
+
+    def snapshot(self) -> Snapshot:
+        """Return a view of all that continuing bit for bit needs."""
+        from workloads.engines.torch.snapshot import (
+            TorchSnapshot,
+        )  # who keeps no checkpoint should not pay for it
+
+        return TorchSnapshot(self)
 
     def close(self) -> None:
         """Release everything."""

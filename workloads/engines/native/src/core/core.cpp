@@ -222,6 +222,14 @@ HARNESS_FACE int32_t harness_core_recalibrate(harness_core* core, const uint8_t*
   return 0;
 }
 
+HARNESS_FACE void harness_core_counters(const harness_core* core, uint64_t* out) {
+  out[0] = core->net.steps, out[1] = core->net.batches_seen;
+}
+
+HARNESS_FACE void harness_core_resume(harness_core* core, uint64_t steps, uint64_t batches_seen) {
+  core->net.steps = steps, core->net.batches_seen = batches_seen;
+}
+
 HARNESS_FACE uint8_t* harness_core_arena(harness_core* core) { return core->net.arena; }
 
 HARNESS_FACE void harness_core_destroy(harness_core* core) {
