@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.plan import Options, TrialPlan
 
 # Settings that change what is trained; the others change what is measured of it.
-_TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale")
+_TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "accumulate")
 
 
 class Order(msgspec.Struct, kw_only=True, frozen=True):

@@ -45,6 +45,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     test_items: int | None = None
     allocator: str = "stock"
     settings: tuple[str, ...] = ()
+    accumulate: int = 1
     checkpoint: Path | None = None
     checkpoint_every: int | None = None
     resume: bool = False
@@ -103,7 +104,10 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
 
     def memory_model(self) -> memory_model.MemoryModel:
         """Return the honest model of this trial."""
-        return memory_model.model(self.specification, self.recipe, self.optimizer, self.batch_size)
+        accumulate = self.settings["accumulate"]
+        return memory_model.model(
+            self.specification, self.recipe, self.optimizer, self.batch_size, accumulate=accumulate
+        )
 
     def modelled_by_variable(self) -> dict[str, int]:
         """Return the bytes that the honest model gives each class of variables; their sum is the need."""
@@ -155,6 +159,7 @@ def _check(options: Options) -> None:
         "--test-items": options.test_items,
         "--ceiling": options.ceiling_bytes,
         "--checkpoint-every": options.checkpoint_every,
+        "--accumulate": options.accumulate,
     }
     for name, value in positive.items():
         if value is not None and value < 1:
@@ -175,7 +180,8 @@ def _cell(
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
-    engine = registry.engine_for(workload, recipe.name, options.engine, options.settings)
+    asked = (*options.settings, *(["accumulate"] if options.accumulate > 1 else []))
+    engine = registry.engine_for(workload, recipe.name, options.engine, asked)
     source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
@@ -187,7 +193,7 @@ def _cell(
             f"--batch-size {batch_size}: {dataset.description} has {dataset.train.count} training items; take fewer"
         )
     epochs = None if options.steps else options.epochs or workload.epochs
-    steps = options.warmup + options.steps if options.steps else batches * (epochs or 0)
+    steps = options.warmup + options.steps if options.steps else batches * (epochs or 0) // options.accumulate
     if steps <= options.warmup:
         raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
     return TrialPlan(
@@ -212,6 +218,7 @@ def _cell(
             **settings.parse(options.settings),
             "layout": dataset.layout,
             "epochs": epochs,
+            "accumulate": options.accumulate,
             "steps": steps,
             "warmup": options.warmup,
             "ste_mask": recipe.ste_mask,

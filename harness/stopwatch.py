@@ -72,10 +72,11 @@ class StepPeaks:
 
 
 class StepTimer:
-    """Durations of the parts of each measured step, in 8 bytes each."""
+    """Durations of the parts of each measured step, in 8 bytes each; a part that recurs in a step is added up."""
 
     def __init__(self) -> None:
         self._durations = {part: array("q") for part in (*PARTS, "step")}
+        self._parts: dict[str, int] = {}
         self._begun = self._last = 0
 
     def start(self) -> None:
@@ -85,12 +86,15 @@ class StepTimer:
     def lap(self, part: str) -> None:
         """A part has just ended; the next begins."""
         now = time.monotonic_ns()
-        self._durations[part].append(now - self._last)
+        self._parts[part] = self._parts.get(part, 0) + now - self._last
         self._last = now
 
     def stop(self) -> None:
         """The step ends."""
         self._durations["step"].append(time.monotonic_ns() - self._begun)
+        for part, duration in self._parts.items():
+            self._durations[part].append(duration)
+        self._parts.clear()
 
     def durations_ns(self) -> Mapping[str, Sequence[int] | None]:
         """Return the lists; None for a part that the engine never marked, since it is fused into another."""

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,6 @@ class Trial:
         measured = min(first + self._warmup, self._steps)
         for step in range(first, measured):
             step_peaks.start()
-            self._read_batch()
             self._step(training, step, step_peaks.mark)
             if keeper:
                 keeper.after(step + 1)
@@ -107,9 +106,7 @@ class Trial:
         self._channel.window("begin", time.monotonic_ns())
         for step in range(measured, self._steps):
             timer.start()
-            self._read_batch()
-            timer.lap("data")
-            self._step(training, step, timer.lap)
+            self._step(training, step, timer.lap, lambda: timer.lap("data"))
             timer.stop()
             if keeper:
                 keeper.after(step + 1)
@@ -136,10 +133,18 @@ class Trial:
         if self._document["trigger"]:
             await_parent()
 
-    def _step(self, training: Training, step: int, mark: Mark) -> None:
+    def _step(
+        self, training: Training, step: int, mark: Mark, was_read: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take one step, of one batch or of several micro-batches; `was_read` is called after the reading of each."""
         settings = self._document["settings"]
         rate = learning_rate(settings["learning_rate"], settings["schedule"], step, self._steps)
-        loss = training.step(self._images, self._labels, rate, mark)
+        batches, total = settings.get("accumulate", 1), 0.0
+        for _ in range(batches):
+            self._read_batch()
+            was_read()
+            total += training.step(self._images, self._labels, rate, mark)
+        loss = total / batches
         self._losses.add(loss)
         now = time.monotonic_ns()
         if now - self._said_ns > _PROGRESS_NS or step + 1 == self._steps:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
 @click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
 @click.option("--batch-size", type=int, metavar="N", help="Items a step; default: the workload's.")
+@click.option(
+    "--accumulate", type=int, default=1, metavar="N", help="Micro-batches of --batch-size an update."
+)
 @click.option("--steps", type=int, metavar="N", help="Measured steps a trial.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs a trial; default: the workload's.")
 @click.option(

@@ -180,7 +180,11 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path)
         assert resumed.quality == trial.quality
         assert trial.checkpoint.resumed_at_step is None
         assert (trial.checkpoint.written, trial.checkpoint.last_step) == (23, 160)
-    again = other.trials[0]
+    finished = harness(tmp_path, *run, "--checkpoint", "killed", "--json", "again.json", "--resume")
+    assert finished.wait(60) == 0
+    finished.stderr.close()
+    again = store.loads((tmp_path / "again.json").read_text()).trials[0]
+    assert again.quality == one.trials[0].quality
     assert again.checkpoint.resumed_at_step == 160
     assert again.time.step_s is None
     assert again.memory.training_peak_bytes is None

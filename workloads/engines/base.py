@@ -56,7 +56,10 @@ class Training(Protocol):
         """Allocate and initialise every persistent variable."""
 
     def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
-        """Train on one batch of exactly `batch_size` items and return its mean cross-entropy."""
+        """Train on one batch of exactly `batch_size` items and return its mean cross-entropy.
+
+        With the job's setting `accumulate` = N it is a micro-batch: every Nth call updates, and only that is marked so.
+        """
         ...
 
     def recalibrate(self, batches: Iterable[Batch]) -> None:
