@@ -63,6 +63,9 @@ class EnergyWatch:
         if "begin" not in window or "end" not in window:
             reason = "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
+        if steps == 0:
+            reason = "no step was measured"
+            return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
         begin, end = window["begin"], window["end"]
         measured = self._recorder.energy(begin, end, idle=(self._before, self._after))
         shares = {each.meter: each.share for each in self._recorder.overhead()}

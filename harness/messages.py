@@ -49,6 +49,14 @@ class Timing(Message, frozen=True, tag="timing"):
     durations_ns: dict[str, list[int] | None]
 
 
+class Saved(Message, frozen=True, tag="saved"):
+    """A checkpoint is on the disk."""
+
+    step: int
+    bytes: int
+    duration_ns: int
+
+
 class Ledger(Message, frozen=True, tag="ledger"):
     """Bytes by class of variable, as allocated."""
 
@@ -82,7 +90,9 @@ class Done(Message, frozen=True, tag="done"):
     """All is said."""
 
 
-AnyMessage = PhaseBegun | Peak | Progress | WindowEdge | Timing | Ledger | Quality | Facts | Failure | Done
+AnyMessage = (
+    PhaseBegun | Peak | Progress | WindowEdge | Timing | Saved | Ledger | Quality | Facts | Failure | Done
+)
 _DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
 
 

@@ -5,7 +5,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from harness import devices, settings
+from harness import checkpoints, devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -49,6 +49,10 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     test_items: int | None = None
     allocator: str = "stock"
     settings: tuple[str, ...] = ()
+    accumulate: int = 1
+    checkpoint: Path | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
     silence_s: float = 900.0
     idle_s: float = 10.0
 
@@ -71,7 +75,18 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     settings: dict[str, Any]
     trigger: bool = False
     worker: Worker = "python"  # "program": harness-train, which holds no Python
+    checkpoint: checkpoints.Order | None = None
     python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
+
+    @property
+    def resumed_at(self) -> int:
+        """Steps that were taken before this process; 0 unless it resumes a checkpoint."""
+        return (self.checkpoint and self.checkpoint.resumed_at) or 0
+
+    @property
+    def measured_steps(self) -> int:
+        """Steps that this process measures: after those of its checkpoint and its own warm-up."""
+        return max(0, self.steps - self.resumed_at - self.warmup)
 
     def job(self) -> dict[str, Any]:
         """Return the job document that the worker reads; harness-train needs a part of its own."""
@@ -89,6 +104,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
             "seed": self.seed,
             "settings": self.settings,
             "trigger": self.trigger,
+            "checkpoint": self.checkpoint and self.checkpoint.to_json(),
         }
         return document | ({"program": self._program()} if self.worker == "program" else {})
 
@@ -109,7 +125,10 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
 
     def memory_model(self) -> memory_model.MemoryModel:
         """Return the honest model of this trial."""
-        return memory_model.model(self.specification, self.recipe, self.optimizer, self.batch_size)
+        accumulate = self.settings["accumulate"]
+        return memory_model.model(
+            self.specification, self.recipe, self.optimizer, self.batch_size, accumulate=accumulate
+        )
 
     def modelled_by_variable(self) -> dict[str, int]:
         """Return the bytes that the honest model gives each class of variables; their sum is the need."""
@@ -130,7 +149,7 @@ def build(options: Options) -> Plan:
     """Decide everything.
 
     Raises UsageError, UnknownNameError, UnsupportedError or NotThatDeviceError for what cannot run, and DataError for
-    data that is missing or corrupt: before the first trial, not in the middle.
+    data that is missing or corrupt, CheckpointError for a damaged one: before the first trial, not in the middle.
     """
     _check(options)
     profile, found = devices.resolve(options.device, emulate=options.emulate)
@@ -143,6 +162,7 @@ def build(options: Options) -> Plan:
         for repeat in range(options.repeats)
         for cell in cells
     )
+    trials = checkpoints.ordered(trials, options)
     return Plan(options=options, profile=profile, found=found, ceiling_bytes=ceiling, trials=trials)
 
 
@@ -159,6 +179,8 @@ def _check(options: Options) -> None:
         "--threads": options.threads,
         "--test-items": options.test_items,
         "--ceiling": options.ceiling_bytes,
+        "--checkpoint-every": options.checkpoint_every,
+        "--accumulate": options.accumulate,
     }
     for name, value in positive.items():
         if value is not None and value < 1:
@@ -175,9 +197,9 @@ def _check(options: Options) -> None:
         )
 
 
-def _engine(options: Options, workload: Workload, recipe: Recipe) -> Engine:
+def _engine(options: Options, workload: Workload, recipe: Recipe, asked: tuple[str, ...]) -> Engine:
     """Return what trains; harness-train is a form of the native engine."""
-    engine = registry.engine_for(workload, recipe.name, options.engine, options.settings)
+    engine = registry.engine_for(workload, recipe.name, options.engine, asked)
     if options.worker == "python":
         return engine
     if engine.name != "native":
@@ -199,7 +221,8 @@ def _cell(
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
-    engine = _engine(options, workload, recipe)
+    asked = (*options.settings, *(["accumulate"] if options.accumulate > 1 else []))
+    engine = _engine(options, workload, recipe, asked)
     source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
@@ -211,7 +234,7 @@ def _cell(
             f"--batch-size {batch_size}: {dataset.description} has {dataset.train.count} training items; take fewer"
         )
     epochs = None if options.steps else options.epochs or workload.epochs
-    steps = options.warmup + options.steps if options.steps else batches * (epochs or 0)
+    steps = options.warmup + options.steps if options.steps else batches * (epochs or 0) // options.accumulate
     if steps <= options.warmup:
         raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
     return TrialPlan(
@@ -237,6 +260,7 @@ def _cell(
             **settings.parse(options.settings),
             "layout": dataset.layout,
             "epochs": epochs,
+            "accumulate": options.accumulate,
             "steps": steps,
             "warmup": options.warmup,
             "ste_mask": recipe.ste_mask,

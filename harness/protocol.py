@@ -66,6 +66,10 @@ class Channel:
         lists = {part: None if each is None else list(each) for part, each in durations_ns.items()}
         self.send({"type": "timing", "durations_ns": lists})
 
+    def saved(self, step: int, size_bytes: int, duration_ns: int) -> None:
+        """A checkpoint of so many steps is on the disk; writing it took so long."""
+        self.send({"type": "saved", "step": step, "bytes": size_bytes, "duration_ns": duration_ns})
+
     def ledger(self, allocated: Mapping[str, int]) -> None:
         """Bytes by class of variable, as allocated."""
         self.send({"type": "ledger", "allocated": dict(allocated)})

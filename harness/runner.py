@@ -168,8 +168,8 @@ def run_trial(
             ceiling.close()
     wall_s = time.monotonic() - begun
     pin = edges.end_trial()
-    energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
-    validity = others.validity(*_throttling(throttled), load)
+    energy = meters.after_trial(collector.window, trial.measured_steps)
+    validity = others.validity(*_throttling(throttled, _notes(trial)), load)
     if validity.throttled and ending.outcome == "ok":
         ending = msgspec.structs.replace(
             ending, outcome="invalid", reason="the device throttled during the run"
@@ -221,9 +221,23 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _throttling(before: int | None) -> tuple[bool | None, list[str]]:
-    """Return whether the device throttled during the trial, and what is to be noted: the firmware's sticky bits tell."""
+def _notes(trial: TrialPlan) -> list[str]:
+    """Say what a reader of the figures must know: who ran them, and which steps those of a resumed trial are of."""
     notes = ["the processor is emulated: the times are the emulator's"] if emulated() else []
+    if not trial.resumed_at:
+        return notes
+    begun = f"resumed after {trial.resumed_at} of {trial.steps} steps"
+    if not trial.measured_steps:
+        return [*notes, f"{begun}: none was measured"]
+    return [
+        *notes,
+        f"{begun}: time and energy are of the last {trial.measured_steps}, memory is of this process, "
+        "losses and accuracy are of the whole training",
+    ]
+
+
+def _throttling(before: int | None, notes: list[str]) -> tuple[bool | None, list[str]]:
+    """Return whether the device throttled during the trial, and the notes with why, by the firmware's sticky bits."""
     after = host.throttled_bits()
     if before is None or after is None:
         return None, notes

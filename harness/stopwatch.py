@@ -3,6 +3,7 @@
 import time
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.memory import EMULATED, Residency, emulated, read_residency, reset_peak
 from harness.protocol import Channel
@@ -75,10 +76,11 @@ class StepPeaks:
 
 
 class StepTimer:
-    """Durations of the parts of each measured step, in 8 bytes each."""
+    """Durations of the parts of each measured step, in 8 bytes each; a part that recurs in a step is added up."""
 
     def __init__(self) -> None:
         self._durations = {part: array("q") for part in (*PARTS, "step")}
+        self._parts: dict[str, int] = {}
         self._begun = self._last = 0
 
     def start(self) -> None:
@@ -88,12 +90,15 @@ class StepTimer:
     def lap(self, part: str) -> None:
         """A part has just ended; the next begins."""
         now = time.monotonic_ns()
-        self._durations[part].append(now - self._last)
+        self._parts[part] = self._parts.get(part, 0) + now - self._last
         self._last = now
 
     def stop(self) -> None:
         """The step ends."""
         self._durations["step"].append(time.monotonic_ns() - self._begun)
+        for part, duration in self._parts.items():
+            self._durations[part].append(duration)
+        self._parts.clear()
 
     def durations_ns(self) -> Mapping[str, Sequence[int] | None]:
         """Return the lists; None for a part that the engine never marked, since it is fused into another."""
@@ -114,6 +119,14 @@ class Losses:
         self._count += 1
         if self._count == self._stretch:
             self.flush()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is remembered, as JSON takes it, for a checkpoint."""
+        return {"means": self.means, "sum": self._sum, "count": self._count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.means, self._sum, self._count = list(state["means"]), state["sum"], state["count"]
 
     def flush(self) -> None:
         """Close the stretch that is under way."""

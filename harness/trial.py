@@ -14,6 +14,7 @@ from harness.messages import (
     PhaseBegun,
     Progress,
     Quality,
+    Saved,
     Timing,
     WindowEdge,
 )
@@ -37,6 +38,7 @@ class Collector:
         self._ledger: dict[str, int] = {}
         self._timing: dict[str, list[int] | None] = {}
         self._quality: Quality | None = None
+        self._saved: list[Saved] = []
 
     def take(self, message: AnyMessage) -> None:
         """Keep one message; the highest peak of a phase counts."""
@@ -53,6 +55,8 @@ class Collector:
                 self.steps_done = message.step
             case Timing():
                 self._timing = message.durations_ns
+            case Saved():
+                self._saved.append(message)
             case Ledger():
                 self._ledger = message.allocated
             case Quality():
@@ -66,7 +70,9 @@ class Collector:
         """Return the medians over the measured steps; a fused update is null with that reason."""
         steps = self._timing.get("step")
         if not steps:
-            return schema.Time.unavailable(reason or "no step was measured")
+            return schema.Time.unavailable(
+                reason or "no step was measured; a resumed training had too few left"
+            )
         medians = {part: _median_s(each) for part, each in self._timing.items() if part != "step"}
         fused = [part for part, median in medians.items() if median is None]
         seconds = [t * 1e-9 for t in steps]
@@ -89,10 +95,13 @@ class Collector:
         library = self.peaks.get("library")
         unread = next((each.reason for each in self.peaks.values() if each.reason), None)
         missing = unread or ending.reason or "the worker ended before its set-up"
+        trained = plan.resumed_at < plan.steps
+        if not trained:
+            missing = "no step was left to train when this was resumed"
         return schema.Memory(
             baseline_rss_bytes=baseline,
             peak_rss_bytes=peak,
-            training_peak_bytes=None if baseline is None or peak is None else peak - baseline,
+            training_peak_bytes=None if baseline is None or peak is None or not trained else peak - baseline,
             by_phase={phase: each.peak_rss_bytes for phase, each in self.peaks.items()},
             modelled_bytes=sum(modelled.values()),
             modelled_by_variable=modelled,
@@ -106,7 +115,7 @@ class Collector:
             ceiling=None
             if ceiling is None
             else schema.Ceiling(limit_bytes=ceiling.limit_bytes, mechanism=ceiling.mechanism),
-            reason=missing if baseline is None or peak is None else None,
+            reason=missing if baseline is None or peak is None or not trained else None,
         )
 
     def quality(self, reason: str | None) -> schema.Quality:
@@ -121,6 +130,21 @@ class Collector:
             test_accuracy=said.correct / said.items,
             test_items=said.items,
             statistics=said.statistics,
+        )
+
+    def checkpoint(self, plan: TrialPlan) -> schema.Checkpoint | None:
+        """Return what was written, and where the trial went on from; None where none was asked for."""
+        if plan.checkpoint is None:
+            return None
+        return schema.Checkpoint(
+            path=str(plan.checkpoint.path),
+            every_steps=plan.checkpoint.every,
+            resumed_at_step=plan.checkpoint.resumed_at,
+            last_step=self._saved[-1].step if self._saved else None,
+            written=len(self._saved),
+            bytes=self._saved[-1].bytes if self._saved else None,
+            write_s=_median_s([each.duration_ns for each in self._saved]),
+            reason=None if self._saved else "none was written by this process",
         )
 
     def timeline(self) -> list[schema.Phase]:
@@ -149,7 +173,11 @@ class Collector:
         if zero_ns is None:
             return []
         known = {each.name for each in self.phases}
-        exact = {each.t_ns: each.rss_bytes for name, each in self.peaks.items() if name in known}
+        exact = {
+            each.t_ns: each.rss_bytes
+            for name, each in self.peaks.items()
+            if name in known and each.rss_bytes is not None
+        }
         trace = looks.trace(zero_ns, cpu_share, exact)
         return [trace] if trace else []
 
@@ -209,6 +237,7 @@ def assemble(
         worker=plan.worker,
         trigger=trigger,
         settings=plan.settings,
+        checkpoint=collector.checkpoint(plan),
         phases=collector.timeline(),
         traces=list(traces),
     )

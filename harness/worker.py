@@ -9,9 +9,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
@@ -23,6 +23,9 @@ from workloads.errors import OutOfMemoryError, WorkloadError
 from workloads.recipes import Optimizer, Recipe
 from workloads.schedule import learning_rate
 from workloads.specification import Specification
+
+if TYPE_CHECKING:
+    from harness.keeper import Keeper
 
 _PROGRESS_NS = 100_000_000
 
@@ -47,8 +50,11 @@ class Trial:
         self._channel.facts(engine.facts())
         self._peaks.begin("setup")
         training = self._set_up(engine)
-        self._train(training)
-        self._channel.ledger(training.ledger())
+        keeper = self._keeper(training)
+        first = keeper.resume() if keeper else 0
+        self._train(training, first, keeper)
+        if first < self._steps:
+            self._channel.ledger(training.ledger())
         self._peaks.begin("evaluate")
         self._evaluate(training)
         self._peaks.end()
@@ -75,23 +81,35 @@ class Trial:
         training.set_up()
         return training
 
-    def _train(self, training: Training) -> None:
+    def _keeper(self, training: Training) -> "Keeper | None":
+        """Return what writes and reads checkpoints, if the job asks for any."""
+        order = self._document.get("checkpoint")
+        if order is None:
+            return None
+        from harness.keeper import Keeper
+
+        return Keeper(order, self._steps, self._channel, training, self._reader, self._losses)
+
+    def _train(self, training: Training, first: int, keeper: "Keeper | None") -> None:
+        """Take every step from `first` on: those of the warm-up, then those that are measured."""
         step_peaks, timer = StepPeaks(), StepTimer()
         self._peaks.end()
-        for step in range(self._warmup):
+        measured = min(first + self._warmup, self._steps)
+        for step in range(first, measured):
             step_peaks.start()
-            self._read_batch()
             self._step(training, step, step_peaks.mark)
+            if keeper:
+                keeper.after(step + 1)
         step_peaks.report(self._channel)
         self._peaks.begin("train")
         self._edge("ready")
         self._channel.window("begin", time.monotonic_ns())
-        for step in range(self._warmup, self._steps):
+        for step in range(measured, self._steps):
             timer.start()
-            self._read_batch()
-            timer.lap("data")
-            self._step(training, step, timer.lap)
+            self._step(training, step, timer.lap, lambda: timer.lap("data"))
             timer.stop()
+            if keeper:
+                keeper.after(step + 1)
         self._edge("end")
         self._peaks.end()
         self._losses.flush()
@@ -115,10 +133,18 @@ class Trial:
         if self._document["trigger"]:
             await_parent()
 
-    def _step(self, training: Training, step: int, mark: Mark) -> None:
+    def _step(
+        self, training: Training, step: int, mark: Mark, was_read: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take one step, of one batch or of several micro-batches; `was_read` is called after the reading of each."""
         settings = self._document["settings"]
         rate = learning_rate(settings["learning_rate"], settings["schedule"], step, self._steps)
-        loss = training.step(self._images, self._labels, rate, mark)
+        batches, total = settings.get("accumulate", 1), 0.0
+        for _ in range(batches):
+            self._read_batch()
+            was_read()
+            total += training.step(self._images, self._labels, rate, mark)
+        loss = total / batches
         self._losses.add(loss)
         now = time.monotonic_ns()
         if now - self._said_ns > _PROGRESS_NS or step + 1 == self._steps:

@@ -279,6 +279,27 @@ class Trigger(msgspec.Struct, kw_only=True):
     edge_s: Seconds
 
 
+class Checkpoint(msgspec.Struct, kw_only=True):
+    """The checkpoints a trial wrote, and the one it went on from.
+
+    `resumed_at_step` is null for a trial from the beginning; of a resumed one time and energy are of this
+    process's steps alone. `write_s` is the median; it is no part of `time`, but lies in the energy's window.
+    """
+
+    path: str
+    every_steps: Annotated[int, msgspec.Meta(ge=1)]
+    resumed_at_step: Count | None
+    last_step: Count | None
+    written: Count
+    bytes: Bytes | None
+    write_s: Seconds | None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        missing = None in (self.last_step, self.bytes, self.write_s)
+        _require_reason("checkpoint", missing, self.reason)
+
+
 class Phase(msgspec.Struct, kw_only=True):
     """A named window, in seconds since the worker started; what came before is negative."""
 
@@ -335,6 +356,7 @@ class Trial(msgspec.Struct, kw_only=True):
     trigger: Trigger | None = None
     worker: Worker = "python"
     """What ran the engine: a Python worker, or the program harness-train, which holds no Python."""
+    checkpoint: Checkpoint | None = None
     phases: list[Phase] = msgspec.field(default_factory=list)
     traces: list[Trace] = msgspec.field(default_factory=list)
 

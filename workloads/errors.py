@@ -42,3 +42,7 @@ class ExtraMissingError(DataError, ImportError):
 
 class OutOfMemoryError(WorkloadError, MemoryError):
     """An allocation that the ceiling or the machine refused; an outcome, not a crash."""
+
+
+class CheckpointError(WorkloadError):
+    """A checkpoint that cannot be written or read, is damaged, or is of another training."""

@@ -70,15 +70,32 @@ def model(
     optimizer: Optimizer,
     batch_size: int,
     convention: Convention = "honest",
+    accumulate: int = 1,
 ) -> MemoryModel:
-    """Return every variable of the trainer.
+    """Return every variable of the trainer; `batch_size` is that of a micro-batch where gradients `accumulate`.
 
     Raises UnknownNameError for a convention that is neither `paper` nor `honest`.
     """
     if convention not in CONVENTIONS:
         raise UnknownNameError("convention", convention, list(CONVENTIONS))
     count = _paper if convention == "paper" else _honest
-    return MemoryModel(convention, tuple(count(specification, recipe, optimizer, batch_size)))
+    variables = count(specification, recipe, optimizer, batch_size)
+    if accumulate > 1:
+        variables = _accumulated(variables, recipe)
+    return MemoryModel(convention, tuple(variables))
+
+
+def _accumulated(variables: Iterator[Variable], recipe: Recipe) -> Iterator[Variable]:
+    """Count what summing gradients over micro-batches takes.
+
+    The sum of ∂W must be a real number until its sign is taken: of the type of ∂X where the recipe keeps a bit. Of ∂β
+    there is a second one.
+    """
+    for variable in variables:
+        summed = variable.kind == "dW" and variable.dtype == "bit"
+        yield variable._replace(dtype=recipe.gradient) if summed else variable
+        if variable.kind == "beta":
+            yield variable._replace(stage=f"{variable.stage}.sum", elements=variable.elements // 2)
 
 
 def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:

@@ -39,7 +39,7 @@ class Workload(NamedTuple):
 class Engine(NamedTuple):
     """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
 
-    `lacks` names settings, as NAME=VALUE, that it does not obey.
+    `lacks` names settings, as NAME=VALUE, that it does not obey, and `accumulate` where it cannot.
     """
 
     name: str
@@ -97,7 +97,7 @@ _ENGINES = (
         trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
-        lacks=("gradient_scale=layer",),
+        lacks=("gradient_scale=layer", "accumulate"),
     ),
     Engine(
         "torch",

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
 @click.option("--batch-size", type=int, metavar="N", help="Items a step; default: the workload's.")
+@click.option(
+    "--accumulate", type=int, default=1, metavar="N", help="Micro-batches of --batch-size an update."
+)
 @click.option("--steps", type=int, metavar="N", help="Measured steps a trial.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs a trial; default: the workload's.")
 @click.option(
@@ -70,6 +73,14 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="learning_rate, schedule, augmentation, statistics or gradient_scale; repeatable.",
 )
+@click.option(
+    "--checkpoint",
+    type=DATA_DIR,
+    metavar="FOLDER",
+    help="Keep each training there, so that it can be resumed.",
+)
+@click.option("--checkpoint-every", type=int, metavar="STEPS", help="How often; default: 100 steps.")
+@click.option("--resume", is_flag=True, help="Continue what --checkpoint holds; begin what it does not.")
 @click.option(
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
 )
@@ -154,6 +165,10 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     from harness.sink import RUNS, Sink
     from results import compare, store, tables
 
+    if options["checkpoint"]:
+        raise UsageError(
+            "--ab and --checkpoint exclude each other: both installations would write the same files"
+        )
     if json_path == "-":
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)

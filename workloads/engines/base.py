@@ -4,11 +4,14 @@ The worker knows no tensor. It hands over bytes of a batch and gets a loss; it a
 border between two phases so that it can read the kernel's peak there.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from workloads.recipes import Optimizer, Recipe
 from workloads.specification import Specification
+
+if TYPE_CHECKING:
+    from workloads.checkpoint import Block
 
 Phase = Literal["forward", "backward", "update"]
 # Called when a phase has just ended, in the order forward, backward, update, once each a step. An engine whose update
@@ -30,6 +33,22 @@ class Job(NamedTuple):
     settings: dict[str, Any]
 
 
+class Snapshot(Protocol):
+    """All that a training must remember to continue bit for bit; valid until its next step.
+
+    Weights in their storage types, momenta, moving averages, counters, the state of the random generators. Blocks
+    are the training's own memory wherever the host can reach it: to be written out, or filled and then adopted.
+    """
+
+    @property
+    def blocks(self) -> "Sequence[Block]":
+        """What is to be kept, in an order that is the same for every training of the same job."""
+        ...
+
+    def adopt(self) -> None:
+        """Make what the blocks now hold the training's own."""
+
+
 class Training(Protocol):
     """One network in training. Methods are called in this order; every one may raise OutOfMemoryError."""
 
@@ -37,7 +56,10 @@ class Training(Protocol):
         """Allocate and initialise every persistent variable."""
 
     def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
-        """Train on one batch of exactly `batch_size` items and return its mean cross-entropy."""
+        """Train on one batch of exactly `batch_size` items and return its mean cross-entropy.
+
+        With the job's setting `accumulate` = N it is a micro-batch: every Nth call updates, and only that is marked so.
+        """
         ...
 
     def recalibrate(self, batches: Iterable[Batch]) -> None:
@@ -49,6 +71,10 @@ class Training(Protocol):
 
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable (`memory_model.CLASSES`), as really allocated."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return a view of everything that continuing bit for bit needs; only between two steps."""
         ...
 
     def close(self) -> None:

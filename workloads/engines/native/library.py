@@ -83,6 +83,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "harness_core_evaluate": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, POINTER(c_int32)]),
     "harness_core_recalibrate_begin": (c_int32, [c_void_p]),
     "harness_core_recalibrate": (c_int32, [c_void_p, c_void_p, c_int32]),
+    "harness_core_counters": (None, [c_void_p, POINTER(c_uint64)]),
+    "harness_core_resume": (None, [c_void_p, POINTER(c_uint64)]),
     "harness_core_arena": (POINTER(c_uint8), [c_void_p]),
     "harness_core_destroy": (None, [c_void_p]),
 }

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Iterable
 
 from workloads import memory_model
-from workloads.engines.base import Batch, Job, Mark
+from workloads.engines.base import Batch, Job, Mark, Snapshot
 from workloads.engines.native import library, limits, scratch
 from workloads.engines.native.plan import Plan, lay_out
 from workloads.engines.native.rehearsal import networks
@@ -73,6 +73,24 @@ class NativeTraining:
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable: the arena's own map."""
         return dict(self.plan.ledger)
+
+    def snapshot(self) -> Snapshot:
+        """Return a view of all that continuing bit for bit needs."""
+        from workloads.engines.native.snapshot import (
+            NativeSnapshot,
+        )  # who keeps no checkpoint should not pay for it
+
+        return NativeSnapshot(self)
+
+    def counters(self) -> tuple[int, ...]:
+        """Return the updates begun, the batches in the moving averages, and the learning rates seen (as bits)."""
+        values = (ctypes.c_uint64 * 3)()
+        self._core.harness_core_counters(self._handle, values)
+        return tuple(values)
+
+    def set_counters(self, counters: Iterable[int]) -> None:
+        """Continue from these; noise is drawn from the seed and the number of steps, so it continues with them."""
+        self._core.harness_core_resume(self._handle, (ctypes.c_uint64 * 3)(*counters))
 
     def close(self) -> None:
         """Unmap the arena and end the threads."""

@@ -26,15 +26,20 @@ def _tensors(training: "TorchTraining") -> dict[str, Tensor]:
     return named
 
 
-def capture(training: "TorchTraining") -> dict[str, Tensor]:
-    """Return copies of everything, on the CPU; plain tensors, which `torch.load` reads back with `weights_only`."""
-    state = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(training).items()}
+def on_host(training: "TorchTraining") -> dict[str, Tensor]:
+    """Return everything on the CPU: the training's own tensors where they are there, else copies."""
+    state = {name: tensor.detach().cpu() for name, tensor in _tensors(training).items()}
     seen = [layer.batches_seen for layer in training.layers]
     state["counters"] = torch.tensor([training.updates[0].steps_taken, *seen])
     rates = [training.largest_rate, *(layer.cooled for layer in training.layers)]
     state["rates"] = torch.tensor(rates, dtype=torch.float64)
-    state["generator"] = training.generator.get_state().clone()
+    state["generator"] = training.generator.get_state()
     return state
+
+
+def capture(training: "TorchTraining") -> dict[str, Tensor]:
+    """Return copies of everything, on the CPU; plain tensors, which `torch.load` reads back with `weights_only`."""
+    return {name: tensor.clone() for name, tensor in on_host(training).items()}
 
 
 def restore(training: "TorchTraining", state: dict[str, Tensor]) -> None:

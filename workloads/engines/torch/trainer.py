@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from workloads.engines.base import Batch, Job, Mark
+from workloads.engines.base import Batch, Job, Mark, Snapshot
 from workloads.engines.torch import stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
@@ -20,6 +20,9 @@ from workloads.engines.torch.sources import real_image
 from workloads.engines.torch.state import capture, restore
 from workloads.errors import OutOfMemoryError
 from workloads.specification import Stage
+
+if TYPE_CHECKING:
+    from workloads.engines.torch.accumulation import Accumulation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,6 +71,11 @@ class TorchTraining:
             stop = start + each.out_channels
             self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
             start = stop
+        self.accumulation: Accumulation | None = None
+        if job.settings.get("accumulate", 1) > 1:
+            from workloads.engines.torch import accumulation
+
+            self.accumulation = accumulation.Accumulation(self.layers, self.beta, job.settings["accumulate"])
         self.updates = self._updates()
         self.largest_rate = 0.0
 
@@ -112,9 +120,14 @@ class TorchTraining:
         mark("forward")
         for layer in self.layers:
             layer.unscale = loss.unscale
+        if self.accumulation:
+            self.accumulation.begin(loss.unscale)
         propagate(x.real, loss.gradient)
         del x
+        due = self.accumulation is None or self.accumulation.end()
         mark("backward")
+        if not due:
+            return loss.mean
         for update in self.updates:
             update.step(learning_rate)
         mark("update")
@@ -150,7 +163,10 @@ class TorchTraining:
 
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable, as really allocated."""
-        return self._ledger.totals(self.layers, self.updates, self.scratch)
+        totals = self._ledger.totals(self.layers, self.updates, self.scratch)
+        if self.accumulation:
+            totals["beta"] += self.accumulation.sum.nbytes
+        return totals
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of all that continuing bit for bit needs: weights, momenta, averages, random state."""
@@ -160,10 +176,18 @@ class TorchTraining:
         """Continue from what `state` gave; raises WorkloadError if it is of another training."""
         restore(self, state)
 
+    def snapshot(self) -> Snapshot:
+        """Return a view of all that continuing bit for bit needs."""
+        from workloads.engines.torch.snapshot import (
+            TorchSnapshot,
+        )  # who keeps no checkpoint should not pay for it
+
+        return TorchSnapshot(self)
+
     def close(self) -> None:
         """Release everything."""
         self.layers = []
-        for name in ("updates", "scratch", "generator", "dither", "beta"):
+        for name in ("accumulation", "updates", "scratch", "generator", "dither", "beta"):
             self.__dict__.pop(name, None)
 
     def _first(self, images: memoryview) -> stage.Activations:
@@ -185,8 +209,12 @@ def _tensor(data: memoryview) -> Tensor:
 
 
 def _mean(job: Job) -> float:
-    """Return what turns a stored real gradient into that of the mean loss: float16 ones are of the sum."""
-    return 1.0 if job.recipe.gradient == "float32" else 1.0 / job.batch_size
+    """Return what turns a stored real gradient into that of the mean loss: float16 ones are of the sum.
+
+    One that is summed over micro-batches is a sum of means, or of sums.
+    """
+    items = 1 if job.recipe.gradient == "float32" else job.batch_size
+    return 1.0 / (items * int(job.settings.get("accumulate", 1)))
 
 
 def _weights(layer: Layer, job: Job) -> Slot:

@@ -225,6 +225,19 @@ HARNESS_FACE int32_t harness_core_recalibrate(harness_core* core, const uint8_t*
   return 0;
 }
 
+HARNESS_FACE void harness_core_counters(const harness_core* core, uint64_t* out) {
+  const float rates[2] = {core->net.last_rate, core->net.largest_rate};
+  out[0] = core->net.steps, out[1] = core->net.batches_seen;
+  memcpy(out + 2, rates, sizeof rates);
+}
+
+HARNESS_FACE void harness_core_resume(harness_core* core, const uint64_t* counters) {
+  float rates[2];
+  memcpy(rates, counters + 2, sizeof rates);
+  core->net.steps = counters[0], core->net.batches_seen = counters[1];
+  core->net.last_rate = rates[0], core->net.largest_rate = rates[1];
+}
+
 HARNESS_FACE uint8_t* harness_core_arena(harness_core* core) { return core->net.arena; }
 
 HARNESS_FACE void harness_core_destroy(harness_core* core) {

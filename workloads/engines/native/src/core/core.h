@@ -94,7 +94,12 @@ int32_t harness_core_evaluate(harness_core* core, const uint8_t* images, const u
                               int32_t* correct);
 int32_t harness_core_recalibrate_begin(harness_core* core);
 int32_t harness_core_recalibrate(harness_core* core, const uint8_t* images, int32_t items);
-// Address of the arena, for the ledger's map and for tests.
+// What a training remembers beside its arena, three words: updates begun, batches in the moving averages, the bits of
+// the last and of the largest learning rate. Noise is a function of the seed and of the updates begun, so a core that
+// resumes with them and with the variables' bytes continues bit for bit.
+void harness_core_counters(const harness_core* core, uint64_t* out);
+void harness_core_resume(harness_core* core, const uint64_t* counters);
+// Address of the arena, for the ledger's map, for checkpoints and for tests.
 uint8_t* harness_core_arena(harness_core* core);
 void harness_core_destroy(harness_core* core);
 

@@ -1,0 +1,66 @@
+"""The worker's side of checkpoints: when one is written, what is in it, and where a resumed trial goes on.
+
+Imported only where a job asks for checkpoints.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.protocol import Channel
+from harness.stopwatch import Losses
+from workloads import checkpoint
+from workloads.datasets.reader import BatchReader
+from workloads.engines.base import Training
+from workloads.errors import CheckpointError
+
+
+class Keeper:
+    """Keeps one training in one file, after every `every` steps and after the last.
+
+    `order` is the job's `checkpoint`: path, every, resume and fingerprint (see `harness.checkpoints`).
+    """
+
+    def __init__(
+        self,
+        order: Mapping[str, Any],
+        steps: int,
+        channel: Channel,
+        training: Training,
+        reader: BatchReader,
+        losses: Losses,
+    ) -> None:
+        self._path, self._every, self._steps = Path(order["path"]), int(order["every"]), steps
+        self._resumes, self._fingerprint = bool(order["resume"]), order["fingerprint"]
+        self._channel, self._training, self._reader, self._losses = channel, training, reader, losses
+
+    def resume(self) -> int:
+        """Put the training where its checkpoint left it and return the steps taken until then: 0 without one.
+
+        Raises CheckpointError if the file is damaged or not that of this training any more.
+        """
+        if not self._resumes:
+            return 0
+        snapshot = self._training.snapshot()
+        head = checkpoint.read_into(self._path, snapshot.blocks)
+        if head["fingerprint"] != self._fingerprint:
+            raise CheckpointError(f"the checkpoint '{self._path}' was replaced by that of another training")
+        snapshot.adopt()
+        self._reader.seek(head["data"]["epoch"], head["data"]["position"])
+        self._losses.restore(head["losses"])
+        return int(head["step"])
+
+    def after(self, step: int) -> None:
+        """So many steps have been taken: write a checkpoint if it is time."""
+        if step % self._every and step != self._steps:
+            return
+        begun = time.monotonic_ns()
+        head = {
+            "fingerprint": self._fingerprint,
+            "step": step,
+            "data": {"epoch": self._reader.epoch, "position": self._reader.position},
+            "losses": self._losses.state(),
+        }
+        size = checkpoint.write(self._path, head, self._training.snapshot().blocks)
+        self._channel.saved(step, size, time.monotonic_ns() - begun)
