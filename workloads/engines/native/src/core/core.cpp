@@ -58,7 +58,8 @@ void take_images(Network& net, const uint8_t* images) {
     for (int32_t i = chunk.first; i < chunk.first + chunk.images; i++) {
       const uint8_t* from = images + (size_t)i * values;
       uint8_t* to = net.pixels + (size_t)i * values;
-      for (size_t p = 0; p < pixels; p++)
+      if (channels == 1) memcpy(to, from, values);
+      for (size_t p = 0; channels > 1 && p < pixels; p++)
         for (size_t c = 0; c < channels; c++) to[p * channels + c] = from[c * pixels + p];
       if (s.x) net.passes->widen_pixels(to, values, (float*)s.x + (size_t)i * values);
     }

@@ -21,8 +21,8 @@ void pause_core() {
 #endif
 }
 
-// Returns the value of *word once it is not `value`: spins a little, then sleeps.
-int32_t await_change(int32_t* word, int32_t value, int32_t spins) {
+// Returns the value of *word once it is not `value`: spins a little, then sleeps, and is counted as a sleeper then.
+int32_t await_change(int32_t* word, int32_t value, int32_t spins, int32_t* sleepers) {
   for (int32_t i = 0; i < spins; i++) {
     const int32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
     if (now != value) return now;
@@ -31,8 +31,16 @@ int32_t await_change(int32_t* word, int32_t value, int32_t spins) {
   for (;;) {
     const int32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
     if (now != value) return now;
+    __atomic_add_fetch(sleepers, 1, __ATOMIC_SEQ_CST);
     futex_wait(word, value);
+    __atomic_sub_fetch(sleepers, 1, __ATOMIC_SEQ_CST);
   }
+}
+
+// Wakes those who sleep on a word that has just changed, which saves a system call where all still spin. The change, the
+// counting and both looks are in one order (SEQ_CST): a sleeper not counted yet will see the change in futex_wait.
+void wake(int32_t* word, const int32_t* sleepers) {
+  if (__atomic_load_n(sleepers, __ATOMIC_SEQ_CST) > 0) futex_wake(word);
 }
 
 }  // namespace
@@ -81,18 +89,18 @@ void Threads::dispatch(int32_t units, Call call, const void* task) {
   units_ = units;
   __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&pending_, started_, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&generation_, 1, __ATOMIC_RELEASE);
-  futex_wake(&generation_);
+  __atomic_add_fetch(&generation_, 1, __ATOMIC_SEQ_CST);
+  wake(&generation_, &sleepers_);
   work(0);
-  for (int32_t left; (left = __atomic_load_n(&pending_, __ATOMIC_ACQUIRE)) != 0;) await_change(&pending_, left, spins_);
+  for (int32_t left; (left = __atomic_load_n(&pending_, __ATOMIC_ACQUIRE)) != 0;) await_change(&pending_, left, spins_, &caller_sleeps_);
 }
 
 void Threads::serve(int32_t thread) {
   for (int32_t seen = 0;;) {
-    seen = await_change(&generation_, seen, spins_);
+    seen = await_change(&generation_, seen, spins_, &sleepers_);
     if (__atomic_load_n(&ending_, __ATOMIC_ACQUIRE)) return;
     work(thread);
-    if (__atomic_sub_fetch(&pending_, 1, __ATOMIC_ACQ_REL) == 0) futex_wake(&pending_);
+    if (__atomic_sub_fetch(&pending_, 1, __ATOMIC_SEQ_CST) == 0) wake(&pending_, &caller_sleeps_);
   }
 }
 

@@ -44,6 +44,8 @@ class Threads {
   int32_t pending_ = 0;     // atomic: threads that have not finished this task
   int32_t generation_ = 0;  // atomic: counts tasks; what idle threads wait on
   int32_t ending_ = 0;      // atomic
+  int32_t sleepers_ = 0;    // atomic: threads asleep until the next task
+  int32_t caller_sleeps_ = 0;  // atomic: 1 while the caller is asleep until all have finished
 };
 
 }  // namespace harness

@@ -23,11 +23,13 @@ void store_values(const Network& net, const float* from, size_t count, int32_t d
 }
 
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out) {
+  enum { kSide = 16 };  // channels side by side; partials are as wide as a multiple of it
   const int32_t chunks = chunk_count(net);
-  for (size_t c = 0; c < channels; c++) {
-    double sum = 0;
-    for (int32_t chunk = 0; chunk < chunks; chunk++) sum += partial(net, index, chunk)[c];
-    out[c] = (float)(sum * scale);
+  for (size_t first = 0; first < channels; first += kSide) {
+    double sums[kSide] = {};
+    for (int32_t chunk = 0; chunk < chunks; chunk++)
+      for (size_t i = 0; i < kSide; i++) sums[i] += (double)partial(net, index, chunk)[first + i];
+    for (size_t i = 0; i < kSide && first + i < channels; i++) out[first + i] = (float)(sums[i] * scale);
   }
 }
 
