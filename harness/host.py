@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.memory import emulated
 from results.schema import Host
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -60,6 +61,8 @@ def memory_bytes() -> int:
 
 def cpu_name() -> str:
     """Return the processor's name: `model name` on x86, the device tree's model or the bare architecture elsewhere."""
+    if emulated():
+        return f"{platform.machine()}, emulated"
     for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model"):

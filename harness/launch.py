@@ -26,6 +26,7 @@ def main() -> None:
     """Apply the settings and exec; an error here is said on standard error, which the parent keeps."""
     settings: dict[str, Any] = json.loads(sys.argv[1])
     libc = ctypes.CDLL(None, use_errno=True)
+    os.set_inheritable(settings["launched_fd"], False)  # so that exec closes it, and the parent knows
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != settings["parent"]:
         sys.exit("the parent is gone")

@@ -24,6 +24,7 @@ from harness.traces import ResidencyTrace
 from harness.trial import Collector, assemble
 from harness.window import WindowEdges, open_trigger
 from results import schema
+from workloads.errors import WorkloadError
 
 # What a worker inherits of the environment; everything else could change what it does.
 _INHERITED = (
@@ -120,12 +121,15 @@ def empty_document(plan: Plan) -> schema.Document:
 
 
 def _native_build(plan: Plan) -> schema.NativeBuild | None:
-    """Return how the core that the plan's workers load was built; None where none loads it."""
+    """Return how the core that the plan's workers load was built; None where none loads it, or none can."""
     if all(trial.engine.name != "native" for trial in plan.trials):
         return None
     from workloads.engines.native import facts  # loads the core, which a plan without it should not
 
-    known = facts()
+    try:
+        known = facts()
+    except WorkloadError:
+        return None  # every trial's worker will say why
     return schema.NativeBuild(**{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__})
 
 

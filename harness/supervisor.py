@@ -69,6 +69,7 @@ class Supervisor:
         self._pending = bytearray()
         self._failure: Failure | None = None
         self._done = False
+        self._launched = False  # until then the process is the launcher, whose memory is not the worker's
         self._highest: Residency | None = None
         self._look_cpu_ns = 0
         self._look_cpu_share: float | None = None
@@ -77,23 +78,27 @@ class Supervisor:
     def run(self) -> Ending:
         """Run the worker to its end. Raises WorkerError when it cannot be started."""
         read_end, write_end = os.pipe()
+        launching, launched = os.pipe()  # its writing end closes when the launcher becomes the worker
         try:
-            process = self._start(write_end)
+            process = self._start(write_end, launched)
         except OSError as error:
             os.close(read_end)
+            os.close(launching)
             raise WorkerError(f"cannot start a worker: {error}") from error
         finally:
             os.close(write_end)
+            os.close(launched)
         try:
             self._hand_over_job(process)
-            self._watch(process, read_end)
+            self._watch(process, read_end, launching)
         finally:
             _end(process)
             os.close(read_end)
+            os.close(launching)
         return self._ending(process.returncode)
 
-    def _start(self, write_end: int) -> subprocess.Popen[bytes]:
-        settings = {"parent": os.getpid(), **self._settings}
+    def _start(self, write_end: int, launched: int) -> subprocess.Popen[bytes]:
+        settings = {"parent": os.getpid(), "launched_fd": launched, **self._settings}
         if self._ceiling:
             settings |= self._ceiling.launch_settings()
         launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__)), json.dumps(settings)]
@@ -103,7 +108,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
+            pass_fds=(write_end, launched),
             env=environment,
             start_new_session=True,
         )
@@ -119,7 +124,7 @@ class Supervisor:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
 
-    def _watch(self, process: subprocess.Popen[bytes], read_end: int) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], read_end: int, launching: int) -> None:
         assert process.stdout is not None
         os.set_blocking(read_end, False)
         os.set_blocking(process.stdout.fileno(), False)
@@ -128,6 +133,7 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             selector.register(read_end, selectors.EVENT_READ, self._take_messages)
             selector.register(process.stdout, selectors.EVENT_READ, self._take_output)
+            selector.register(launching, selectors.EVENT_READ, self._take_launch)
             while selector.get_map() and self._fault is None:
                 for key, _ in selector.select(poll_s):
                     chunk = os.read(key.fd, 1 << 16)
@@ -178,10 +184,15 @@ class Supervisor:
                     self._stdin.write(b"\n")
                     self._stdin.flush()
 
+    def _take_launch(self, chunk: bytes, pid: int) -> None:
+        self._launched = True  # nothing is ever written there: the end of the pipe is the news
+
     def _take_output(self, chunk: bytes, pid: int) -> None:
         self._output.append(chunk[-_KEPT_OUTPUT_BYTES:])
 
     def _look(self, pid: int) -> None:
+        if not self._launched:
+            return
         residency = read_residency(pid)
         if residency is None:
             return

@@ -53,7 +53,7 @@ class NativeBuild(msgspec.Struct, kw_only=True):
 
 
 class HarnessInfo(msgspec.Struct, kw_only=True):
-    """The program that measured; `native` is null where the native core is not installed."""
+    """The program that measured; `native` is null where no trial used the native core, or none could load it."""
 
     version: str
     native: NativeBuild | None
