@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ceilings, devices, host
+from harness import ceilings, devices, host, throttling
 from harness.memory import read_residency
 from power import registry as meters
 from power.base import Probe
@@ -66,7 +66,9 @@ def commands(examination: Examination) -> list[str]:
 
 
 def _machine() -> Machine:
-    described, found = host.describe(("edge-harness", "torch", "numpy")), devices.detect()
+    bits = throttling.word()
+    described = host.describe(("edge-harness", "torch", "numpy"), throttling_known=bits is not None)
+    found = devices.detect()
     load = described.load_before or 0.0
     notes = []
     if load > 0.5 * described.cores:
@@ -75,8 +77,7 @@ def _machine() -> Machine:
         notes.append(
             f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"
         )
-    bits = host.throttled_bits() or 0
-    notes += [f"{cause} now" for bit, cause in host.THROTTLING.items() if bits >> bit & 1]
+    notes += [f"{cause} now" for cause in throttling.causes(bits or 0)]
     return Machine(host=described, device=found.model if found else None, quiet=not notes, notes=notes)
 
 

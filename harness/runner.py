@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
-from harness import __version__, ceilings, host
+from harness import __version__, ceilings, host, throttling
 from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
@@ -42,6 +42,9 @@ class Observer(Protocol):
 
     def idling(self, seconds: float) -> None:
         """The meters are being read without a load for so long."""
+
+    def warning(self, text: str) -> None:
+        """Something asked for will be missing, and why, in one line."""
 
     def message(self, message: AnyMessage, pid: int) -> None:
         """The worker said something."""
@@ -82,7 +85,7 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
     """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
-        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
+        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling, observer.warning) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
         edges = WindowEdges(meters, trigger)
@@ -105,7 +108,7 @@ def empty_document(plan: Plan) -> schema.Document:
     return schema.Document(
         created=schema.now(),
         harness=schema.HarnessInfo(version=__version__, native=_native_build(plan)),
-        host=host.describe(LIBRARIES),
+        host=host.describe(LIBRARIES, throttling_known=throttling.word() is not None),
         device=device,
         trials=[],
     )
@@ -126,15 +129,19 @@ def run_trial(
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     collector = Collector()
+    meters.before_trial()
+    watch = throttling.Watch()
 
     def hear(message: AnyMessage, pid: int) -> None:
         edges.hear(message)
         collector.take(message)
         observer.message(message, pid)
 
+    def see(residency: Residency) -> None:
+        watch.look()
+        observer.residency(residency)
+
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
-    load, throttled = os.getloadavg()[0], host.throttled_bits()
-    meters.before_trial()
     begun = time.monotonic()
     try:
         ending = Supervisor(
@@ -146,19 +153,20 @@ def run_trial(
             silence_s=plan.options.silence_s,
             answers=trial.trigger,
             on_message=hear,
-            on_residency=observer.residency,
+            on_residency=see,
         ).run()
     finally:
         if ceiling:
             ceiling.close()
     wall_s = time.monotonic() - begun
+    validity = watch.end()
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
-    validity = _validity(load, throttled)
-    if validity.throttled and ending.outcome == "ok":
-        ending = Ending(
-            outcome="invalid", reason="the device throttled during the run", highest=ending.highest
-        )
+    why = throttling.why_invalid(validity)
+    if why:
+        energy = [throttling.invalidated(row, why) for row in energy]
+        if ending.outcome == "ok":
+            ending = Ending(outcome="invalid", reason=why, highest=ending.highest)
     return assemble(
         trial,
         collector,
@@ -191,17 +199,3 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     pinned = {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONHASHSEED": "0"} if allocator == "pinned" else {}
     return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _validity(load: float, throttled_before: int | None) -> schema.Validity:
-    """Judge what may have spoiled the trial: other people's load, and the firmware's sticky throttling bits."""
-    notes = []
-    if load > 0.5 * host.usable_cores():
-        notes.append("the machine was busy before the trial")  # how busy: `load`
-    throttled_after = host.throttled_bits()
-    if throttled_before is None or throttled_after is None:
-        return schema.Validity(throttled=None, load=load, notes=notes)
-    # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
-    new = (throttled_after & ~throttled_before) >> 16 | throttled_after
-    causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]
-    return schema.Validity(throttled=bool(causes), load=load, notes=notes + causes)

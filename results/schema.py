@@ -237,11 +237,17 @@ class Quality(msgspec.Struct, kw_only=True):
 
 
 class Validity(msgspec.Struct, kw_only=True):
-    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why."""
+    """What may spoil the figures: `throttled` and `load` (before the trial) are null where unknown, `notes` say why.
+
+    A trial whose device slowed itself down is `invalid`, and `notes` name the causes.
+    """
 
     throttled: bool | None
     load: float | None
     notes: list[str] = msgspec.field(default_factory=list)
+    load_after: float | None = None
+    temperature_before_c: float | None = None
+    temperature_after_c: float | None = None
 
 
 class Trigger(msgspec.Struct, kw_only=True):
