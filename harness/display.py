@@ -23,6 +23,9 @@ class Quiet:
     def idling(self, seconds: float) -> None:
         """Show nothing."""
 
+    def warning(self, text: str) -> None:
+        """Show nothing."""
+
     def message(self, message: AnyMessage, pid: int) -> None:
         """Show nothing."""
 
@@ -54,6 +57,10 @@ class Lines(Quiet):
     def idling(self, seconds: float) -> None:
         """Say why nothing seems to happen."""
         self._say(f"      reading the meters at idle for {seconds:g} s")
+
+    def warning(self, text: str) -> None:
+        """Say it."""
+        self._say(f"harness: {text}")
 
     def trial_ended(self, trial: Trial) -> None:
         """Say how it ended."""
@@ -99,6 +106,10 @@ class Board(Quiet):
         elif isinstance(message, Progress):
             self._phase = "train" if message.step < message.steps else self._phase
             self._progress = message
+
+    def warning(self, text: str) -> None:
+        """Leave it standing above the line."""
+        self._console.print(Text(f"harness: {text}"), soft_wrap=True)
 
     def residency(self, residency: Residency) -> None:
         """Follow memory."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ceilings, devices, host, others
+from harness import ceilings, devices, host, others, throttling
 from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
@@ -70,7 +70,9 @@ def commands(examination: Examination) -> list[str]:
 
 
 def _machine() -> Machine:
-    described, found = host.describe(("edge-harness", "torch", "numpy")), devices.detect()
+    bits = throttling.word()
+    described = host.describe(("edge-harness", "torch", "numpy"), throttling_known=bits is not None)
+    found = devices.detect()
     notes = []
     use = others.look()
     if use and disturbed(use):
@@ -80,8 +82,7 @@ def _machine() -> Machine:
         notes.append(
             f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"
         )
-    bits = host.throttled_bits() or 0
-    notes += [f"{cause} now" for bit, cause in host.THROTTLING.items() if bits >> bit & 1]
+    notes += [f"{cause} now" for cause in throttling.causes(bits or 0)]
     return Machine(host=described, device=found.model if found else None, quiet=not notes, notes=notes)
 
 

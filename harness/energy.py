@@ -11,6 +11,7 @@ import msgspec
 from harness.traces import power_trace
 from power import registry
 from power.base import Meter
+from power.errors import MeterUnavailableError
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
@@ -20,11 +21,20 @@ class EnergyWatch:
     """Reads the chosen meters around every trial: idle before, the trial, idle after.
 
     With no meter named, this machine's own best one is taken, and where there is none the record says why. A meter
-    that was named is used or the run fails: MeterUnavailableError with the command that mends it.
+    that was named is used or the run fails: MeterUnavailableError with the command that mends it. The exception is one
+    that is there and that this user may not read: memory and time are measured all the same, `warn` is told the command
+    that mends it, and the record holds it in the energy's place.
     """
 
-    def __init__(self, names: Sequence[str], idle_s: float, idling: Callable[[float], None]) -> None:
-        self._idle_s, self._idling = idle_s, idling
+    def __init__(
+        self,
+        names: Sequence[str],
+        idle_s: float,
+        idling: Callable[[float], None],
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._idle_s, self._idling, self._warn = idle_s, idling, warn
+        self._refused: dict[str, str] = {}
         self._missing: str | None = None
         if not names:
             chosen = registry.automatic()
@@ -36,7 +46,8 @@ class EnergyWatch:
         self._after: Window | None = None
 
     def __enter__(self) -> Self:
-        working = [meter for meter in self._meters if meter.absence is None]
+        self._meters = [meter for meter in self._meters if not self._is_refused(meter)]
+        working = self._working()
         if working:
             self._recorder = Recorder(working)
             self._recorder.__enter__()
@@ -48,6 +59,20 @@ class EnergyWatch:
         if self._recorder:
             self._recorder.__exit__(kind, error, trace)
 
+    def _is_refused(self, meter: Meter) -> bool:
+        """Whether this user may not read the meter; any other trouble is for the recorder to raise."""
+        try:
+            meter.open()
+        except MeterUnavailableError as error:
+            if not error.refused:
+                for other in self._meters:
+                    other.close()
+                raise
+            self._refused[meter.name] = f"{error.reason}; try: {error.hint}" if error.hint else error.reason
+            self._warn(f"{error}; its energy will be missing")
+            return True
+        return False
+
     def before_trial(self) -> None:
         """Read the meters while nothing runs."""
         self._before = self._idle()
@@ -56,6 +81,7 @@ class EnergyWatch:
         """Return the energy of the measured window by meter and domain; rows without a value say why."""
         self._after = self._idle()
         rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
+        rows += [schema.Energy.unavailable(name, "all", reason) for name, reason in self._refused.items()]
         if self._missing:
             rows.append(schema.Energy.unavailable("none", "none", self._missing))
         if self._recorder is None:

@@ -13,21 +13,18 @@ from results.schema import Host
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _THERMAL = Path("/sys/class/thermal")
-# Raspberry Pi firmware driver: bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot.
-_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
-THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
-def describe(libraries: Iterable[str]) -> Host:
+def describe(libraries: Iterable[str], *, throttling_known: bool) -> Host:
     """Return the machine as it is now; `libraries` are distributions whose versions belong in the record."""
     reasons: dict[str, str] = {}
-    governor = _read(_GOVERNOR)
-    if governor is None:
+    governed = governor()
+    if governed is None:
         reasons["governor"] = "this machine has no cpufreq"
     temperature = temperature_c()
     if temperature is None:
         reasons["temperature_c"] = "no thermal zone names the processor"
-    if throttled_bits() is None:
+    if not throttling_known:
         reasons["throttled"] = "no firmware reports throttling"
     libc = " ".join(platform.libc_ver()).strip() or None
     if libc is None:
@@ -40,7 +37,7 @@ def describe(libraries: Iterable[str]) -> Host:
         kernel=platform.release(),
         python=platform.python_version(),
         libc=libc,
-        governor=governor,
+        governor=governed,
         page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
         load_before=os.getloadavg()[0],
         temperature_c=temperature,
@@ -77,10 +74,9 @@ def temperature_c() -> float | None:
     return max(values, default=None)
 
 
-def throttled_bits() -> int | None:
-    """Return the firmware's throttling word, or None where no firmware reports one."""
-    text = _read(_THROTTLED)
-    return None if text is None else int(text, 16)
+def governor() -> str | None:
+    """Return how the first processor's frequency is governed, or None where it is not."""
+    return _read(_GOVERNOR)
 
 
 def _versions(libraries: Iterable[str]) -> dict[str, str]:

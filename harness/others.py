@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from harness.messages import AnyMessage, WindowEdge
 from results.noise import disturbed
 from results.schema import ProcessorUse, Validity
@@ -62,22 +64,14 @@ class OthersWatch:
             if reading:
                 self._edges[message.event] = reading
 
-    def validity(self, throttled: bool | None, notes: list[str], load: float) -> Validity:
-        """Return what may have spoiled the trial, the given notes last."""
-        validity = Validity(
-            throttled=throttled,
-            load=load,
-            notes=[],
-            others_before=self._before,
-            others_window=self._window(),
+    def judge(self, validity: Validity) -> Validity:
+        """Return the same with what others took of the processors, and the note that it was too much."""
+        said = (("before the trial", self._before), ("in the measured window", self._window()))
+        busy = [f"others kept the processors busy {when}" for when, use in said if use and disturbed(use)]
+        validity = msgspec.structs.replace(
+            validity, others_before=said[0][1], others_window=said[1][1], notes=busy + validity.notes
         )
         validity.others_reason = self._why(validity)
-        said = (
-            ("before the trial", validity.others_before),
-            ("in the measured window", validity.others_window),
-        )
-        busy = [f"others kept the processors busy {when}" for when, use in said if use and disturbed(use)]
-        validity.notes = busy + notes
         return validity
 
     def _window(self) -> ProcessorUse | None:
@@ -115,7 +109,7 @@ def look(seconds: float = LOOK_S) -> ProcessorUse | None:
     watch = OthersWatch(seconds)
     with watch.idle():
         pass
-    return watch.validity(None, [], 0.0).others_before
+    return watch.judge(Validity(throttled=None, load=None)).others_before
 
 
 def between(begin: Reading, end: Reading) -> ProcessorUse:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness import __version__, ceilings, host
+from harness import __version__, ceilings, host, throttling
 from harness.energy import EnergyWatch
 from harness.errors import WorkerError
 from harness.memory import Residency, emulated
@@ -51,6 +51,9 @@ class Observer(Protocol):
 
     def idling(self, seconds: float) -> None:
         """The meters are being read without a load for so long."""
+
+    def warning(self, text: str) -> None:
+        """Something asked for will be missing, and why, in one line."""
 
     def message(self, message: AnyMessage, pid: int) -> None:
         """The worker said something."""
@@ -91,7 +94,7 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
     """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
-        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling) as meters,
+        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling, observer.warning) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
         edges = WindowEdges(meters, trigger)
@@ -114,7 +117,7 @@ def empty_document(plan: Plan) -> schema.Document:
     return schema.Document(
         created=schema.now(),
         harness=schema.HarnessInfo(version=__version__, native=_native_build(plan)),
-        host=host.describe(LIBRARIES),
+        host=host.describe(LIBRARIES, throttling_known=throttling.word() is not None),
         device=device,
         trials=[],
     )
@@ -139,6 +142,9 @@ def run_trial(
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     collector, looks = Collector(), ResidencyTrace()
     others = OthersWatch(LOOK_S if plan.options.idle_s > 0 else 0.0)
+    with others.idle():
+        meters.before_trial()
+    watch = throttling.Watch()
 
     def hear(message: AnyMessage, pid: int) -> None:
         edges.hear(message)
@@ -147,13 +153,11 @@ def run_trial(
         observer.message(message, pid)
 
     def see(residency: Residency) -> None:
+        watch.look()
         looks.look(residency)
         observer.residency(residency)
 
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
-    load, throttled = os.getloadavg()[0], host.throttled_bits()
-    with others.idle():
-        meters.before_trial()
     begun = time.monotonic()
     try:
         ending = Supervisor(
@@ -171,13 +175,16 @@ def run_trial(
         if ceiling:
             ceiling.close()
     wall_s = time.monotonic() - begun
+    validity = watch.end()
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.measured_steps)
-    validity = others.validity(*_throttling(throttled, _notes(trial)), load)
-    if validity.throttled and ending.outcome == "ok":
-        ending = msgspec.structs.replace(
-            ending, outcome="invalid", reason="the device throttled during the run"
-        )
+    validity = others.judge(validity)
+    validity.notes += _notes(trial)
+    why = throttling.why_invalid(validity)
+    if why:
+        energy = [throttling.invalidated(row, why) for row in energy]
+        if ending.outcome == "ok":
+            ending = msgspec.structs.replace(ending, outcome="invalid", reason=why)
     return assemble(
         trial,
         collector,
@@ -238,14 +245,3 @@ def _notes(trial: TrialPlan) -> list[str]:
         f"{begun}: time and energy are of the last {trial.measured_steps}, memory is of this process, "
         "losses and accuracy are of the whole training",
     ]
-
-
-def _throttling(before: int | None, notes: list[str]) -> tuple[bool | None, list[str]]:
-    """Return whether the device throttled during the trial, and the notes with why, by the firmware's sticky bits."""
-    after = host.throttled_bits()
-    if before is None or after is None:
-        return None, notes
-    # Bits 0 to 3 say what is wrong now, bits 16 to 19 what has been since boot: only what is new counts.
-    new = (after & ~before) >> 16 | after
-    causes = [cause for bit, cause in host.THROTTLING.items() if new >> bit & 1]
-    return bool(causes), notes + causes

@@ -1,5 +1,7 @@
 """Errors of `power`: each names the meter, the cause and the command that mends it."""
 
+import errno
+
 
 class PowerError(Exception):
     """Root of every error this package raises."""
@@ -18,6 +20,11 @@ class MeterUnavailableError(PowerError, OSError):
     def __init__(self, meter: str, reason: str, hint: str | None = None) -> None:
         super().__init__(f"meter '{meter}' is not usable: {reason}" + (f"; try: {hint}" if hint else ""))
         self.meter, self.reason, self.hint = meter, reason, hint
+
+    @property
+    def refused(self) -> bool:
+        """Whether the meter is there and this user may not read it (raised from an error that says so)."""
+        return getattr(self.__cause__, "errno", None) in (errno.EACCES, errno.EPERM)
 
 
 class MeterReadError(PowerError, OSError):

@@ -253,15 +253,19 @@ class ProcessorUse(msgspec.Struct, kw_only=True):
 
 
 class Validity(msgspec.Struct, kw_only=True):
-    """What may spoil the figures: `throttled` and `load` are null where unknown, `notes` say why.
+    """What may spoil the figures: `throttled` and `load` (before the trial) are null where unknown, `notes` say why.
 
-    `load` is the load average, our own work of the last minutes included: it judges nothing. What others took of the
-    processors does, before the trial and in its measured window; `others_reason` says why one of the two is null.
+    A trial whose device slowed itself down is `invalid`, and `notes` name the causes. `load` is the load average, our
+    own work of the last minutes included: it judges nothing. What others took of the processors does, before the
+    trial and in its measured window; `others_reason` says why one of the two is null.
     """
 
     throttled: bool | None
     load: float | None
     notes: list[str] = msgspec.field(default_factory=list)
+    load_after: float | None = None
+    temperature_before_c: float | None = None
+    temperature_after_c: float | None = None
     others_before: ProcessorUse | None = None
     others_window: ProcessorUse | None = None
     others_reason: str | None = None

@@ -12,6 +12,7 @@ from harness import others, runner
 from harness.display import Quiet
 from harness.messages import WindowEdge
 from harness.others import OthersWatch, Reading, between, look, read
+from results.schema import Validity
 
 SPIN = "import time\nend = time.monotonic() + {}\nwhile time.monotonic() < end: pass"
 
@@ -89,7 +90,7 @@ def window(watch, begin_ns=0, end_ns=1):
     watch.hear(WindowEdge("ready", 0), 1)
     watch.hear(WindowEdge("begin", begin_ns), 1)
     watch.hear(WindowEdge("end", end_ns), 1)
-    return watch.validity(None, [], 0.0)
+    return watch.judge(Validity(throttled=None, load=0.0))
 
 
 def test_our_own_shadow_is_not_called_busy(accounts):
@@ -134,7 +135,7 @@ def test_a_trial_that_died_before_its_window_says_so():
     watch = OthersWatch(0.02)
     with watch.idle():
         pass
-    validity = watch.validity(None, [], 0.0)
+    validity = watch.judge(Validity(throttled=None, load=0.0))
     assert validity.others_before.duration_s >= 0.02
     assert validity.others_reason == "the trial ended before its measured window did"
 

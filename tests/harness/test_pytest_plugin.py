@@ -144,7 +144,10 @@ def test_the_fixture_measures_what_it_is_asked(project):
     [
         ("'64 MiB', workload='nonsense'", "*unknown workload 'nonsense'*"),
         ("'much', workload='mlp-mnist'", "*'much' is not a size*"),
-        ("'64 MiB', workload='mlp-mnist', nonsense=1", "*unknown option 'nonsense'; there is: accumulate, allocator,*"),
+        (
+            "'64 MiB', workload='mlp-mnist', nonsense=1",
+            "*unknown option 'nonsense'; there is: accumulate, allocator,*",
+        ),
         ("'64 MiB', workload='mlp-mnist', of='pytest'", "*of 'worker' or 'training', not 'pytest'*"),
         ("'64 MiB'", "*missing a required*argument: 'workload'; it is memory_ceiling(size*"),
     ],

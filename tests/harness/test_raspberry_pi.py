@@ -1,12 +1,15 @@
 """`harness run --device pi`, unmodified, on Raspberry Pis that umockdev describes: from start to document."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from workloads.registry import ENGINES
@@ -25,26 +28,53 @@ pytestmark = [
 ]
 
 
-def run_on(wrapper, board, cwd, *options):
-    program = [
-        sys.executable,
-        "-P",
-        "-m",
-        "harness",
-        "run",
-        "--device",
-        "pi",
-        "--json",
-        "-",
-        "--trainer",
-        "lowmem",
-    ]
-    given = ["--threads", "1", "--repeats", "1", "--warmup", "2", "--idle", "1.5", *options]
-    command = [*wrapper, str(HERE / "describe_pi.sh"), *board, *program, *given]
+def start_on(wrapper, board, cwd, *options):
+    program = [sys.executable, "-P", "-m", "harness", "run", "--device", "pi", "--json", "-"]
+    given = ["--trainer", "lowmem", "--threads", "1", "--repeats", "1", "--warmup", "2", "--idle", "1.5"]
+    command = [*wrapper, str(HERE / "describe_pi.sh"), *board, *program, *given, *options]
     env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=cwd, env=env)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env
+    )
+
+
+def run_on(wrapper, board, cwd, *options):
+    process = start_on(wrapper, board, cwd, *options)
+    out, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, errors
+    return json.loads(out)
+
+
+def await_worker(process):
+    """Return once the program has started a worker."""
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if "harness.worker" in child.cmdline():
+                    return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
+
+
+def test_a_raspberry_pi_4_whose_power_supply_gives_way_in_the_middle(tmp_path):
+    wrapper = ["umockdev-run", "-d", str(POWER_DATA / "hwmon.umockdev"), "--"]
+    with start_on(wrapper, PI4, tmp_path, "--steps", "500", "--meter", "hwmon:ina219") as process:
+        await_worker(process)
+        tree = Path((tmp_path / "testbed").read_text().strip())
+        word = tree / "sys/devices/platform/soc/soc:firmware/get_throttled"
+        word.write_text("50005\n")
+        out, errors = process.communicate(timeout=110)
+    assert process.returncode == 6, errors
+    assert "under-voltage, throttled" in errors
+    assert "stronger power supply" in errors
+    (trial,) = json.loads(out)["trials"]
+    assert trial["outcome"] == "invalid"
+    assert trial["validity"]["throttled"]
+    assert trial["time"]["step_s"]["n"] == 500
+    assert trial["memory"]["training_peak_bytes"] > 0
+    (row,) = trial["energy"]
+    assert row["gross_j"] > 0
+    assert row["reason"].startswith("invalid: the device slowed itself down")
 
 
 def test_a_raspberry_pi_4_with_an_ina219(tmp_path):

@@ -1,0 +1,108 @@
+"""A device that slows itself down: seen before, in the middle and after, by every road the word can take."""
+
+import pytest
+
+from harness import runner, throttling
+from harness.commands.run import verdict
+from harness.display import Quiet
+from harness.errors import ExitCode
+from harness.messages import Peak, PhaseBegun
+from results import schema, tables
+from results.summary import summarize
+
+
+@pytest.fixture
+def firmware(monkeypatch, tmp_path):
+    """Return the firmware driver's file on a machine that has no other word of throttling."""
+    file = tmp_path / "get_throttled"
+    monkeypatch.setattr(throttling, "FIRMWARE", file)
+    monkeypatch.setattr(throttling, "HWMON", tmp_path / "hwmon")
+    monkeypatch.setattr(throttling, "_FILE_PERIOD_S", 0.0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return file
+
+
+class While(Quiet):
+    """Sets the word while the second trial trains, and back before it ends."""
+
+    def __init__(self, file, during, after):
+        self.file, self.during, self.after, self.trial = file, during, after, None
+
+    def trial_begins(self, index, trial):
+        self.trial = index
+
+    def message(self, message, pid):
+        if self.trial == 1 and isinstance(message, PhaseBegun) and message.name == "train":
+            self.file.write_text(f"{self.during:x}\n")
+        if self.trial == 1 and isinstance(message, Peak) and message.phase == "train":
+            self.file.write_text(f"{self.after:x}\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "after", "cause"),
+    [
+        (0x0, 0x0, 0x10000, "under-voltage"),  # seen by its sticky bit alone
+        (0x50000, 0x4, 0x50000, "throttled"),  # the sticky bits were set already: seen in the middle alone
+        (0x0, 0x0, 0x8, "soft temperature limit"),
+    ],
+)
+def test_a_device_that_slows_down_in_a_trial_makes_that_trial_invalid(
+    make_plan, firmware, before, during, after, cause
+):
+    firmware.write_text(f"{before:x}\n")
+    plan = make_plan(settings={"step_s": 0.1}, meters=("mock:10W,counter",), idle_s=0.3)
+    document = runner.run(plan, While(firmware, during, after), lambda document: None)
+    good, bad = document.trials
+    assert (good.outcome, good.validity.throttled) == ("ok", False)
+    assert (bad.outcome, bad.validity.throttled) == ("invalid", True)
+    assert f"({cause})" in bad.reason
+    assert verdict(document) is ExitCode.INVALID_RUN
+    assert bad.time.step_s.median >= 0.1  # what was measured is kept
+    (row,) = bad.energy
+    assert row.gross_j is not None
+    assert row.reason.startswith("invalid: the device slowed itself down")
+    assert not good.energy[0].reason
+    rows = {row.trainer: row for each in summarize(document).values() for row in each}
+    assert rows[bad.trainer].outcome == "invalid"
+    assert tables.document_view(document)
+
+
+def test_sticky_bits_from_before_the_trial_say_nothing_of_it(make_plan, firmware):
+    firmware.write_text("50000\n")
+    document = runner.run(make_plan(), Quiet(), lambda document: None)
+    assert [trial.outcome for trial in document.trials] == ["ok", "ok"]
+    assert document.host.reasons.get("throttled") is None
+
+
+def test_a_machine_without_any_word_says_so(make_plan, firmware):
+    document = runner.run(make_plan(), Quiet(), lambda document: None)
+    assert [trial.validity.throttled for trial in document.trials] == [None, None]
+    assert "no firmware" in document.host.reasons["throttled"]
+
+
+def test_the_word_comes_from_the_program_where_there_is_no_file(firmware, tmp_path):
+    program = tmp_path / "vcgencmd"
+    program.write_text('#!/bin/sh\ntest "$1" = get_throttled && echo throttled=0x50005\n')
+    program.chmod(0o755)
+    assert throttling.word() == 0x50005
+    assert throttling.causes(0x50005) == ["under-voltage", "throttled"]
+    program.write_text("#!/bin/sh\necho VCHI initialization failed >&2; exit 255\n")
+    assert throttling.word() is None
+
+
+def test_the_kernels_own_alarm_tells_under_voltage(firmware, tmp_path):
+    for index, (name, alarm) in enumerate({"cpu_thermal": None, "rpi_volt": 1}.items()):
+        chip = tmp_path / "hwmon" / f"hwmon{index}"
+        chip.mkdir(parents=True)
+        (chip / "name").write_text(f"{name}\n")
+        if alarm is not None:
+            (chip / "in0_lcrit_alarm").write_text(f"{alarm}\n")
+    assert throttling.causes(throttling.word()) == ["under-voltage"]
+
+
+def test_the_reason_names_the_causes_and_what_mends_each_once():
+    spoilt = schema.Validity(throttled=True, load=0.0, notes=["frequency capped", "throttled", "a note"])
+    why = throttling.why_invalid(spoilt)
+    assert "(frequency capped, throttled)" in why
+    assert "stronger power supply" in why
+    assert throttling.why_invalid(schema.Validity(throttled=None, load=0.0)) is None
