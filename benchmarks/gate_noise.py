@@ -1,6 +1,6 @@
 """Whether noise alone ever fails a gate: one baseline, then the same program held to it again and again.
 
-    python benchmarks/gate_noise.py [--engine native] [--checks 50] [--repeats 5] [--steps 60] [--metric M]...
+    python benchmarks/gate_noise.py [--engine native] [--checks 50] [--repeats 5] [--steps 100] [--metric M]...
         [--append]
 
 Records a baseline of the MLP by eight repeats under the pinned allocator, then runs and checks it `--checks` times,
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--engine", default="native")
     parser.add_argument("--checks", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--metric", action="append", dest="metrics")
     parser.add_argument("--append", action="store_true")
     options = parser.parse_args()
