@@ -1,6 +1,6 @@
 """Whether `harness fit` is right: every batch size tried under the same ceiling, beside its answer.
 
-    python benchmarks/fit_brute_force.py [--mechanism M]... [--workload W]... [--trainer T]...
+    python benchmarks/fit_brute_force.py [--mechanism M]... [--workload W]... [--trainer T]... [--append]
 
 For each workload, trainer and mechanism, with the native engine on noise and one step a run: `fit` answers; then runs
 say what really fits, at every multiple of its resolution within six steps of the answer, and a quarter apart from 1 to
@@ -114,12 +114,12 @@ def main() -> None:
     parser.add_argument("--mechanism", action="append")
     parser.add_argument("--workload", action="append")
     parser.add_argument("--trainer", action="append")
+    parser.add_argument("--append", action="store_true")
     asked = parser.parse_args()
-    record: dict[str, Any] = {
-        "machine": {"cpu": host.cpu_name(), "cores": host.usable_cores()},
-        "unavailable": {},
-        "cases": [],
-    }
+    machine = {"cpu": host.cpu_name(), "cores": host.usable_cores()}
+    record: dict[str, Any] = {"machine": machine, "unavailable": {}, "cases": []}
+    if asked.append:
+        record = json.loads(RECORD.read_text())
     for mechanism in asked.mechanism or ("cgroup-v2", "cgroup-v1", "watchdog"):
         try:
             record["cases"] += cases(asked, mechanism)

@@ -1,10 +1,10 @@
 """Whether noise alone ever fails a gate: one baseline, then the same program held to it again and again.
 
-    python benchmarks/gate_noise.py [--engine native] [--checks 50] [--repeats 3] [--steps 100] [--metric M]...
+    python benchmarks/gate_noise.py [--engine native] [--checks 50] [--repeats 5] [--steps 100] [--metric M]...
         [--append]
 
-Records a baseline of the MLP by five repeats under the pinned allocator, then runs and checks it `--checks` times, each
-time in fresh processes. Writes benchmarks/results/gate_noise-ENGINE.json after each check: exit code, values, and
+Records a baseline of the MLP by eight repeats under the pinned allocator, then runs and checks it `--checks` times,
+each time in fresh processes. Writes benchmarks/results/gate_noise-ENGINE.json after each check: exit code, values, and
 the most that others took of the processors in one of its windows; over all checks, by metric the tolerance and the
 largest distance from the baseline (benchmarks/results/gate_noise-ENGINE.toml). With `--append` the checks join those of
 the record and are held to its baseline. The promise is that every exit code is 0.
@@ -80,7 +80,7 @@ def begin(options: argparse.Namespace, baseline: Path) -> dict[str, Any]:
     """Record the baseline and return the record's head."""
     baseline.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        first = measure(options, 5, Path(folder) / "first.json")
+        first = measure(options, 8, Path(folder) / "first.json")
     baselines.update(baseline, [first], "the same program", options.metrics)
     return {
         "engine": options.engine,
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="native")
     parser.add_argument("--checks", type=int, default=50)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--metric", action="append", dest="metrics")
     parser.add_argument("--append", action="store_true")

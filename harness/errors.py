@@ -6,11 +6,19 @@ from power.errors import PowerError, UnknownMeterError
 from results.errors import (
     BaselineMissingError,
     DocumentMissingError,
+    FolderMissingError,
     NoisyRunError,
     NotComparableError,
+    ReportError,
     ResultError,
 )
-from workloads.errors import OutOfMemoryError, UnknownNameError, UnsupportedError, WorkloadError
+from workloads.errors import (
+    ExtraMissingError,
+    OutOfMemoryError,
+    UnknownNameError,
+    UnsupportedError,
+    WorkloadError,
+)
 
 
 class ExitCode(IntEnum):
@@ -65,7 +73,11 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (UnknownNameError, ExitCode.USAGE),
     (UnknownMeterError, ExitCode.USAGE),
     (UnsupportedError, ExitCode.USAGE),
+    # What was asked for is not in this installation, or not there: nothing has been tried.
+    (ExtraMissingError, ExitCode.USAGE),
+    (ReportError, ExitCode.USAGE),
     (DocumentMissingError, ExitCode.USAGE),
+    (FolderMissingError, ExitCode.USAGE),
     (OutOfMemoryError, ExitCode.OUT_OF_MEMORY),
     (NotComparableError, ExitCode.NOT_COMPARABLE),
     (BaselineMissingError, ExitCode.NOT_COMPARABLE),

@@ -27,7 +27,7 @@ from tomlkit.items import Table
 from results.errors import BaselineInvalidError, BaselineMissingError, NoisyRunError, NotComparableError
 from results.files import cause_of, write_whole
 from results.fingerprint import Fact, differences, fingerprint, machine_facts
-from results.metrics import METRICS, Key, Measured, Metric, measure
+from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
 from results.schema import Document, Setting
 from results.stats import spread
 
@@ -150,9 +150,13 @@ def update(
     return changes
 
 
-def tolerance_of(metric: Metric, values: Sequence[float]) -> float:
-    """Return the relative tolerance that the repeats' spread calls for, at least the metric's floor."""
-    return round(max(metric.floor, SPREADS_ALLOWED * spread(values)), 4)
+def tolerance_of(metric: Metric, figures: Sequence[float], repeats: Sequence[float] = ()) -> float:
+    """Return the relative tolerance that a metric's spread calls for, at least the metric's floor.
+
+    `repeats` are given where the figure is not their median: it may come out anywhere in their range another time.
+    """
+    whole_range = 2.0 * spread(repeats) if repeats else 0.0
+    return round(max(metric.floor, SPREADS_ALLOWED * spread(figures), whole_range), 4)
 
 
 def require_quiet(metric: Metric, group: Measured) -> None:
@@ -224,11 +228,15 @@ def _set(
 
 def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
     """Write one metric's value and tolerance; its bound stays."""
-    values = group.figures(metric.name)
+    figures, repeats = group.figures(metric.name), group.values[metric.name]
     after = group.figure(metric.name)
     assert after is not None
     before = table.get("value")
-    tolerance = tolerance_of(metric, values) if any(values) else metric.floor
+    tolerance = (
+        tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
+        if any(figures)
+        else metric.floor
+    )
     table["value"] = round(after) if metric.name.endswith("_bytes") else float(f"{after:.6g}")
     table["tolerance"] = tolerance
     return Change(group.key, metric.name, None if before is None else float(before), after, tolerance)
@@ -261,6 +269,8 @@ def _text(path: Path) -> str:
         raise BaselineMissingError(
             f"no baseline file '{path}'; `harness baseline update FILE --reason TEXT` writes one"
         ) from None
+    except IsADirectoryError:
+        raise BaselineMissingError(f"'{path}' is a folder; name a baseline file in it") from None
     except (OSError, UnicodeError) as error:
         raise BaselineInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
 

@@ -37,5 +37,9 @@ class HistoryError(ResultError, OSError):
     """A folder or database of documents that cannot be used."""
 
 
+class FolderMissingError(HistoryError, FileNotFoundError):
+    """A folder of documents that is not there."""
+
+
 class ReportError(ResultError, OSError):
     """A page that cannot be made, mostly for want of the `report` extra."""

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from results import store
-from results.errors import HistoryError, ResultError
+from results.errors import FolderMissingError, HistoryError, ResultError
 from results.fingerprint import fingerprint, machine_facts
 from results.metrics import METRICS, Key, measure_setups
 from results.schema import Document
@@ -101,7 +101,7 @@ class History:
 
     def __init__(self, folder: Path, database: Path | None = None) -> None:
         if not folder.is_dir():
-            raise HistoryError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
+            raise FolderMissingError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
         self._folder = folder
         self._database = database or folder / DATABASE
         self._numbers: dict[tuple[str, str, str], int] = {}

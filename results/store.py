@@ -75,6 +75,8 @@ def read(path: Path) -> Document:
         raise DocumentMissingError(
             f"no result document '{path}'; `harness run --json {path}` writes one"
         ) from None
+    except IsADirectoryError:
+        raise DocumentMissingError(f"'{path}' is a folder; name a result document in it") from None
     except (OSError, ValueError) as error:
         raise DocumentInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
     if len(data) > MAX_BYTES:

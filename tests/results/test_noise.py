@@ -167,6 +167,16 @@ def test_a_change_within_what_the_repeats_differ_by_is_noise(
     assert "but the repeats themselves differ by ±30.8 %; run again" in verdict.detail
 
 
+def test_the_tolerance_of_a_time_covers_the_range_of_its_repeats(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "host.toml"
+    noisy = {("lowmem", 1): 1.3, ("lowmem", 2): 1.2}
+    baselines.update(path, [document(repeats(trial, noisy))], "on a noisy machine")
+    (entry,) = [entry for key, entry in baselines.read(path).entries() if key.trainer == "lowmem"]
+    assert entry.metrics["time_ratio"].tolerance == pytest.approx(0.3)
+
+
 def test_a_time_that_only_one_repeat_reached_is_not_recorded(
     document: Make, trial: Make, tmp_path: Path
 ) -> None:

@@ -151,7 +151,7 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_reading_a_folder_and_an_endless_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DocumentInvalidError, match="cannot be read: Is a directory"):
+    with pytest.raises(DocumentMissingError, match="is a folder; name a result document in it"):
         store.read(tmp_path)
     monkeypatch.setattr(store, "MAX_BYTES", 2**20)
     with pytest.raises(DocumentInvalidError, match="larger than 1 MiB"):
