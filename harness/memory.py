@@ -10,10 +10,9 @@ between two reads can be off by that many pages a processor and counter: with 4 
 each. What is still held when the phase ends is summed exactly.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
-PROC = Path("/proc")
+PROC = "/proc"  # a plain string: pathlib costs a worker 0.8 MiB
 _FIELDS = {
     b"VmRSS:": "rss_bytes",
     b"VmHWM:": "peak_rss_bytes",
@@ -34,7 +33,8 @@ class Residency(NamedTuple):
 def read_residency(pid: int | str = "self") -> Residency | None:
     """Return what `/proc/PID/status` says, or None where there is nothing to read: gone, or a zombie."""
     try:
-        text = (PROC / str(pid) / "status").read_bytes()
+        with open(f"{PROC}/{pid}/status", "rb") as status:
+            text = status.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return parse_status(text)
@@ -54,4 +54,5 @@ def parse_status(text: bytes) -> Residency | None:
 
 def reset_peak(pid: int | str = "self") -> None:
     """Let the peak start anew from what is resident now. Raises OSError where the kernel forbids it."""
-    (PROC / str(pid) / "clear_refs").write_bytes(b"5")
+    with open(f"{PROC}/{pid}/clear_refs", "wb") as clear_refs:
+        clear_refs.write(b"5")
