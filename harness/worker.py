@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -184,6 +183,15 @@ def _read_job() -> bytes:
     return bytes(job)
 
 
+def _trace() -> str:
+    """Return the traceback of the error under way. Only a failing worker pays for the module: 0.3 MiB."""
+    try:
+        import traceback
+    except MemoryError:
+        return ""
+    return traceback.format_exc()
+
+
 def main() -> None:
     """Run the job on standard input; whatever goes wrong is said in one line to the parent."""
     channel = Channel(int(os.environ["HARNESS_MESSAGES_FD"]))
@@ -192,13 +200,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except (OutOfMemoryError, MemoryError) as error:
-        channel.failure("out_of_memory", str(error) or "the allocator refused memory", traceback.format_exc())
+        channel.failure("out_of_memory", str(error) or "the allocator refused memory", _trace())
         sys.exit(3)
     except WorkloadError as error:
-        channel.failure("error", str(error), traceback.format_exc())
+        channel.failure("error", str(error), _trace())
         sys.exit(1)
     except Exception as error:
-        channel.failure("error", f"{type(error).__name__}: {error}", traceback.format_exc())
+        channel.failure("error", f"{type(error).__name__}: {error}", _trace())
         sys.exit(1)
 
 

@@ -101,7 +101,7 @@ def load() -> Any:
     if path is None:
         raise CoreError(location.missing() or "the native library is missing")
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(path)
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
