@@ -1,4 +1,4 @@
-"""harness-train under the address and undefined sanitizers, on plans good and bad: a build of its own, so marked slow."""
+"""harness-train under the address and undefined sanitizers, on plans good and bad: a build of its own, so slow."""
 
 import os
 import subprocess
