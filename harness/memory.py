@@ -73,6 +73,6 @@ def emulated() -> bool:
     is the emulator. Everything the kernel says of our memory is then the emulator's.
     """
     try:
-        return os.readlink("/proc/self/exe") != os.readlink("/proc/thread-self/exe")  # noqa: PTH115  # no Path needed
+        return os.readlink("/proc/self/exe") != os.readlink("/proc/thread-self/exe")
     except OSError:
         return False

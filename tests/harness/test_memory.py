@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import memory
+from harness import ceilings, memory
+from harness.errors import LimitUnavailableError
 
 MIB = 1 << 20
 
@@ -76,3 +77,20 @@ def await_sleep(pid):
         if "nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
             return
         time.sleep(0.01)
+
+
+def test_under_an_emulator_nothing_is_read(monkeypatch):
+    """/proc/self is the emulator's answer, /proc/thread-self the kernel's: where they differ, nothing is ours."""
+    answers = {"/proc/self/exe": "/root/usr/bin/python3.11", "/proc/thread-self/exe": "/usr/bin/qemu-aarch64"}
+    monkeypatch.setattr(memory.os, "readlink", answers.__getitem__)
+    memory.emulated.cache_clear()
+    try:
+        assert memory.emulated()
+        assert memory.read_residency() is None
+        memory.reset_peak()
+        with pytest.raises(LimitUnavailableError, match="under an emulator"):
+            ceilings.choose(1 << 20)
+    finally:
+        monkeypatch.undo()
+        memory.emulated.cache_clear()
+    assert not memory.emulated()

@@ -22,6 +22,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
     residency = {"rss_bytes": 1, "peak_rss_bytes": 2, "anon_bytes": 3, "file_bytes": 4}
     sender.phase("setup", 5)
     sender.peak("setup", 6, residency)
+    sender.no_peak("setup", 6, "nobody knows")
     sender.progress(1, 2, float("nan"))
     sender.window("begin", 6)
     sender.timing({"step": [1, 2], "update": None})
@@ -33,6 +34,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
     assert [messages.decode(line) for line in received()] == [
         messages.PhaseBegun("setup", 5),
         messages.Peak("setup", 6, **residency),
+        messages.Peak("setup", 6, None, None, None, None, "nobody knows"),
         messages.Progress(1, 2, None),
         messages.WindowEdge("begin", 6),
         messages.Timing({"step": [1, 2], "update": None}),
