@@ -15,6 +15,7 @@ in float32 and exactly, before it is added.
 import torch
 from torch import Tensor
 
+from workloads.engines.torch.bits import pack, unpack
 from workloads.engines.torch.gradients import WeightGradient
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.rounding import saturate_into
@@ -35,6 +36,15 @@ class SummedGradient(WeightGradient):
             self.buffer = torch.zeros(single.shape, dtype=dtype, device=single.buffer.device)
         self.first, self.rescale = True, 1.0
 
+    @property
+    def bits(self) -> Tensor:
+        """The packed signs of the sum, in a tensor of their own."""
+        return pack(self.buffer >= 0)
+
+    def set_bits(self, bits: Tensor, scratch: Scratch) -> None:
+        """Replace the sum by these signs, as ±1."""
+        self.buffer.copy_(unpack(bits, self.buffer.numel()).view(self.shape))
+
     def begin(self) -> None:
         """Another micro-batch's ∂W is about to be added, or the first one's stored."""
 
@@ -45,8 +55,8 @@ class SummedGradient(WeightGradient):
             tile.mul_(self.rescale).add_(part)
         return saturate_into(part, tile)
 
-    def finish(self) -> None:
-        """All micro-batches are in: take the mean of |∂W| where the recipe scales its signs by that."""
+    def measure(self) -> None:
+        """The sum is complete: take the mean of |∂W| where the recipe scales its signs by that."""
         if self.scaled:
             norm = torch.linalg.vector_norm(self.buffer, 1, dtype=torch.float32)
             self.magnitude = float(norm) / self.buffer.numel()
@@ -91,5 +101,5 @@ class Accumulation:
         self._beta[1].copy_(self.sum)
         for layer, gradient in zip(self._layers, self._gradients, strict=True):
             layer.unscale = self._unscale
-            gradient.finish()
+            gradient.measure()
         return True

@@ -53,6 +53,18 @@ class WeightGradient:
         else:
             self.buffer = torch.zeros(shape, dtype=dtype, device=device)
 
+    @property
+    def bits(self) -> Tensor:
+        """The packed signs of a one-bit gradient."""
+        return self.buffer
+
+    def set_bits(self, bits: Tensor, scratch: Scratch) -> None:
+        """Replace the packed signs."""
+        self.buffer.copy_(bits)
+
+    def measure(self) -> None:
+        """∂W is complete."""
+
     def begin(self) -> None:
         """A new ∂W is about to be stored."""
         self.magnitude = 0.0

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from workloads.engines.torch import processes
+
 # The largest element of the scaled gradient of the logits lies in [16, 32): 2048 times below float16's maximum, 2^18
 # above its normal minimum.
 _SCALED_PEAK = 32.0
@@ -36,7 +38,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, sharpness: float = 1.0) -> Los
     gradient[torch.arange(batch, device=logits.device), labels] -= 1
     if logits.dtype == torch.float32:
         return Loss(mean, gradient.mul_(sharpness / batch), 1.0)
-    peak = float(gradient.abs().max())
+    peak = processes.current().max(float(gradient.abs().max()))  # one scale for the whole batch
     exponent = math.floor(math.log2(_SCALED_PEAK / peak)) if 0 < peak < math.inf else 0
     return Loss(mean, gradient.mul_(2.0**exponent).to(logits.dtype), 2.0**-exponent * sharpness)
 

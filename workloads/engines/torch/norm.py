@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from workloads.engines.torch import processes
 from workloads.engines.torch.bits import pack_flags_, unpack_into
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
@@ -44,16 +45,18 @@ def per_channel(block: Tensor) -> Tensor:
 def moments(y: Tensor, norm: Norm, scratch: Scratch) -> tuple[Tensor, Tensor]:
     """Return μ and the spread of `y` (B × C × S) per channel, float32.
 
-    The spread is σ² = mean((Y − μ)²) for l2, and ψ = mean|Y − μ| for l1: what the moving averages hold.
+    The spread is σ² = mean((Y − μ)²) for l2, and ψ = mean|Y − μ| for l1: what the moving averages hold. Means are over
+    the batch of all processes that train together.
     """
-    count = y.shape[0] * y.shape[2]
-    mean = _total(per_channel(block) for _, block in blocks(y, scratch)).div_(count)
+    everyone = processes.current()
+    count = y.shape[0] * y.shape[2] * everyone.count
+    mean = everyone.sum_(_total(per_channel(block) for _, block in blocks(y, scratch))).div_(count)
     centre = mean.unsqueeze(1)
     if norm == "l2":
         spread = _total(per_channel(block.sub_(centre).square_()) for _, block in blocks(y, scratch))
     else:
         spread = _total(per_channel(block.sub_(centre).abs_()) for _, block in blocks(y, scratch))
-    return mean, spread.div_(count)
+    return mean, everyone.sum_(spread).div_(count)
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
@@ -80,6 +83,9 @@ def normalise_(
         y[rows].copy_(block)
         if keep is not None:
             keep.see_(rows, block, scratch)
+    everyone = processes.current()
+    if keep is not None and everyone.count > 1:
+        everyone.sum_(keep.magnitude).div_(everyone.count)
 
 
 class Keep:
@@ -138,16 +144,20 @@ def backward_(
 ) -> tuple[Tensor, int]:
     """Overwrite ∂X⁺ (B × C × S) with ∂Y; return ∂β (float32, C) and how many elements saturated.
 
+    Means are over the batch of all processes that train together, ∂β is of this one's part.
+
     With v = ∂X⁺ / scale, and means over the channel:
     l2       ∂Y = v − mean(v) − x̃ · mean(v ∘ x̃)
     l1       ∂Y = v − mean(v) − sgn(x̃) · mean(v ∘ x̃)
     l1_sign  ∂Y = v − mean(v) − X̂⁺ · ω · mean(v ∘ X̂⁺)   (Wang et al. 2023, Algorithm 2)
     """
     sums, moment = _sums(gradient, known, scratch)
-    count = gradient.shape[0] * gradient.shape[2]
+    everyone = processes.current()
+    whole, whole_moment = everyone.sum_(torch.stack([sums, moment]))
+    count = gradient.shape[0] * gradient.shape[2] * everyone.count
     slope = scale.float().reciprocal()
-    mean_v = (sums * slope / count).unsqueeze(1)
-    factor = moment.mul_(slope).div_(count)
+    mean_v = (whole * slope / count).unsqueeze(1)
+    factor = whole_moment.mul_(slope).div_(count)
     factor = (factor if omega is None else factor * omega.float()).unsqueeze(1)
     saturated = 0
     for rows, block in blocks(gradient, scratch):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workloads.engines.base import Batch, Job, Mark, Snapshot
-from workloads.engines.torch import stage
+from workloads.engines.torch import processes, stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
@@ -72,10 +72,12 @@ class TorchTraining:
             self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
             start = stop
         self.accumulation: Accumulation | None = None
-        if job.settings.get("accumulate", 1) > 1:
+        if job.settings.get("accumulate", 1) > 1 or processes.current().sums_gradients:
             from workloads.engines.torch import accumulation
 
-            self.accumulation = accumulation.Accumulation(self.layers, self.beta, job.settings["accumulate"])
+            self.accumulation = accumulation.Accumulation(
+                self.layers, self.beta, job.settings.get("accumulate", 1)
+            )
         self.updates = self._updates()
         self.largest_rate = 0.0
 
@@ -125,6 +127,8 @@ class TorchTraining:
         propagate(x.real, loss.gradient)
         del x
         due = self.accumulation is None or self.accumulation.end()
+        if due:
+            processes.current().exchange(self.layers, self.beta[1])
         mark("backward")
         if not due:
             return loss.mean
@@ -211,10 +215,10 @@ def _tensor(data: memoryview) -> Tensor:
 def _mean(job: Job) -> float:
     """Return what turns a stored real gradient into that of the mean loss: float16 ones are of the sum.
 
-    One that is summed over micro-batches is a sum of means, or of sums.
+    One that is summed over micro-batches, and over processes, is a sum of means, or of sums.
     """
     items = 1 if job.recipe.gradient == "float32" else job.batch_size
-    return 1.0 / (items * int(job.settings.get("accumulate", 1)))
+    return 1.0 / (items * int(job.settings.get("accumulate", 1)) * processes.current().count)
 
 
 def _weights(layer: Layer, job: Job) -> Slot:

@@ -1,0 +1,185 @@
+"""Several processes on this machine: the same weights as one, votes and bytes as they must be, kill and resume."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch extra is not installed")
+
+from workloads import checkpoint  # noqa: E402
+from workloads.datasets.reader import BatchReader  # noqa: E402
+from workloads.datasets.registry import prepare  # noqa: E402
+from workloads.engines.base import Job  # noqa: E402
+from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
+from workloads.recipes import optimizer, recipe  # noqa: E402
+from workloads.registry import workload  # noqa: E402
+from workloads.schedule import learning_rate  # noqa: E402
+
+FAKES = Path(__file__).parents[3] / "fakes"
+TORCHRUN = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
+MODULE = ["-m", "workloads.engines.torch.distributed"]
+STEPS = 12
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(folder: Path, count: int, *arguments: object, before: tuple[str, ...] = ()) -> Any:
+    """Run to the end and return what the first process printed."""
+    command = [*before, *TORCHRUN, "--nproc-per-node", str(count), *map(str, arguments)]
+    done = subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def one_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> tuple[TorchTraining, list[float]]:
+    """Train alone with the batch of two."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    row = workload("mlp-mnist")
+    data = prepare(row.dataset, None)
+    training = TorchTraining(Job(row.specification(), recipe("standard"), optimizer(method), 100, 1, 0, {}))
+    training.set_up()
+    images, labels, losses = memoryview(bytearray(100 * 784)), memoryview(bytearray(100)), []
+    with BatchReader(data.train, 100, 0) as reader:
+        for step in range(STEPS):
+            reader.read_into(images, labels)
+            rate = learning_rate(1e-3, row.schedule, step, STEPS)
+            losses.append(training.step(images, labels, rate, lambda phase: None))
+    return training, losses
+
+
+@pytest.mark.parametrize("method", ["sgd", "adam"])
+def test_two_processes_have_the_weights_of_one_with_the_doubled_batch(method, tmp_path, monkeypatch) -> None:
+    """Float sums in another order: every weight within 1e-7, every loss within 1e-6 of its value (SGD).
+
+    Adam makes a step of the whole learning rate of the least gradient: 1e-5, one weight in a thousand excepted. That
+    of a pixel that is black in every image is nothing but rounding (batch normalisation takes out what is constant),
+    so Adam's weights are compared in the middle of the image.
+    """
+    report = torchrun(
+        tmp_path, 2, *MODULE, "--optimizer", method, "--batch-size", 50, "--steps", STEPS, "--threads", 1,
+        "--test-items", 200, "--checkpoint", tmp_path / "kept",
+    )  # fmt: skip
+    alone, losses = one_process(tmp_path, monkeypatch, method)
+    assert report["train_loss"] == pytest.approx(losses, rel=1e-6 if method == "sgd" else 1e-3)
+    both = one_process(tmp_path, monkeypatch, method)[0]
+    snapshot = both.snapshot()
+    (path,) = (tmp_path / "kept").iterdir()
+    assert checkpoint.read_into(path, snapshot.blocks)["step"] == STEPS
+    snapshot.adopt()
+    for layer, other in zip(alone.layers, both.layers, strict=True):
+        off = (layer.weights.storage - other.weights.storage).abs()
+        if layer.stage.real_input and method == "adam":
+            off = off[:, 28 * 8 : 28 * 20].view(-1, 12, 28)[:, :, 8:20]  # the middle of the image
+        if method == "adam":
+            assert float((off > 1e-5).float().mean()) < 1e-3
+        else:
+            assert float(off.max()) < 1e-7
+            torch.testing.assert_close(layer.moving, other.moving, rtol=1e-5, atol=1e-5)
+    assert report["sent_bytes_per_step"]["gradients"] == 4 * sum(
+        s.weights + s.out_channels for s in alone.job.specification.stages
+    )
+
+
+def own_network() -> tuple[str, ...]:
+    """Return what runs a command where the loopback carries nobody else's bytes, if this system lets us."""
+    up = (
+        "import fcntl, os, socket, struct, sys\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "fcntl.ioctl(s, 0x8914, struct.pack('16sh14x', b'lo', 0x41 | 1))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = ("unshare", "-rn", sys.executable, "-c", up)
+    if shutil.which("unshare") is None:
+        return ()
+    tried = subprocess.run([*command, "/bin/true"], capture_output=True, timeout=30)
+    return command if tried.returncode == 0 else ()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_votes_and_sums_are_right_and_the_wire_carries_what_is_counted(count: int, tmp_path: Path) -> None:
+    apart = own_network()
+    report = torchrun(tmp_path, count, FAKES / "exchanging.py", before=apart)
+    for said in report.values():
+        assert said["wrong"] == 0
+        assert said["agreed"] == [True, False]
+    weights, steps = (264 * 1001, 3 * 5), 6
+    votes = sum(2 * (count - 1) * math.ceil(math.ceil(each / 8) / count) for each in weights)
+    assert report["signs"]["said"]["votes"] == steps * votes
+    if count == 2:  # one bit a weight
+        assert votes == pytest.approx(sum(weights) / 8, rel=1e-3)
+    sums = report["sums"]["said"]
+    assert sums["votes"] == 0
+    assert sums["gradients"] == pytest.approx(
+        steps * 2 * (count - 1) / count * 4 * (sum(weights) + 4), rel=1e-4
+    )
+    if apart:
+        for said in report.values():
+            sent = count * sum(said["said"].values())
+            assert sent < said["seen"] < 1.1 * sent + 20_000 * steps  # headers, acknowledgements, barriers
+
+
+def test_voting_processes_survive_a_kill_and_stay_as_one(tmp_path: Path) -> None:
+    run = [
+        *MODULE, "--trainer", "lowmem", "--exchange", "signs", "--batch-size", "50", "--steps", "60", "--threads", "1",
+        "--test-items", "500", "--checkpoint-every", "5", "--checkpoint",
+    ]  # fmt: skip
+    whole = torchrun(tmp_path, 2, *run, tmp_path / "whole")
+    assert whole["train_loss"][-1] < 0.7 * whole["train_loss"][0]
+    assert whole["sent_bytes_per_step"]["votes"] == pytest.approx(399_872 / 8, rel=1e-3)
+    assert whole["sent_bytes_per_step"]["gradients"] == 4 * 1034  # ∂β
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*TORCHRUN, "--nproc-per-node", "2", *run, str(killed)],
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    name = "mlp-mnist-lowmem-seed-0-processes-2.checkpoint"
+    until = time.monotonic() + 60
+    while not (killed / name).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (*children, process.pid):
+        os.kill(int(pid), signal.SIGKILL)
+    process.wait()
+    step = checkpoint.read_head(killed / name)["step"]
+    assert 5 <= step < 60
+    resumed = torchrun(tmp_path, 2, *run, killed, "--resume")
+    assert resumed["resumed_at_step"] == step
+    assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    same = ("train_loss", "test_accuracy", "weights_crc32")
+    assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--exchange", "signs"], "--exchange signs: 'standard' has real weight gradients; take"),
+        (["--resume"], "--resume needs --checkpoint"),
+        (["--trainer", "lean"], "engine torch does not train"),
+        ([], "start it with: torchrun"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    env = {name: value for name, value in environment(tmp_path).items() if name != "RANK"}
+    done = subprocess.run(
+        [sys.executable, "-P", *MODULE, *arguments], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
