@@ -1,8 +1,9 @@
 """What the two binary ResNet-18s have in common: every binary 3×3 convolution has a shortcut of its own around it.
 
 A full-precision 7×7 convolution of stride 2 with its norm and a 3×3 max-pool, four groups of binary convolutions,
-global averaging, a full-precision dense layer. The first convolution of groups 2 to 4 halves the map and doubles the channels;
-there the shortcut is averaged over 2×2, and goes through a full-precision 1×1 convolution and a norm of its own.
+global averaging, a full-precision dense layer. The first convolution of groups 2 to 4 halves the map and doubles the
+channels; there the shortcut is averaged over 2×2, and goes through a full-precision 1×1 convolution and a norm of its
+own.
 
 Norms have a bias and no scale (Wang et al. 2023), so that each convolution adds a term of unit spread to its
 shortcut. The weights' scaling factors of XNOR-Net and Bi-Real Net are left out: a positive factor a channel is divided
