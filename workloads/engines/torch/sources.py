@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class PackedSource:
-    """Signs, and as straight-through mask where X was within the border: packed bits. Row slices start at multiples of 8."""
+    """Signs, and as mask where X was within the estimator's border: packed bits. Row slices start at multiples of 8."""
 
     def __init__(self, bits: Tensor, mask: Tensor | None, features: int) -> None:
         self.bits, self.mask, self.features = bits, mask, features
