@@ -26,7 +26,7 @@ def _corners(padded: Tensor, height: int, width: int) -> list[Tensor]:
 
 
 def _blocks(maps: Tensor, pooled: int, scratch: Scratch) -> Iterator[slice]:
-    """Cut B × C × H × W at images, at even ones where the codes of an image do not end on a byte."""
+    """Cut M × H × W at maps, at even ones where the codes of a map do not end on a byte."""
     step = scratch.rows(maps[0].numel(), multiple=1 + pooled % 2)
     for start in range(0, len(maps), step):
         yield slice(start, min(start + step, len(maps)))
@@ -38,19 +38,20 @@ def _bytes_of(rows: slice, pooled: int) -> slice:
 
 def max_pool(y: Tensor, dtype: torch.dtype | None, scratch: Scratch) -> tuple[Tensor, Tensor]:
     """Return the maxima of `y` (B × C × H × W), in its type, and their places: in four bits if `dtype` is None."""
-    batch, channels, height, width = y.shape
-    pooled = y.new_empty(batch, channels, (height + 1) // 2, (width + 1) // 2)
-    count = pooled[0].numel()
+    *outer, height, width = y.shape
+    pooled = y.new_empty(*outer, (height + 1) // 2, (width + 1) // 2)
     shape = ((pooled.numel() + 1) // 2,) if dtype is None else tuple(pooled.shape)
     places = torch.empty(shape, dtype=dtype or torch.uint8, device=y.device)
-    for rows in _blocks(y, count, scratch):
+    maps, maxima = y.flatten(0, 1), pooled.flatten(0, 1)
+    count = maxima[0].numel()
+    for rows in _blocks(maps, count, scratch):
         with scratch:
-            best, place = _maxima(y[rows], tuple(pooled[rows].shape), scratch)
-            pooled[rows].copy_(best)
+            best, place = _maxima(maps[rows], tuple(maxima[rows].shape), scratch)
+            maxima[rows].copy_(best)
             if dtype is None:
                 _pack(place, places[_bytes_of(rows, count)], scratch)
             else:
-                places[rows].copy_(place)
+                places.flatten(0, 1)[rows].copy_(place)
     return pooled, places
 
 
@@ -71,21 +72,21 @@ def _maxima(y: Tensor, shape: tuple[int, ...], scratch: Scratch) -> tuple[Tensor
 
 def max_unpool(gradient: Tensor, places: Tensor, out: Tensor, scratch: Scratch) -> None:
     """Fill `out` (B × C × H × W) with the sums of `gradient` (pooled) over the windows of which each is the maximum."""
-    count, shape = gradient[0].numel(), tuple(gradient.shape[1:])
-    for rows in _blocks(out, count, scratch):
+    maps, pooled = out.flatten(0, 1), gradient.flatten(0, 1)
+    count = pooled[0].numel()
+    for rows in _blocks(maps, count, scratch):
         with scratch:
-            images = rows.stop - rows.start
-            *outer, height, width = out[rows].shape
-            padded = scratch.take((*outer, height + 2, width + 2), torch.float32).zero_()
-            place = scratch.take((images, *shape), torch.float32)
+            outer, height, width = maps[rows].shape
+            padded = scratch.take((outer, height + 2, width + 2), torch.float32).zero_()
+            place = scratch.take(tuple(pooled[rows].shape), torch.float32)
             if places.dtype == torch.uint8:
                 _unpack(places[_bytes_of(rows, count)], place, scratch)
             else:
-                place.copy_(places[rows])
+                place.copy_(places.flatten(0, 1)[rows])
             here = scratch.take(tuple(place.shape), torch.float32)
-            for index, corner in enumerate(_corners(padded, shape[-2], shape[-1])):
-                corner.add_(torch.eq(place, index, out=here).mul_(gradient[rows]))
-            out[rows].copy_(padded[..., 1:-1, 1:-1])
+            for index, corner in enumerate(_corners(padded, *place.shape[1:])):
+                corner.add_(torch.eq(place, index, out=here).mul_(pooled[rows]))
+            maps[rows].copy_(padded[..., 1:-1, 1:-1])
 
 
 def _pack(place: Tensor, out: Tensor, scratch: Scratch) -> None:
