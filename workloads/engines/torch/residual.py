@@ -6,7 +6,7 @@ sum after it reads; it hands its input on, so that on the way back ∂X of the s
 added to it in place. The *head*: a dense layer of averages, with a bias and no norm.
 
 Backward, a sum needs ∂S⁺ twice, for the norm and for the shortcut: ∂Y is a second buffer, and ∂X is added to ∂S⁺ where
-that lies. Nowhere are there more than two buffers of one map's size, and one of half that in a projection.
+that lies. With a projection ∂S⁺ goes on to that, and ∂X, of twice its elements, is a third.
 """
 
 from itertools import pairwise
