@@ -227,6 +227,12 @@ def _cell(
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
     dataset = prepared[source]
+    specification = workload.specification()
+    if dataset.shape != specification.image_shape or dataset.classes > specification.classes:
+        raise UsageError(
+            f"'{workload.name}' takes {specification.image_shape} images of up to {specification.classes} classes; "
+            f"{dataset.description} has {dataset.shape} images of {dataset.classes}"
+        )
     batch_size = options.batch_size or workload.batch_size
     batches = dataset.train.count // batch_size
     if batches == 0:
@@ -239,7 +245,7 @@ def _cell(
         raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
     return TrialPlan(
         workload=workload,
-        specification=workload.specification(),
+        specification=specification,
         dataset=dataset,
         recipe=recipe,
         optimizer=optimizer,

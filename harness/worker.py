@@ -74,7 +74,8 @@ class Trial:
         self._data = PreparedDataset.from_json(document["data"])
         channels, height, width = job.specification.image_shape
         self._images = memoryview(bytearray(job.batch_size * channels * height * width))
-        self._labels = memoryview(bytearray(job.batch_size))
+        wide = self._data.train.label_bytes == 2
+        self._labels = memoryview(bytearray(job.batch_size * (1 + wide))).cast("H" if wide else "B")
         self._reader = BatchReader(self._data.train, job.batch_size, job.seed, shuffle=True)
         training = engine.create(job)
         training.set_up()

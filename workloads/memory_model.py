@@ -11,35 +11,17 @@ alive at a time, so the largest counts.
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from workloads.errors import UnknownNameError
-from workloads.recipes import BITS, DType, Optimizer, Recipe
+from workloads import residual_memory
+from workloads.errors import UnknownNameError, UnsupportedError
+from workloads.recipes import BITS, Optimizer, Recipe
 from workloads.specification import Specification, Stage
+from workloads.variables import CLASSES, Variable
+
+__all__ = ["CLASSES", "CONVENTIONS", "Convention", "MemoryModel", "Variable", "model", "shared_buffer_bytes"]
 
 Convention = Literal["paper", "honest"]
-Lifetime = Literal["persistent", "transient"]
 
 CONVENTIONS: tuple[Convention, ...] = ("honest", "paper")
-CLASSES = ("X", "dX_Y", "mu_psi", "dY", "W", "dW", "beta", "momenta", "masks", "scratch", "input")
-
-
-class Variable(NamedTuple):
-    """One tensor of a trainer: `name` is its class and stage, as in `dW.conv2`."""
-
-    kind: str
-    stage: str
-    elements: int
-    dtype: DType
-    lifetime: Lifetime = "persistent"
-
-    @property
-    def name(self) -> str:
-        """Class and stage in one word, the key of by-layer tables and of the ledger."""
-        return f"{self.kind}.{self.stage}"
-
-    @property
-    def bytes(self) -> int:
-        """Storage in bytes; elements of fewer than 8 bits are packed, the last byte filled up."""
-        return (self.elements * BITS[self.dtype] + 7) // 8
 
 
 class MemoryModel(NamedTuple):
@@ -74,10 +56,16 @@ def model(
 ) -> MemoryModel:
     """Return every variable of the trainer; `batch_size` is that of a micro-batch where gradients `accumulate`.
 
-    Raises UnknownNameError for a convention that is neither `paper` nor `honest`.
+    Raises UnknownNameError for a convention that is neither `paper` nor `honest`, UnsupportedError for a recipe that
+    cannot train this network.
     """
     if convention not in CONVENTIONS:
         raise UnknownNameError("convention", convention, list(CONVENTIONS))
+    if recipe.single_buffer and specification.has_shortcuts:
+        raise UnsupportedError(
+            f"'{recipe.name}' has one buffer for ∂X and ∂Y, but a shortcut of '{specification.name}' still needs ∂X⁺ "
+            "when ∂Y has taken its place; try --trainer lowmem-q6"
+        )
     count = _paper if convention == "paper" else _honest
     variables = count(specification, recipe, optimizer, batch_size)
     if accumulate > 1:
@@ -103,8 +91,12 @@ def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: 
 
     The image counts as an activation of the recipe's type, even as one bit; both transient buffers are sized by
     the largest of all inputs and outputs; μ and ψ, β and ∂β are pairs; momenta are those of W alone. Bop is
-    counted as one momentum in place of the latent weights, its binary weights not at all.
+    counted as one momentum in place of the latent weights, its binary weights not at all. Residual networks: see
+    `residual_memory.paper`.
     """
+    if network.has_shortcuts:
+        yield from residual_memory.paper(network, recipe, optimizer, batch)
+        return
     for stage in network.stages:
         largest = max(stage.inputs, stage.outputs) * batch
         yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
@@ -136,6 +128,9 @@ def _paper_mask(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
 
 def _honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
     """Count what is really held; see the module's first lines."""
+    if network.has_shortcuts:
+        yield from residual_memory.honest(network, recipe, optimizer, batch)
+        return
     first, *rest = network.stages
     yield Variable("input", first.name, first.inputs * batch, "uint8")
     if recipe.image != "uint8":  # else the input buffer itself is what the first ∂W reads

@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 from workloads.errors import UnknownNameError
 
-DType = Literal["float32", "float16", "int8", "uint8", "code2", "po2", "int6", "bit"]
+DType = Literal["float32", "float16", "int8", "uint8", "code2", "code4", "po2", "int6", "bit"]
 
-# Bits of one stored element. `code2` is the place of a 2×2 maximum; `po2` a sign and a 4-bit exponent; `int6` a value
-# of 6 bits, which takes a byte: the table-lookup products read bytes.
+# Bits of one stored element. `code2` is the place of a 2×2 maximum, `code4` of a 3×3 one; `po2` a sign and a 4-bit
+# exponent; `int6` a value of 6 bits, which takes a byte: the table-lookup products read bytes.
 BITS: dict[str, int] = {
-    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "po2": 5, "int6": 8, "bit": 1,
+    "float32": 32, "float16": 16, "int8": 8, "uint8": 8, "code2": 2, "code4": 4, "po2": 5, "int6": 8, "bit": 1,
 }  # fmt: skip
 
 
@@ -27,6 +27,12 @@ class Recipe(NamedTuple):
     the retained sign times its mean magnitude ω in place of the normalised output. `gradient` is the type of Y and
     ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
+
+    Full-precision stages (`Stage.binary` False) have no signs to be content with: their input is retained, and their
+    ∂W kept, as real numbers (`real`), their weights are neither clipped nor cancelled, and under Bop they and their
+    two momenta are Adam's. A shortcut's sum is real under every recipe; what of it is *retained* is `activation`. The
+    places of overlapping 3×3 maxima cannot be a mask at the inputs: they are numbers of type `overlap_mask` at the
+    outputs.
 
     Beyond the paper: without `second_moment`, Adam keeps none for W, since a gradient of ±1/√N has v = 1/N exactly
     (and W is clipped, so that no gradient need be cancelled). With `single_buffer`, Y, ∂X, ∂Y and ∂W share one
@@ -48,6 +54,16 @@ class Recipe(NamedTuple):
     image: DType
     second_moment: bool = True
     single_buffer: bool = False
+
+    @property
+    def real(self) -> DType:
+        """Type of what has to be retained as a real number: that of Y and ∂X."""
+        return self.gradient
+
+    @property
+    def overlap_mask(self) -> DType:
+        """Type of the places of 3×3 maxima, at the pooled outputs: a real number where `pool_mask` is one."""
+        return self.pool_mask if self.pool_mask in ("float32", "float16") else "code4"
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary for the job document."""

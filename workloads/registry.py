@@ -17,7 +17,8 @@ class Workload(NamedTuple):
     """A network on a data set, with the settings that belong to the pair.
 
     `learning_rate` is Adam's at the start of the schedule; `epochs` is what a run takes when neither steps nor
-    epochs are given. Rows name a module and not a function, so that listing them imports nothing.
+    epochs are given. `features` are what an engine may lack. Rows name a module and not a function, so that listing
+    them imports nothing.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Workload(NamedTuple):
     schedule: Literal["cosine", "constant"]
     epochs: int
     augmentation: Augmentation = "none"
+    features: tuple[str, ...] = ()
 
     def specification(self) -> Specification:
         """Return the network, built by its module."""
@@ -39,7 +41,8 @@ class Workload(NamedTuple):
 class Engine(NamedTuple):
     """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
 
-    `lacks` names settings, as NAME=VALUE, that it does not obey, and `accumulate` where it cannot.
+    `lacks` names settings, as NAME=VALUE, that it does not obey, features of workloads that it does not have, and
+    `accumulate` where it cannot.
     """
 
     name: str
@@ -65,11 +68,22 @@ class Engine(NamedTuple):
     def supports(self, workload: Workload, trainer: str, settings: Collection[str] = ()) -> bool:
         """Tell whether this engine trains that workload with that trainer and those settings."""
         able = trainer in self.trainers and workload.model in self.models
-        return able and not set(self.lacks) & set(settings)
+        return able and not self.lacking(workload, settings)
+
+    def lacking(self, workload: Workload, settings: Collection[str] = ()) -> list[str]:
+        """Return which of the workload's features and of the settings this engine lacks."""
+        return [each for each in (*workload.features, *settings) if each in self.lacks]
 
     def load(self) -> EngineModule:
         """Import the engine. Only a worker should."""
         return cast(EngineModule, import_module(self.module))
+
+
+def _residual(name: str, summary: str, model: str) -> Workload:
+    """Return a residual network's row. Its batch is one that fits a workstation; the paper's is 4096."""
+    return Workload(
+        name, summary, model, "imagenet", 64, 1e-3, "cosine", 1, "shift-flip", features=("shortcuts",)
+    )
 
 
 _WORKLOADS = (
@@ -88,6 +102,8 @@ _WORKLOADS = (
         "shift-flip",
     ),
     Workload("binarynet-svhn", "BinaryNet on SVHN", "binarynet", "svhn", 100, 1e-3, "cosine", 1, "shift"),
+    _residual("resnete18-imagenet", "ResNetE-18 on ImageNet", "resnete18"),
+    _residual("bireal18-imagenet", "Bi-Real-18 on ImageNet", "bireal18"),
 )
 _ENGINES = (
     Engine(
@@ -97,14 +113,14 @@ _ENGINES = (
         trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
-        lacks=("gradient_scale=layer", "accumulate"),
+        lacks=("gradient_scale=layer", "shortcuts", "accumulate"),
     ),
     Engine(
         "torch",
         "PyTorch, any torch device",
         "workloads.engines.torch",
         trainers=tuple(name for name, row in RECIPES.items() if not row.single_buffer),
-        models=("mlp", "cnv", "binarynet"),
+        models=("mlp", "cnv", "binarynet", "resnete18", "bireal18"),
         requires="torch",
     ),
 )
@@ -140,6 +156,11 @@ def engine_for(
         others = [each.name for each in ENGINES.values() if each.supports(row, trainer, settings)]
         instead = f"; try: --engine {others[0]}" if others else "; no engine does yet"
         names = " or ".join(each.name for each in candidates)
+        lacking = candidates[0].lacking(row) if wanted else []
+        if lacking:
+            raise UnsupportedError(
+                f"engine {wanted} does not support {', '.join(lacking)}, which '{row.name}' has{instead}"
+            )
         said = ", ".join([f"'{trainer}'", *settings])
         raise UnsupportedError(f"engine {names} does not train '{row.name}' with {said}{instead}")
     usable = [each for each in able if each.missing() is None]

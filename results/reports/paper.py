@@ -43,6 +43,8 @@ _TOTALS = {
     ("binarynet", "bop", 100): {"standard": 405.8, "lowmem": 84.7},
     ("binarynet", "adam", 40): {"standard": 333.6, "lowmem": 104.4},
     ("binarynet", "adam", 1000): {"standard": 3202.0, "lowmem": 644.0},
+    ("resnete18", "adam", 4096): {"standard": 70.1 * 1024, "lowmem": 18.54 * 1024},
+    ("bireal18", "adam", 4096): {"standard": 70.1 * 1024, "lowmem": 18.54 * 1024},
     ("binarynet", "adam", 100): {"float16": 256.4, "float16-booldw": 231.3, "float16-booldw-l1": 231.3},
 }
 

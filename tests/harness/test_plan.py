@@ -32,6 +32,16 @@ def test_options_that_make_no_sense_are_refused(make_plan, options, message):
         build(**options)
 
 
+@pytest.mark.torch
+def test_a_data_set_that_does_not_fit_the_network_is_refused(monkeypatch):
+    row = planning.registry.workload("resnete18-imagenet")._replace(name="odd", dataset="cifar10")
+    monkeypatch.setitem(planning.registry.WORKLOADS, "odd", row)
+    with pytest.raises(
+        UsageError, match=r"'odd' takes \(3, 224, 224\) images of up to 1000 classes; synthetic"
+    ):
+        build(workloads=("odd",), synthetic=True)
+
+
 @pytest.mark.parametrize("option", ["workloads", "trainers"])
 def test_an_unknown_name_lists_those_there_are(make_plan, option):
     with pytest.raises(UnknownNameError, match=r"unknown .* 'nonsense'; there is: "):

@@ -5,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workloads import memory_model, recipes
-from workloads.errors import UnknownNameError
-from workloads.models import binarynet, cnv, mlp
+from workloads.errors import UnknownNameError, UnsupportedError
+from workloads.models import binarynet, bireal18, cnv, mlp, resnete18
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 NETWORKS = {"mlp": mlp.specification(), "cnv": cnv.specification(), "binarynet": binarynet.specification()}
+RESIDUAL = {"resnete18": resnete18.specification(), "bireal18": bireal18.specification()}
+ALL = NETWORKS | RESIDUAL
 
 
 def total_mib(network, trainer, optimizer="adam", batch=100, convention="paper"):
@@ -18,7 +20,7 @@ def total_mib(network, trainer, optimizer="adam", batch=100, convention="paper")
 
 def model(network, trainer, optimizer="adam", batch=100, convention="honest"):
     kind = recipes.optimizer(optimizer)
-    return memory_model.model(NETWORKS[network], recipes.recipe(trainer), kind, batch, convention)
+    return memory_model.model(ALL[network], recipes.recipe(trainer), kind, batch, convention)
 
 
 PUBLISHED = [
@@ -101,13 +103,26 @@ def test_bop_holds_bits_in_place_of_latent_weights():
 
 
 @given(
-    st.sampled_from(list(NETWORKS)),
-    st.sampled_from(list(recipes.RECIPES)),
+    st.sampled_from(list(ALL)),
+    st.sampled_from([name for name, row in recipes.RECIPES.items() if not row.single_buffer]),
     st.sampled_from(list(recipes.OPTIMIZERS)),
     st.integers(1, 5000),
     st.sampled_from(memory_model.CONVENTIONS),
 )
 def test_every_model_is_the_sum_of_named_variables(network, trainer, optimizer, batch, convention):
+    check_sum(network, trainer, optimizer, batch, convention)
+
+
+@given(
+    st.sampled_from(list(NETWORKS)),
+    st.sampled_from([name for name, row in recipes.RECIPES.items() if row.single_buffer]),
+    st.integers(1, 5000),
+)
+def test_so_is_every_model_of_one_buffer(network, trainer, batch):
+    check_sum(network, trainer, "adam", batch, "honest")
+
+
+def check_sum(network, trainer, optimizer, batch, convention):
     counted = model(network, trainer, optimizer, batch, convention)
     by_variable = counted.by_variable()
     assert tuple(by_variable) == memory_model.CLASSES
@@ -121,3 +136,62 @@ def test_every_model_is_the_sum_of_named_variables(network, trainer, optimizer, 
 def test_an_unknown_convention_names_those_there_are():
     with pytest.raises(UnknownNameError, match="honest, paper"):
         model("mlp", "lowmem", convention="generous")
+
+
+@pytest.mark.parametrize("network", RESIDUAL)
+class TestImageNet:
+    """Wang et al., ImageNet, batch 4096: 70.1 → 18.54 GiB, 3.78×; the earlier version without masks 57.85, 3.12×."""
+
+    def test_the_published_totals(self, network):
+        assert total_mib(network, "standard", batch=4096) / 1024 == pytest.approx(70.1, abs=0.01)
+        assert total_mib(network, "lowmem", batch=4096) / 1024 == pytest.approx(18.54, abs=0.01)
+
+    def test_the_published_ratio(self, network):
+        ratio = total_mib(network, "standard", batch=4096) / total_mib(network, "lowmem", batch=4096)
+        assert round(ratio, 2) == 3.78
+
+    def test_the_mask_stands_on_the_standard_side_only(self, network):
+        standard, lowmem = (
+            model(network, trainer, batch=4096, convention="paper").by_variable()
+            for trainer in ("standard", "lowmem")
+        )
+        assert standard["masks"] / GIB == 12.25
+        assert lowmem["masks"] == 0
+        unmasked = sum(standard.values()) - standard["masks"]
+        assert unmasked / GIB == pytest.approx(57.85, abs=0.01)
+        assert round(unmasked / sum(lowmem.values()), 2) == 3.12
+
+    def test_honest_counts_the_norms_signs_and_the_estimators_masks(self, network):
+        """By hand, in units of 25,088 elements, an item of the last map."""
+        by_name = {each.name: each for each in model(network, "lowmem", batch=8).variables}
+        bits = 8 * 25_088 // 8
+        signs = [each.bytes for name, each in by_name.items() if name.startswith("X.conv") and "_" in name]
+        # What the 16 binary convolutions read (5·8 + 4·4 + 4·2 + 3·1) and their norms' outputs (4·8 + 4·4 + 4·2 + 4·1).
+        assert sum(signs) == (67 + 60) * bits
+        masks = [each.bytes for name, each in by_name.items() if name.endswith(".ste")]
+        assert sum(masks) == 67 * bits
+        assert by_name["X.conv1.prepool"].bytes == 32 * bits
+        assert by_name["masks.conv1.pool"].bytes == 8 * 4 * bits
+        # The projections read averages in float16 and keep their norms' signs.
+        assert by_name["X.down3"].bytes == 2 * 16 * bits
+        assert by_name["X.down3.norm"].bytes == 4 * bits
+        assert by_name["X.fc"].bytes == 8 * 512 * 2
+
+    def test_honest_holds_every_sum_of_real_activations_once(self, network):
+        by_name = {each.name: each for each in model(network, "standard", batch=1).variables}
+        sums = [each.elements for name, each in by_name.items() if name.startswith("X.conv") and "_" in name]
+        assert sum(sums) == 67 * 25_088
+        assert by_name["X.sum"].elements == 25_088
+        assert by_name["X.down5.norm"].elements == 25_088
+
+    def test_full_precision_weights_keep_real_gradients(self, network):
+        by_name = {each.name: each for each in model(network, "lowmem", "bop", batch=1).variables}
+        assert by_name["dW.fc"].dtype == by_name["dW.conv1"].dtype == by_name["dW.down4"].dtype == "float16"
+        assert by_name["dW.conv5_4"].dtype == by_name["W.conv5_4"].dtype == "bit"
+        assert by_name["W.fc"].dtype == "float16"
+        assert by_name["momenta.fc"].elements == 2 * 512_000
+        assert by_name["momenta.conv5_4"].elements == 512 * 512 * 9
+
+    def test_a_recipe_of_one_buffer_says_why_not(self, network):
+        with pytest.raises(UnsupportedError, match="shortcut"):
+            model(network, "lean")

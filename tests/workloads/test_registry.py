@@ -5,7 +5,7 @@ import pytest
 
 from workloads import recipes, registry
 from workloads.datasets import registry as datasets
-from workloads.errors import UnknownNameError
+from workloads.errors import UnknownNameError, UnsupportedError
 
 
 @pytest.mark.parametrize("row", registry.WORKLOADS.values(), ids=lambda row: row.name)
@@ -40,3 +40,15 @@ def test_listing_imports_nothing_heavy():
 def test_a_recipe_survives_json():
     for row in recipes.RECIPES.values():
         assert recipes.Recipe.from_json(row.to_json()) == row
+
+
+@pytest.mark.parametrize("name", ["resnete18-imagenet", "bireal18-imagenet"])
+def test_an_engine_without_shortcuts_says_so_and_names_another(name):
+    with pytest.raises(UnsupportedError, match=r"native does not support shortcuts.*try: --engine torch"):
+        registry.engine_for(registry.workload(name), "lowmem", "native")
+    assert registry.engine("torch").supports(registry.workload(name), "lowmem")
+
+
+def test_the_features_of_a_row_are_those_of_its_network():
+    for row in registry.WORKLOADS.values():
+        assert ("shortcuts" in row.features) == row.specification().has_shortcuts

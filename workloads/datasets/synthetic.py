@@ -2,6 +2,7 @@
 
 `synthetic` is 3x32x32 with 10 classes; `synthetic-mnist`, `-cifar10`, `-svhn`, `-imagenet` have the shape
 and the number of classes of the real set; `synthetic:CxHxW` or `synthetic:CxHxW:CLASSES` any other.
+Where an image is larger than 3x32x32, there are fewer test items: no more bytes than 10,000 of those.
 The pixels are noise and the labels have nothing to do with them: time, memory and energy are real,
 the accuracy means nothing. Every result says `dataset_variant: "synthetic"`.
 """
@@ -18,6 +19,7 @@ from workloads.errors import UnsupportedError
 ORIGIN: Final = "nowhere: its items are made while they are read, and need no file"
 TRAIN_ITEMS: Final = 50_000
 TEST_ITEMS: Final = 10_000
+TEST_BYTES: Final = TEST_ITEMS * 3 * 32 * 32
 SEED: Final = 0
 MAX_CLASSES: Final = 1 << 16
 
@@ -38,7 +40,9 @@ def files_of(name: str) -> tuple[tuple[DataFile, ...], ...]:
 def prepare(name: str, data_dir: Path | None, cache: Cache) -> PreparedDataset:
     """Return the synthetic set of that name; neither folder is looked at."""
     shape, classes = SHAPES[name] if name in SHAPES else _parse(name)
-    return make(shape, classes, name=name)
+    channels, height, width = shape
+    test = max(1, min(TEST_ITEMS, TEST_BYTES // max(1, channels * height * width)))
+    return make(shape, classes, test=test, name=name)
 
 
 def make(

@@ -17,7 +17,7 @@ Phase = Literal["forward", "backward", "update"]
 # Called when a phase has just ended, in the order forward, backward, update, once each a step. An engine whose update
 # is fused into its backward pass never calls it with "update".
 Mark = Callable[[Phase], None]
-# Pixels (uint8, batch × channels × height × width, flat) and labels (uint8, batch).
+# Pixels (uint8, batch × channels × height × width, flat) and labels (uint8, or uint16 above 256 classes; batch).
 Batch = tuple[memoryview, memoryview]
 
 

@@ -27,6 +27,14 @@ def test_names_say_the_shape(name: str, shape: tuple[int, int, int], classes: in
     assert prepared.train.images.segments == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "items"), [("synthetic-mnist", 10_000), ("synthetic", 10_000), ("synthetic-imagenet", 204)]
+)
+def test_large_images_have_fewer_test_items(name: str, items: int) -> None:
+    """204 × 3 × 224² bytes are 10,000 × 3 × 32²: evaluating noise must not take longer than training on it."""
+    assert prepare(name, None).test.count == items
+
+
 @pytest.mark.parametrize("name", ["synthetic:", "synthetic:3x32", "synthetic:0x3x3", "synthetic:1x1x1:70000"])
 def test_impossible_shapes_are_refused(name: str) -> None:
     with pytest.raises(UnsupportedError):

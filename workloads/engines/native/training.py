@@ -8,7 +8,7 @@ from workloads.engines.base import Batch, Job, Mark, Snapshot
 from workloads.engines.native import library, limits, scratch
 from workloads.engines.native.plan import Plan, lay_out
 from workloads.engines.native.rehearsal import networks
-from workloads.errors import OutOfMemoryError
+from workloads.errors import OutOfMemoryError, UnsupportedError
 from workloads.recipes import optimizer, recipe
 
 _REFUSED = 2  # what harness_core_set_up returns when memory was refused
@@ -18,6 +18,10 @@ class NativeTraining:
     """A training whose every byte was planned before; see `workloads.engines.base.Training`."""
 
     def __init__(self, job: Job) -> None:
+        if job.specification.has_shortcuts:
+            raise UnsupportedError(
+                f"engine native does not support shortcuts, which '{job.specification.name}' has; try: --engine torch"
+            )
         self._config = scratch.describe(job)
         self._fused = bool(self._config.single_buffer)
         model = memory_model.model(job.specification, job.recipe, job.optimizer, job.batch_size, "honest")

@@ -60,9 +60,19 @@ def forward(stage: Stage, source: Source, weights: Weights, out: Tensor, scratch
 
 
 def input_gradient(
-    stage: Stage, gradient: OutputGradient, weights: Weights, source: Source, out: Tensor, scratch: Scratch
+    stage: Stage,
+    gradient: OutputGradient,
+    weights: Weights,
+    source: Source,
+    out: Tensor,
+    scratch: Scratch,
+    *,
+    onto: bool = False,
 ) -> int:
-    """Fill `out` (B × inputs) with ∂X = (∂Y ∗ Ŵᵀ) ∘ 1[|X| ≤ 1]; return how many elements saturated."""
+    """Fill `out` (B × inputs) with ∂X = (∂Y ∗ Ŵᵀ) ∘ 1[|X| ≤ 1], or add it to what is there (`onto`).
+
+    Returns how many elements saturated.
+    """
     saturated = 0
     with scratch:
         signs = _weight_signs(stage, weights, scratch)
@@ -73,6 +83,8 @@ def input_gradient(
                 dx = conv2d_input(shape, signs, dy, stage.stride, stage.padding)  # type: ignore[no-untyped-call]
                 dx = scratch.lent(dx).flatten(1)
                 source.clip(rows, slice(0, stage.inputs), dx, scratch)
+                if onto:
+                    dx.add_(out[rows])
                 saturated += saturate_into(out[rows], dx)
     return saturated
 

@@ -14,8 +14,9 @@ from workloads.engines.torch.gradients import WeightGradient
 from workloads.engines.torch.norm import scale_of
 from workloads.engines.torch.rounding import Dither, round_to_float16
 from workloads.engines.torch.scratch import Scratch
-from workloads.engines.torch.weights import LatentWeights, PackedWeights, Weights
+from workloads.engines.torch.weights import LatentWeights, PackedWeights, RealWeights, Weights
 from workloads.recipes import Recipe
+from workloads.residual_memory import weight_gradient
 from workloads.schedule import average_share
 from workloads.specification import Stage
 
@@ -41,17 +42,22 @@ class Layer:
     ) -> None:
         self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
         self.norm = recipe.norm
+        self.read_by_sign = not is_last
         shape = (stage.out_channels, stage.fan_in)
+        latent = latent or not stage.binary
         self.weights = _initial_weights(
             shape, DTYPES[recipe.weight], latent, dither, scratch, device, initial
         )
-        signs_only = recipe.weight_gradient == "bit"
-        self.gradient = WeightGradient(shape, None if signs_only else DTYPES[recipe.weight_gradient], device)
+        if not stage.binary:
+            self.weights = RealWeights(self.weights.storage)
+        kind = weight_gradient(stage, recipe)
+        signs_only = kind == "bit"
+        self.gradient = WeightGradient(shape, None if signs_only else DTYPES[kind], device)
         if latent and not signs_only:
             self.weights.storage.grad = self.gradient.buffer
         self.beta = beta.requires_grad_()
         self.beta_gradient = beta_gradient
-        self.moving = torch.zeros(2, stage.out_channels, device=device)
+        self.moving = torch.zeros(2, stage.out_channels if stage.norm else 0, device=device)
         self.moving[1] = 1.0
         self.batches_seen = 0
         self.cooled = 1.0

@@ -43,6 +43,7 @@ class Ledger:
             self._name(x.real, "X")
             self._name(x.bits, "X")
             self._name(x.mask, "masks")
+            self._name(x.branch, "X")
 
     def _name(self, tensor: Tensor | None, kind: str) -> None:
         if tensor is not None:

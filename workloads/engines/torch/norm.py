@@ -50,16 +50,16 @@ def moments(y: Tensor, norm: Norm, scratch: Scratch) -> tuple[Tensor, Tensor]:
     """
     everyone = processes.current()
     count = y.shape[0] * y.shape[2] * everyone.count
-    mean = everyone.sum_(_total(per_channel(block) for _, block in blocks(y, scratch))).div_(count)
+    mean = everyone.sum_(total(per_channel(block) for _, block in blocks(y, scratch))).div_(count)
     centre = mean.unsqueeze(1)
     if norm == "l2":
-        spread = _total(per_channel(block.sub_(centre).square_()) for _, block in blocks(y, scratch))
+        spread = total(per_channel(block.sub_(centre).square_()) for _, block in blocks(y, scratch))
     else:
-        spread = _total(per_channel(block.sub_(centre).abs_()) for _, block in blocks(y, scratch))
+        spread = total(per_channel(block.sub_(centre).abs_()) for _, block in blocks(y, scratch))
     return mean, everyone.sum_(spread).div_(count)
 
 
-def _total(parts: Iterable[Tensor]) -> Tensor:
+def total(parts: Iterable[Tensor]) -> Tensor:
     """Add up what every block gives."""
     first, *rest = parts
     for part in rest:
@@ -89,10 +89,10 @@ def normalise_(
 
 
 class Keep:
-    """Retains of X⁺ what `lowmem` retains: the packed signs, the packed mask |X⁺| ≤ 1 if wanted, and Σ|X⁺|."""
+    """Retains of X⁺ what `lowmem` retains: the packed signs, the packed mask |X⁺| ≤ `clip_at` if wanted, and Σ|X⁺|."""
 
-    def __init__(self, bits: Tensor, mask: Tensor | None, channels: int) -> None:
-        self.bits, self.mask = bits, mask
+    def __init__(self, bits: Tensor, mask: Tensor | None, channels: int, clip_at: float = 1.0) -> None:
+        self.bits, self.mask, self.clip_at = bits, mask, clip_at
         self.magnitude = torch.zeros(channels, device=bits.device)
 
     def see_(self, rows: slice, block: Tensor, scratch: Scratch) -> None:
@@ -105,7 +105,7 @@ class Keep:
             pack_flags_(flags.copy_(torch.ge(block, 0, out=real)), self.bits[part], scratch)
             self.magnitude += per_channel(block.abs_())
             if self.mask is not None:
-                pack_flags_(flags.copy_(block.le_(1)), self.mask[part], scratch)
+                pack_flags_(flags.copy_(block.le_(self.clip_at)), self.mask[part], scratch)
 
 
 class Normalised(Protocol):
@@ -137,6 +137,17 @@ class FromOutput:
     def fill(self, rows: slice, out: Tensor, scratch: Scratch) -> Tensor:
         """Fill `out` with x̃."""
         return out.copy_(self._output[rows]).sub_(self._beta)
+
+
+class FromSum:
+    """x̃ = S⁺ − S − β: of a shortcut, the sum and what the norm's output was added to are retained, so x̃ need not be."""
+
+    def __init__(self, total: Tensor, shortcut: Tensor, beta: Tensor) -> None:
+        self._total, self._shortcut, self._beta = total, shortcut, beta.unsqueeze(1)
+
+    def fill(self, rows: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        """Fill `out` with x̃."""
+        return out.copy_(self._total[rows]).sub_(self._shortcut[rows]).sub_(self._beta)
 
 
 def backward_(

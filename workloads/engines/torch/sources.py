@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class PackedSource:
-    """Signs and straight-through mask as packed bits (`lowmem`). Row slices start at multiples of 8."""
+    """Signs, and as mask where X was within the estimator's border: packed bits. Row slices start at multiples of 8."""
 
     def __init__(self, bits: Tensor, mask: Tensor | None, features: int) -> None:
         self.bits, self.mask, self.features = bits, mask, features
@@ -77,11 +77,15 @@ class PackedSource:
 
 
 class RealSource:
-    """A retained real X (float32 or float16); signs and mask are derived from it."""
+    """A retained real X (float32 or float16); signs and the straight-through derivative come from it.
 
-    def __init__(self, x: Tensor) -> None:
+    The derivative is 1[|X| ≤ `clip_at`], or `polynomial`: max(0, 2 − 2|X|) (see `specification.Stage`).
+    """
+
+    def __init__(self, x: Tensor, clip_at: float = 1.0, *, polynomial: bool = False) -> None:
         self.x = x.view(x.shape[0], -1)
         self.features = self.x.shape[1]
+        self.clip_at, self.polynomial = clip_at, polynomial
 
     def integers(self, rows: slice, out: Tensor, scratch: Scratch) -> None:
         """Fill `out` (int8) with the signs of those rows."""
@@ -97,10 +101,37 @@ class RealSource:
         signs_into(self.x[rows, columns], out)
 
     def clip(self, rows: slice, columns: slice, gradient: Tensor, scratch: Scratch) -> None:
-        """Zero the gradient where |X| > 1."""
+        """Multiply the gradient by the derivative that stands for that of the sign."""
         with scratch:
             magnitude = scratch.take(tuple(gradient.shape), torch.float32)
-            gradient.mul_(magnitude.copy_(self.x[rows, columns]).abs_().le_(1))
+            magnitude.copy_(self.x[rows, columns]).abs_()
+            if self.polynomial:
+                gradient.mul_(magnitude.mul_(-2).add_(2).clamp_(min=0))
+            else:
+                gradient.mul_(magnitude.le_(self.clip_at))
+
+
+class ValueSource:
+    """A retained real X that is multiplied as it is: the input of a full-precision stage."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.view(x.shape[0], -1)
+        self.features = self.x.shape[1]
+
+    def integers(self, rows: slice, out: Tensor, scratch: Scratch) -> None:
+        """Refuse: real values have no integer product; full-precision stages multiply tiles."""
+        raise TypeError("a full-precision stage has no integer operand")
+
+    def real(self, accumulated: Tensor, signs: Tensor) -> Tensor:
+        """Values need no scale."""
+        return accumulated
+
+    def tile(self, rows: slice, columns: slice, out: Tensor, scratch: Scratch) -> None:
+        """Fill `out` (float32) with X of that tile."""
+        out.copy_(self.x[rows, columns])
+
+    def clip(self, rows: slice, columns: slice, gradient: Tensor, scratch: Scratch) -> None:
+        """Nothing to do: no sign was taken."""
 
 
 class ImageSource:

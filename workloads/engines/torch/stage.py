@@ -35,12 +35,14 @@ class Activations(NamedTuple):
     """What flows from stage to stage. `real` is X⁺ (batch × features), or the image's pixels (uint8).
 
     Of X, `bits` and `mask` are the packed signs and straight-through mask where the recipe retains those; of an
-    image, `bits` is the retained real image where the recipe keeps one.
+    image, `bits` is the retained real image where the recipe keeps one. `branch` is the result of a projection that the
+    next stage adds to its own (see `residual`).
     """
 
     real: Tensor
     bits: Tensor | None = None
     mask: Tensor | None = None
+    branch: Tensor | None = None
 
 
 def source_of(layer: Layer, x: Activations) -> Source:
@@ -77,7 +79,7 @@ def evaluate(layer: Layer, x: Activations) -> Activations:
 
 def recalibrate(layer: Layer, x: Activations) -> Activations:
     """Run a stage with the statistics of this batch and take them into the plain average."""
-    return _forward(layer, x, lambda y: _batch_statistics(layer, y, layer.accumulate)).flow
+    return _forward(layer, x, lambda y: batch_statistics(layer, y, layer.accumulate)).flow
 
 
 def train(layer: Layer, x: Activations) -> Activations:
@@ -86,9 +88,10 @@ def train(layer: Layer, x: Activations) -> Activations:
     return Activations(*outputs)
 
 
-def _batch_statistics(
+def batch_statistics(
     layer: Layer, y: Tensor, tell: Callable[[Tensor, Tensor], None]
 ) -> tuple[Tensor, Tensor]:
+    """Return μ and the scale of Y over the batch; `tell` takes μ and the spread."""
     mean, spread = moments(y, layer.norm, layer.scratch)
     tell(mean, spread)
     return mean, scale_of(spread, layer.norm)
@@ -151,7 +154,7 @@ class StageFunction(torch.autograd.Function):
         seen: list[Tensor] = []
 
         def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-            seen.extend(_batch_statistics(layer, y, layer.observe))
+            seen.extend(batch_statistics(layer, y, layer.observe))
             return seen[0], seen[1]
 
         out = _forward(layer, Activations(real, bits, mask), statistics)
@@ -165,7 +168,7 @@ class StageFunction(torch.autograd.Function):
         _name(layer, channel, out)
         ctx.mark_non_differentiable(*(t for t in out.flow[1:] if t is not None))
         ctx.set_materialize_grads(False)
-        return out.flow
+        return out.flow.real, out.flow.bits, out.flow.mask
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -189,7 +192,7 @@ def _name(layer: Layer, channel: Tensor, out: Output) -> None:
         layer.retained[out.known.untyped_storage().data_ptr()] = "X"
 
 
-def _release(gradient: Tensor) -> None:
+def release(gradient: Tensor) -> None:
     """Give a gradient's memory back although autograd still holds the tensor; nobody reads it again."""
     gradient.untyped_storage().resize_(0)
 
@@ -214,7 +217,7 @@ def _before_pooled_signs(layer: Layer, gradient: Tensor, known: Tensor, places: 
         sign_unpool(_windows(layer, gradient), known, full, layer.scratch)
     else:
         max_unpool(_windows(layer, gradient), places, full, layer.scratch)
-    _release(gradient)
+    release(gradient)
     return full
 
 
@@ -225,17 +228,21 @@ def _before_pooling(layer: Layer, gradient: Tensor, places: Tensor | None) -> Te
     assert places is not None
     full = _unpooled(layer, len(gradient))
     max_unpool(_windows(layer, gradient), places, full, layer.scratch)
-    _release(gradient)
+    release(gradient)
     return full
 
 
 def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor) -> None:
-    """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer."""
-    shape = (len(gradient), layer.stage.out_channels, -1)
     if layer.recipe.activation == "bit":
         normalised: Normalised = FromSigns(known)
     else:
-        normalised = FromOutput(known.view(shape), layer.beta.detach())
+        normalised = FromOutput(known.view(len(gradient), layer.stage.out_channels, -1), layer.beta.detach())
+    through_norm(layer, gradient, normalised, channel)
+
+
+def through_norm(layer: Layer, gradient: Tensor, normalised: Normalised, channel: Tensor) -> None:
+    """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω."""
+    shape = (len(gradient), layer.stage.out_channels, -1)
     omega = channel[2] if layer.norm == "l1_sign" else None
     sums, saturated = backward_(
         gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch
@@ -243,7 +250,7 @@ def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor
     layer.saturated += saturated + saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
 
 
-def _output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
+def output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
     """Return ∂Y in the recipe's type. A quantised ∂Y gives the memory of the real one back before ∂X is allocated."""
     kind = layer.recipe.output_gradient
     if kind in DTYPES:
@@ -251,7 +258,7 @@ def _output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
     else:
         dy = quantise(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
         layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
-        _release(gradient)
+        release(gradient)
     layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)
     return dy
 
@@ -262,7 +269,7 @@ def _through_product(
     """Leave ∂W in the layer; return ∂X, or None where the input is the image."""
     stage, scratch, batch = layer.stage, layer.scratch, len(gradient)
     source = source_of(layer, Activations(gradient if real is None else real, bits, mask))
-    dy = _output_gradient(layer, gradient.flatten(1))
+    dy = output_gradient(layer, gradient.flatten(1))
     if stage.kind == "conv":
         layer.saturated += conv.weight_gradient(stage, dy, batch, source, layer.gradient, scratch)
     else:

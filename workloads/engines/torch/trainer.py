@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workloads.engines.base import Batch, Job, Mark, Snapshot
-from workloads.engines.torch import processes, stage
+from workloads.engines.torch import processes, residual, stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
@@ -71,6 +71,7 @@ class TorchTraining:
             stop = start + each.out_channels
             self.layers.append(self._layer(each, self.beta[0, start:stop], self.beta[1, start:stop]))
             start = stop
+        residual.connect(self.layers)
         self.accumulation: Accumulation | None = None
         if job.settings.get("accumulate", 1) > 1 or processes.current().sums_gradients:
             from workloads.engines.torch import accumulation
@@ -90,13 +91,16 @@ class TorchTraining:
         )  # fmt: skip
 
     def _updates(self) -> list[Update]:
-        """Return what updates the weights and β: one optimizer for both, but Bop leaves β to Adam."""
+        """Return what updates the weights and β: one optimizer for both, but Bop leaves what has no sign to Adam."""
         weights = [_weights(layer, self.job) for layer in self.layers]
-        beta = _beta(self.beta, self.job)
+        binary = [layer.stage.binary for layer in self.layers]
+        flipped = [slot for slot, has_sign in zip(weights, binary, strict=True) if has_sign]
+        others = [slot for slot, has_sign in zip(weights, binary, strict=True) if not has_sign]
+        others.append(_beta(self.beta, self.job))
         kinds: dict[str, list[tuple[type[Update], list[Slot]]]] = {
-            "adam": [(Adam, [*weights, beta])],
-            "sgd": [(Momentum, [*weights, beta])],
-            "bop": [(Bop, weights), (Adam, [beta])],
+            "adam": [(Adam, [*flipped, *others])],
+            "sgd": [(Momentum, [*flipped, *others])],
+            "bop": [(Bop, flipped), (Adam, others)],
         }
         dtype, settings = DTYPES[self.job.recipe.momentum], self.job.settings
         return [
@@ -116,7 +120,7 @@ class TorchTraining:
         target = _tensor(labels).to(self.device, torch.int64)
         with self._ledger.watch(x):
             for layer in self.layers:
-                x = stage.train(layer, x)
+                x = residual.train(layer, x)
                 self._ledger.saw(layer, x)
         loss = cross_entropy(x.real.detach(), target, self.job.settings.get("sharpness", 1.0))
         mark("forward")
@@ -153,7 +157,7 @@ class TorchTraining:
             for images, _ in batches:
                 x = self._first(images)
                 for layer in self.layers:
-                    x = stage.recalibrate(layer, x)
+                    x = residual.recalibrate(layer, x)
 
     @_memory_errors
     def evaluate(self, images: memoryview, labels: memoryview) -> int:
@@ -161,7 +165,7 @@ class TorchTraining:
         with torch.no_grad():
             x = self._first(images)
             for layer in self.layers:
-                x = stage.evaluate(layer, x)
+                x = residual.evaluate(layer, x)
             target = _tensor(labels).to(self.device, torch.int64)
             return int((x.real.float().argmax(1) == target).sum())
 
@@ -208,8 +212,9 @@ class TorchTraining:
 
 
 def _tensor(data: memoryview) -> Tensor:
-    """Return the bytes as a uint8 tensor: the caller's own memory where that is writable, else a copy."""
-    return torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
+    """Return uint8 or uint16 items as a tensor: the caller's own memory where that is writable, else a copy."""
+    dtype = torch.uint16 if data.itemsize == 2 else torch.uint8
+    return torch.frombuffer(bytearray(data) if data.readonly else data, dtype=dtype)
 
 
 def _mean(job: Job) -> float:
@@ -239,10 +244,10 @@ def _weights(layer: Layer, job: Job) -> Slot:
         return out if factor == 1.0 else out.mul_(factor)
 
     border = job.settings.get("border", "cancel" if signs else "clip")
-    real = job.optimizer.latent_weights
+    latent = job.optimizer.latent_weights and layer.stage.binary
     return Slot(
         f"W.{layer.stage.name}", layer.weights.storage, read, attenuation,
-        latent=real, clip=real and border == "clip", signs=signs, elements=layer.stage.weights,
+        latent=latent, clip=latent and border == "clip", signs=signs, elements=layer.stage.weights,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Weights as the products read them: latent real values whose signs are taken, or signs alone (Bop)."""
+"""Weights as the products read them: latent real values whose signs are taken, signs alone (Bop), or real values."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Weights(Protocol):
     storage: Tensor
 
     def signs(self, outputs: slice, columns: slice, out: Tensor, scratch: Scratch) -> Tensor:
-        """Fill `out` (float32 tile) with Ŵ; return `out`."""
+        """Fill `out` (float32 tile) with the operand of the product, Ŵ; return `out`."""
         ...
 
 
@@ -31,6 +31,14 @@ class LatentWeights:
     def signs(self, outputs: slice, columns: slice, out: Tensor, scratch: Scratch) -> Tensor:
         """Fill `out` with sgn(W) of that tile."""
         return signs_into(self.storage[outputs, columns], out)
+
+
+class RealWeights(LatentWeights):
+    """Real W (float32 or float16), used as it is: a full-precision stage's."""
+
+    def signs(self, outputs: slice, columns: slice, out: Tensor, scratch: Scratch) -> Tensor:
+        """Fill `out` with that tile of W itself, the operand of the product."""
+        return out.copy_(self.storage[outputs, columns])
 
 
 class PackedWeights:

@@ -239,3 +239,10 @@ def test_lay_out_names_padding_as_scratch() -> None:
     plan = lay_out(network, model, {})
     assert plan.ledger["scratch"] == plan.arena_bytes - model.total_bytes
     assert ctypes.sizeof(library.CVariable) == 24
+
+
+def test_a_network_with_shortcuts_is_sent_to_the_torch_engine() -> None:
+    network = registry.workload("resnete18-imagenet").specification()
+    job = Job(network, recipes.recipe("lowmem"), recipes.optimizer("adam"), 2, 1, 0, {})
+    with pytest.raises(UnsupportedError, match=r"does not support shortcuts.*try: --engine torch"):
+        native.create(job)
