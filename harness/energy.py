@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from harness import phase_energy
+from harness.messages import Repeated
 from power import registry
 from power.base import Meter
 from power.errors import MeterUnavailableError
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
+
+#: A counter would do with less; the difference of two windows wants more of each.
+_PHASE_WINDOW_S = 3.0
 
 
 class EnergyWatch:
@@ -29,9 +34,12 @@ class EnergyWatch:
         idle_s: float,
         idling: Callable[[float], None],
         warn: Callable[[str], None] = lambda text: None,
+        *,
+        idle_anyway: bool = False,
     ) -> None:
         self._idle_s, self._idling, self._warn = idle_s, idling, warn
         self._refused: dict[str, str] = {}
+        self._idle_anyway = idle_anyway  # for a meter that records by itself
         self._missing: str | None = None
         if not names:
             chosen = registry.automatic()
@@ -40,6 +48,7 @@ class EnergyWatch:
         self._meters = [registry.make(name) for name in names]
         self._recorder: Recorder | None = None
         self._before: Window | None = None
+        self._after: Window | None = None
 
     def __enter__(self) -> Self:
         self._meters = [meter for meter in self._meters if not self._is_refused(meter)]
@@ -75,7 +84,7 @@ class EnergyWatch:
 
     def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
         """Return the energy of the measured window by meter and domain; rows without a value say why."""
-        after = self._idle()
+        self._after = after = self._idle()
         rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
         rows += [schema.Energy.unavailable(name, "all", reason) for name, reason in self._refused.items()]
         if self._missing:
@@ -88,7 +97,27 @@ class EnergyWatch:
         begin, end = window["begin"], window["end"]
         measured = self._recorder.energy(begin, end, idle=(self._before, after))
         shares = {each.meter: each.share for each in self._recorder.overhead()}
-        return rows + [_row(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+        return rows + [row_of(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+
+    def phase_window_s(self) -> float:
+        """Return how long repetitions of one phase must last for the slowest meter here, in s; 0 without a meter."""
+        return max(_PHASE_WINDOW_S, self._recorder.shortest_window_s()) if self._recorder else 0.0
+
+    def by_phase(self, repeated: Sequence[Repeated]) -> list[schema.PhaseEnergy]:
+        """Return the energy by phase of the trial that `after_trial` was called for, above the same idle level."""
+        recorder, idle = self._recorder, (self._before, self._after)
+        if recorder is None:
+            return []
+        return phase_energy.by_phase(
+            [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+        )
+
+    def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
+        """Return when the trial's windows were, or None where it ended before its measured one did."""
+        if "begin" not in window or "end" not in window:
+            return None
+        measured = (window["begin"], window["end"])
+        return schema.Windows(measured_ns=measured, idle_before_ns=self._before, idle_after_ns=self._after)
 
     def mark(self) -> None:
         """Read every polled meter now: an edge of the measured window has just been reported."""
@@ -99,7 +128,7 @@ class EnergyWatch:
         return [meter for meter in self._meters if meter.absence is None]
 
     def _idle(self) -> Window | None:
-        if self._recorder is None or self._idle_s <= 0:
+        if (self._recorder is None and not self._idle_anyway) or self._idle_s <= 0:
             return None
         self._idling(self._idle_s)
         begin = time.monotonic_ns()
@@ -119,9 +148,10 @@ def why_no_meter() -> str:
     return f"no usable meter{f' ({said})' if said else ''}; `harness doctor` lists what would do"
 
 
-def _row(
-    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None
+def row_of(
+    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None = None
 ) -> schema.Energy:
+    """Return the energy of a window of so many steps as the document keeps it."""
     net_j, reason = measured.net_j, measured.reason
     if measured.needed_s is not None and window_s > 0:
         # A tenth more than the meter asks for: the next run's steps may be a little quicker.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
-from harness import __version__, ceilings, host, throttling
+from harness import __version__, ceilings, host, synchronisation, throttling
 from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
@@ -73,8 +73,13 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     document = empty_document(plan)
     keep(document)
     try:
+        if plan.options.synchronise:
+            synchronisation.play_into(document, observer.idling)
         for trial in trials(plan, observer):
             document.trials.append(trial)
+            keep(document)
+        if plan.options.synchronise:
+            synchronisation.play_into(document, observer.idling)
             keep(document)
     except KeyboardInterrupt:
         keep(document)
@@ -85,7 +90,13 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
     """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
-        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling, observer.warning) as meters,
+        EnergyWatch(
+            plan.options.meters,
+            plan.options.idle_s,
+            observer.idling,
+            observer.warning,
+            idle_anyway=plan.options.synchronise,
+        ) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
         edges = WindowEdges(meters, trigger)
@@ -146,7 +157,7 @@ def run_trial(
     try:
         ending = Supervisor(
             worker_command(trial.python),
-            trial.job(),
+            trial.job() | {"phase_s": meters.phase_window_s() if plan.options.energy_phases else 0.0},
             worker_environment(trial.threads, plan.options.allocator),
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
             ceiling=ceiling,
@@ -162,9 +173,11 @@ def run_trial(
     validity = watch.end()
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.steps - trial.warmup)
+    by_phase = meters.by_phase(collector.repeated)
     why = throttling.why_invalid(validity)
     if why:
         energy = [throttling.invalidated(row, why) for row in energy]
+        by_phase = [throttling.invalidated(row, why) for row in by_phase]
         if ending.outcome == "ok":
             ending = Ending(outcome="invalid", reason=why, highest=ending.highest)
     return assemble(
@@ -174,9 +187,11 @@ def run_trial(
         allocator=plan.options.allocator,
         ceiling=ceiling,
         energy=energy,
+        energy_by_phase=by_phase,
         validity=validity,
         wall_s=wall_s,
         trigger=pin,
+        windows=meters.windows(collector.window),
     )
 
 

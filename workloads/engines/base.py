@@ -12,7 +12,8 @@ from workloads.specification import Specification
 
 Phase = Literal["forward", "backward", "update"]
 # Called when a phase has just ended, in the order forward, backward, update, once each a step. An engine whose update
-# is fused into its backward pass never calls it with "update".
+# is fused into its backward pass never calls it with "update". It may raise, to leave the step at that border: the next
+# step starts afresh.
 Mark = Callable[[Phase], None]
 # Pixels (uint8, batch × channels × height × width, flat) and labels (uint8, batch).
 Batch = tuple[memoryview, memoryview]
