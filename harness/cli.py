@@ -18,6 +18,7 @@ _VERBS = {
     "fit": "Find the largest batch size that a device's memory takes, verified by runs.",
     "report": "Write result documents as one page with figures, as Markdown or as CSV.",
     "history": "Show trends and change points over a folder of documents.",
+    "energy": "Bring in the energy of meters that record by themselves.",
     "doctor": "Say which meters, limits and engines work here, and what mends the others.",
     "list": "List workloads, trainers, devices, meters or datasets.",
     "data": "Fetch, list and verify data sets.",

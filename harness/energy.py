@@ -8,6 +8,8 @@ from typing import Self
 
 import msgspec
 
+from harness import phase_energy
+from harness.messages import Repeated
 from harness.traces import power_trace
 from power import registry
 from power.base import Meter
@@ -15,6 +17,9 @@ from power.errors import MeterUnavailableError
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
+
+#: A counter would do with less; the difference of two windows wants more of each.
+_PHASE_WINDOW_S = 3.0
 
 
 class EnergyWatch:
@@ -32,9 +37,12 @@ class EnergyWatch:
         idle_s: float,
         idling: Callable[[float], None],
         warn: Callable[[str], None] = lambda text: None,
+        *,
+        idle_anyway: bool = False,
     ) -> None:
         self._idle_s, self._idling, self._warn = idle_s, idling, warn
         self._refused: dict[str, str] = {}
+        self._idle_anyway = idle_anyway  # for a meter that records by itself
         self._missing: str | None = None
         if not names:
             chosen = registry.automatic()
@@ -95,7 +103,27 @@ class EnergyWatch:
         begin, end = window["begin"], window["end"]
         measured = self._recorder.energy(begin, end, idle=(self._before, self._after))
         shares = {each.meter: each.share for each in self._recorder.overhead()}
-        return rows + [_row(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+        return rows + [row_of(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+
+    def phase_window_s(self) -> float:
+        """Return how long repetitions of one phase must last for the slowest meter here, in s; 0 without a meter."""
+        return max(_PHASE_WINDOW_S, self._recorder.shortest_window_s()) if self._recorder else 0.0
+
+    def by_phase(self, repeated: Sequence[Repeated]) -> list[schema.PhaseEnergy]:
+        """Return the energy by phase of the trial that `after_trial` was called for, above the same idle level."""
+        recorder, idle = self._recorder, (self._before, self._after)
+        if recorder is None:
+            return []
+        return phase_energy.by_phase(
+            [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+        )
+
+    def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
+        """Return when the trial's windows were, or None where it ended before its measured one did."""
+        if "begin" not in window or "end" not in window:
+            return None
+        measured = (window["begin"], window["end"])
+        return schema.Windows(measured_ns=measured, idle_before_ns=self._before, idle_after_ns=self._after)
 
     def traces(self, window: Mapping[str, int], zero_ns: int | None) -> list[schema.Trace]:
         """Return the power that every working meter read around the last trial, one series a domain.
@@ -129,7 +157,7 @@ class EnergyWatch:
         return [meter for meter in self._meters if meter.absence is None]
 
     def _idle(self) -> Window | None:
-        if self._recorder is None or self._idle_s <= 0:
+        if (self._recorder is None and not self._idle_anyway) or self._idle_s <= 0:
             return None
         self._idling(self._idle_s)
         begin = time.monotonic_ns()
@@ -149,9 +177,10 @@ def why_no_meter() -> str:
     return f"no usable meter{f' ({said})' if said else ''}; `harness doctor` lists what would do"
 
 
-def _row(
-    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None
+def row_of(
+    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None = None
 ) -> schema.Energy:
+    """Return the energy of a window of so many steps as the document keeps it."""
     net_j, reason = measured.net_j, measured.reason
     if measured.needed_s is not None and window_s > 0:
         # A tenth more than the meter asks for: the next run's steps may be a little quicker.

@@ -43,6 +43,15 @@ class WindowEdge(Message, frozen=True, tag="window"):
     t_ns: int
 
 
+class Repeated(Message, frozen=True, tag="repeated"):
+    """A step up to the end of a phase was repeated so many times in this window."""
+
+    phase: str
+    count: int
+    begin_ns: int
+    end_ns: int
+
+
 class Timing(Message, frozen=True, tag="timing"):
     """Durations of the measured steps by part, in nanoseconds; None for a part that is fused into another."""
 
@@ -91,7 +100,18 @@ class Done(Message, frozen=True, tag="done"):
 
 
 AnyMessage = (
-    PhaseBegun | Peak | Progress | WindowEdge | Timing | Saved | Ledger | Quality | Facts | Failure | Done
+    PhaseBegun
+    | Peak
+    | Progress
+    | WindowEdge
+    | Repeated
+    | Timing
+    | Saved
+    | Ledger
+    | Quality
+    | Facts
+    | Failure
+    | Done
 )
 _DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
 

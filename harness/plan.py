@@ -55,6 +55,8 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     resume: bool = False
     silence_s: float = 900.0
     idle_s: float = 10.0
+    energy_phases: bool = False
+    synchronise: bool = False
 
 
 class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):

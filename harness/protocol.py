@@ -58,8 +58,17 @@ class Channel:
         self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})
 
     def window(self, event: str, t_ns: int) -> None:
-        """The measured window is about to begin (`ready`), begins (`begin`) or has ended (`end`)."""
+        """The measured window is about to begin (`ready`), begins (`begin`) or has ended (`end`);
+
+        or one of repetitions begins (`repeat`).
+        """
         self.send({"type": "window", "event": event, "t_ns": t_ns})
+
+    def repeated(self, phase: str, count: int, begin_ns: int, end_ns: int) -> None:
+        """A step up to the end of `phase` was repeated so many times in this window."""
+        self.send(
+            {"type": "repeated", "phase": phase, "count": count, "begin_ns": begin_ns, "end_ns": end_ns}
+        )
 
     def timing(self, durations_ns: Mapping[str, Sequence[int] | None]) -> None:
         """Durations of the measured steps by part: step, data, forward, backward, update (None: fused)."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness import __version__, ceilings, host, throttling
+from harness import __version__, ceilings, host, synchronisation, throttling
 from harness.energy import EnergyWatch
 from harness.errors import WorkerError
 from harness.memory import Residency, emulated
@@ -82,8 +82,13 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     document = empty_document(plan)
     keep(document)
     try:
+        if plan.options.synchronise:
+            synchronisation.play_into(document, observer.idling)
         for trial in trials(plan, observer):
             document.trials.append(trial)
+            keep(document)
+        if plan.options.synchronise:
+            synchronisation.play_into(document, observer.idling)
             keep(document)
     except KeyboardInterrupt:
         keep(document)
@@ -94,7 +99,13 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
     """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
     with (
-        EnergyWatch(plan.options.meters, plan.options.idle_s, observer.idling, observer.warning) as meters,
+        EnergyWatch(
+            plan.options.meters,
+            plan.options.idle_s,
+            observer.idling,
+            observer.warning,
+            idle_anyway=plan.options.synchronise,
+        ) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
         edges = WindowEdges(meters, trigger)
@@ -162,7 +173,7 @@ def run_trial(
     try:
         ending = Supervisor(
             program_command() if trial.worker == "program" else worker_command(trial.python),
-            trial.job(),
+            trial.job() | {"phase_s": meters.phase_window_s() if plan.options.energy_phases else 0.0},
             worker_environment(trial.threads, plan.options.allocator),
             launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
             ceiling=ceiling,
@@ -178,11 +189,13 @@ def run_trial(
     validity = watch.end()
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.measured_steps)
+    by_phase = meters.by_phase(collector.repeated)
     validity = others.judge(validity)
     validity.notes += _notes(trial)
     why = throttling.why_invalid(validity)
     if why:
         energy = [throttling.invalidated(row, why) for row in energy]
+        by_phase = [throttling.invalidated(row, why) for row in by_phase]
         if ending.outcome == "ok":
             ending = msgspec.structs.replace(ending, outcome="invalid", reason=why)
     return assemble(
@@ -192,6 +205,7 @@ def run_trial(
         allocator=plan.options.allocator,
         ceiling=ceiling,
         energy=energy,
+        energy_by_phase=by_phase,
         validity=validity,
         wall_s=wall_s,
         trigger=pin,
@@ -199,6 +213,7 @@ def run_trial(
             *collector.residency_trace(looks, ending.look_cpu_share),
             *meters.traces(collector.window, collector.began_ns()),
         ],
+        windows=meters.windows(collector.window),
     )
 
 

@@ -11,9 +11,14 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from harness import host
 from results import schema
+
+Row = TypeVar("Row", schema.Energy, schema.PhaseEnergy)
 
 CAUSES = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 FIRMWARE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
@@ -90,10 +95,10 @@ def why_invalid(validity: schema.Validity) -> str | None:
     return f"the device slowed itself down during the run ({', '.join(found)}): {'; '.join(hints)}"
 
 
-def invalidated(row: schema.Energy, why: str) -> schema.Energy:
+def invalidated(row: Row, why: str) -> Row:
     """Return an energy row that says it is invalid; what was measured stays, beside the reason."""
     reason = f"invalid: {why}" + (f"; {row.reason}" if row.reason else "")
-    return schema.Energy(**{name: getattr(row, name) for name in row.__struct_fields__} | {"reason": reason})
+    return msgspec.structs.replace(row, reason=reason)
 
 
 def _program() -> int | None:

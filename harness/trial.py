@@ -14,6 +14,7 @@ from harness.messages import (
     PhaseBegun,
     Progress,
     Quality,
+    Repeated,
     Saved,
     Timing,
     WindowEdge,
@@ -33,6 +34,7 @@ class Collector:
         self.peaks: dict[str, Peak] = {}
         self.phases: list[PhaseBegun] = []
         self.window: dict[str, int] = {}
+        self.repeated: list[Repeated] = []
         self.steps_done = 0
         self.facts: dict[str, Any] = {}
         self._ledger: dict[str, int] = {}
@@ -51,6 +53,8 @@ class Collector:
                 self.phases.append(message)
             case WindowEdge():
                 self.window[message.event] = message.t_ns
+            case Repeated():
+                self.repeated.append(message)
             case Progress():
                 self.steps_done = message.step
             case Timing():
@@ -203,10 +207,12 @@ def assemble(
     allocator: str,
     ceiling: Ceiling | None,
     energy: list[schema.Energy],
+    energy_by_phase: list[schema.PhaseEnergy],
     validity: schema.Validity,
     wall_s: float,
     trigger: schema.Trigger | None = None,
     traces: Sequence[schema.Trace] = (),
+    windows: schema.Windows | None = None,
 ) -> schema.Trial:
     """Return the trial as the document keeps it, whatever became of the worker."""
     memory = collector.memory(plan, ending, allocator, ceiling)
@@ -231,11 +237,13 @@ def assemble(
         time=collector.time(reason),
         memory=memory,
         energy=energy,
+        energy_by_phase=energy_by_phase,
         quality=collector.quality(reason),
         validity=validity,
         wall_s=wall_s,
         worker=plan.worker,
         trigger=trigger,
+        windows=windows,
         settings=plan.settings,
         checkpoint=collector.checkpoint(plan),
         phases=collector.timeline(),

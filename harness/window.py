@@ -1,7 +1,7 @@
 """What the parent does at the edges of a measured window: has the meters read, and drives the trigger pin."""
 
 from harness.energy import EnergyWatch
-from harness.messages import AnyMessage, WindowEdge
+from harness.messages import AnyMessage, Repeated, WindowEdge
 from harness.plan import Options
 from harness.trigger import Trigger
 from results import schema
@@ -15,10 +15,10 @@ class WindowEdges:
 
     def hear(self, message: AnyMessage) -> None:
         """Act on an edge; everything else passes by."""
-        if not isinstance(message, WindowEdge):
+        if not isinstance(message, WindowEdge | Repeated):
             return
         self._meters.mark()
-        if self._trigger and message.event in ("ready", "end"):
+        if self._trigger and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
             self._trigger.set(message.event == "ready")
 
     def end_trial(self) -> schema.Trigger | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from harness.phases import repeat_phases
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
 from workloads.datasets import augment
@@ -57,6 +58,8 @@ class Trial:
         self._peaks.begin("evaluate")
         self._evaluate(training)
         self._peaks.end()
+        if seconds := self._document.get("phase_s"):
+            self._repeat_phases(training, seconds)
         training.close()
         self._channel.done()
 
@@ -113,7 +116,8 @@ class Trial:
         self._edge("end")
         self._peaks.end()
         self._losses.flush()
-        self._channel.timing(timer.durations_ns())
+        self._durations_ns = timer.durations_ns()
+        self._channel.timing(self._durations_ns)
 
     def _read_batch(self) -> None:
         """Read the next training batch, and shift and mirror its images where the workload says so."""
@@ -161,6 +165,20 @@ class Trial:
             correct += training.evaluate(images, labels)
             items += len(labels)
         self._channel.quality(self._losses.means, correct, items, statistics)
+
+    def _repeat_phases(self, training: Training, seconds: float) -> None:
+        """Repeat the phases of a step for the meters, on one training batch."""
+        self._read_batch()
+        fused = self._durations_ns["update"] is None
+        repeat_phases(
+            training,
+            self._images,
+            self._labels,
+            seconds=seconds,
+            fused=fused,
+            steps=self._steps,
+            channel=self._channel,
+        )
 
     def _first_batches(self, split: Split, items: int) -> Iterator[Batch]:
         """Yield the first items of a split in order, through the one buffer; the last batch may be short."""

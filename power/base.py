@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Literal, NamedTuple, Self
 
+from power.errors import MeterUnavailableError
+
 Kind = Literal["energy", "power"]
 Provenance = Literal["measured", "modelled", "unavailable"]
 
@@ -99,9 +101,15 @@ class Meter(ABC):
     def __init__(self, argument: str = "") -> None:
         self.argument = argument
 
-    @abstractmethod
     def probe(self) -> Probe:
-        """Say whether this meter can be used here, without raising and without changing anything."""
+        """Say whether this meter can be used here, without raising and without changing anything: open it and look."""
+        try:
+            self.open()
+        except MeterUnavailableError as error:
+            return Probe(self.name, False, error.reason, error.hint)
+        domains = self.domains
+        self.close()
+        return Probe(self.name, True, domains=domains)
 
     @abstractmethod
     def open(self) -> None:

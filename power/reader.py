@@ -41,7 +41,13 @@ class Failure:
 
 
 class Waker:
-    """A sleep that can be cut short, at half the cost of `threading.Event.wait`, paid by every poll."""
+    """A sleep that can be cut short, at half the cost of `threading.Event.wait`, paid by every poll.
+
+    A sleep of at most `UNBROKEN_S` is not cut short: it ends soon enough by itself, and the plain sleep costs a third
+    less CPU time.
+    """
+
+    UNBROKEN_S = 0.015
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -50,6 +56,10 @@ class Waker:
 
     def sleep(self, wait_s: float) -> None:
         """Sleep for `wait_s`, or until woken."""
+        if wait_s <= self.UNBROKEN_S:
+            if wait_s > 0.0:
+                time.sleep(wait_s)
+            return
         if self._poll.poll(wait_s * 1000.0):
             os.eventfd_read(self._fd)
 

@@ -29,6 +29,8 @@ BARKER_7 = (1, 1, 1, -1, -1, 1, -1)
 MIN_CORRELATION = 0.6
 #: The second best place, a chip or more away, must be this much worse.
 MIN_LEAD = 0.15
+#: Two clocks that differ by more than this are not two clocks: one pattern was mistaken.
+_MAX_DRIFT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def clock_map(matches: list[tuple[Match, int]]) -> ClockMap:
     if first is last:
         return ClockMap(first.t_ns, first_ns)
     rate = (last_ns - first_ns) / (last.t_ns - first.t_ns)
-    if abs(rate - 1.0) > 0.01:
+    if abs(rate - 1.0) > _MAX_DRIFT:
         raise SynchronisationError(f"the clocks differ by {abs(rate - 1.0):.1%}: one pattern was mistaken")
     return ClockMap(first.t_ns, first_ns, rate)
 
@@ -130,6 +132,43 @@ def find(
     if correlation - runner_up < MIN_LEAD:
         raise SynchronisationError(f"two places look alike ({correlation:.2f} and {runner_up:.2f})")
     return Match(trace.start_ns + round(at_s * 1e9), correlation, runner_up)
+
+
+def find_two(series: Series, pattern: Pattern, apart_s: float) -> tuple[Match, Match]:
+    """Return where the pattern is twice in a trace whose clock may run up to 1 % wrong: `apart_s` by the host's clock.
+
+    Raises `SynchronisationError` where there are not two such places, or two pairs of them look alike.
+    """
+    trace = _Trace(series)
+    step_s = pattern.chip_s / 16
+    low_s, high_s = trace.t_s[0] + pattern.guard_s, trace.t_s[-1] - pattern.duration_s - pattern.guard_s
+    at_s = [low_s + i * step_s for i in range(int((high_s - low_s) / step_s) + 1)]
+    scores = [_correlation(trace, pattern, at) for at in at_s]
+    peaks = [
+        _refined(trace, pattern, at, step_s)
+        for i, (at, score) in enumerate(zip(at_s, scores, strict=True))
+        if score > MIN_CORRELATION / 2 and score == max(scores[max(0, i - 8) : i + 9])
+    ]
+    slack_s = _MAX_DRIFT * apart_s + pattern.chip_s / 2
+    pairs = sorted(
+        (
+            (min(first[1], second[1]), first, second)
+            for first in peaks
+            for second in peaks
+            if abs(second[0] - first[0] - apart_s) <= slack_s
+        ),
+        reverse=True,
+    )
+    if not pairs or pairs[0][0] < MIN_CORRELATION:
+        best = f"best correlation {pairs[0][0]:.2f}" if pairs else "nothing like it"
+        raise SynchronisationError(f"the pattern is not in the trace twice, {apart_s:.1f} s apart ({best})")
+    runner_up = pairs[1][0] if len(pairs) > 1 else -1.0
+    if pairs[0][0] - runner_up < MIN_LEAD:
+        raise SynchronisationError(f"two pairs of places look alike ({pairs[0][0]:.2f} and {runner_up:.2f})")
+    first, second = (
+        Match(trace.start_ns + round(at * 1e9), correlation, runner_up) for at, correlation in pairs[0][1:]
+    )
+    return first, second
 
 
 class _Trace:

@@ -1,9 +1,10 @@
 """The lines below a table: one for each distinct reason, so that no dash stays unexplained."""
 
+import statistics
 from collections.abc import Callable, Sequence
 
 from results import format as fmt
-from results.schema import Document, Energy, Trial
+from results.schema import Document, Energy, PhaseEnergy, Trial
 from results.summary import REFERENCE, measured_energy
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
@@ -18,6 +19,7 @@ def notes_of(document: Document) -> list[str]:
         *_grouped(document.trials, _outcome),
         *_grouped(finished, _missing),
         *_grouped(finished, _energy),
+        *_energy_by_phase(finished),
         *_grouped(document.trials, _validity),
     ]
 
@@ -80,6 +82,36 @@ def _energy(trial: Trial) -> list[str]:
     if not trial.energy:
         return ["energy: no meter was asked for"]
     return [_no_energy(row) for row in trial.energy]
+
+
+def _energy_by_phase(trials: Sequence[Trial]) -> list[str]:
+    """Say for each trainer what the phases of a step cost, as medians over its trials, by the first domain."""
+    lines = []
+    for trainer in dict.fromkeys(trial.trainer for trial in trials):
+        rows = [
+            row
+            for trial in trials
+            if trial.trainer == trainer
+            for row in trial.energy_by_phase
+            if (row.meter, row.domain) == (trial.energy_by_phase[0].meter, trial.energy_by_phase[0].domain)
+        ]
+        parts = [_phase(phase, rows) for phase in dict.fromkeys(row.phase for row in rows)]
+        if parts:
+            lines.append(f"{trainer}: energy by phase, a step: {', '.join(parts)}")
+    return lines
+
+
+def _phase(name: str, rows: Sequence[PhaseEnergy]) -> str:
+    here = [row for row in rows if row.phase == name]
+    known = [
+        (row.net_j_per_step, row.uncertainty_j_per_step) for row in here if row.net_j_per_step is not None
+    ]
+    if not known:
+        return f"{name} {fmt.DASH} ({here[0].reason})"
+    modelled = " (modelled)" if here[0].provenance == "modelled" else ""
+    net_j = statistics.median(net_j for net_j, _ in known)
+    uncertainty_j = statistics.median(u or 0.0 for _, u in known)
+    return f"{name} {fmt.joules(net_j, uncertainty_j)}{modelled}"
 
 
 def _no_energy(row: Energy) -> str:

@@ -178,8 +178,8 @@ class Memory(msgspec.Struct, kw_only=True):
 class Energy(msgspec.Struct, kw_only=True):
     """One meter's domain over the training window, in joules: net = gross − idle power × time.
 
-    `uncertainty_j` belongs to `net_j` and is one standard deviation. `rate_hz` is the rate of fresh values
-    really achieved. `provenance` says whether the values were measured or modelled; nothing else may.
+    `uncertainty_j` is half the 95 % interval of `net_j`, or of `gross_j` where there is no net. `rate_hz` is the rate
+    of fresh values really achieved. `provenance` says whether the values were measured or modelled; nothing else may.
     """
 
     meter: str
@@ -215,6 +215,43 @@ class Energy(msgspec.Struct, kw_only=True):
             net_j_per_step=None,
             uncertainty_j=None,
             rate_hz=None,
+            provenance="unavailable",
+            reason=reason,
+        )
+
+
+class PhaseEnergy(msgspec.Struct, kw_only=True):
+    """Net energy of one phase of a step in one domain, from `repetitions` of it in a window of its own, in joules.
+
+    A phase that needs the one before it is the difference of two such windows. `uncertainty_j_per_step` is half the
+    95 % interval. A phase that cannot be repeated by itself is null with the reason.
+    """
+
+    meter: str
+    domain: str
+    phase: str
+    net_j_per_step: float | None
+    uncertainty_j_per_step: float | None
+    repetitions: int
+    window_s: Seconds | None
+    provenance: Provenance
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        what = f"{self.phase} energy of {self.meter}/{self.domain}"
+        _require_reason(what, self.net_j_per_step is None, self.reason)
+
+    @classmethod
+    def unavailable(cls, meter: str, domain: str, phase: str, reason: str) -> Self:
+        """Return a row for a phase whose energy is not known, and why."""
+        return cls(
+            meter=meter,
+            domain=domain,
+            phase=phase,
+            net_j_per_step=None,
+            uncertainty_j_per_step=None,
+            repetitions=0,
+            window_s=None,
             provenance="unavailable",
             reason=reason,
         )
@@ -312,6 +349,30 @@ class Phase(msgspec.Struct, kw_only=True):
     end_s: float
 
 
+class Windows(msgspec.Struct, kw_only=True):
+    """When a trial's measured window was, and the idle ones beside it: (begin, end), CLOCK_MONOTONIC of the host.
+
+    With them a meter that records by itself can be read into the document later.
+    """
+
+    measured_ns: tuple[int, int]
+    idle_before_ns: tuple[int, int] | None
+    idle_after_ns: tuple[int, int] | None
+
+
+class Synchronisation(msgspec.Struct, kw_only=True):
+    """The pattern of load that was played before the first trial and after the last, to be found in a trace.
+
+    `code` is the pattern (1 load, -1 idle), each chip `chip_s` long, with `guard_s` of idle on both sides; `begins_ns`
+    are the instants at which its code began, CLOCK_MONOTONIC of the host.
+    """
+
+    code: list[int]
+    chip_s: Seconds
+    guard_s: Seconds
+    begins_ns: list[int]
+
+
 class Trace(msgspec.Struct, kw_only=True):
     """A series over time, for the eye: peaks and energies are measured otherwise.
 
@@ -363,6 +424,9 @@ class Trial(msgspec.Struct, kw_only=True):
     checkpoint: Checkpoint | None = None
     phases: list[Phase] = msgspec.field(default_factory=list)
     traces: list[Trace] = msgspec.field(default_factory=list)
+    energy_by_phase: list[PhaseEnergy] = msgspec.field(default_factory=list)
+    """Energy of forward, backward and update by meter and domain; empty where it was not asked for."""
+    windows: Windows | None = None
 
     def __post_init__(self) -> None:
         _require_reason(f"outcome '{self.outcome}'", self.outcome != "ok", self.reason)
@@ -378,6 +442,7 @@ class Document(msgspec.Struct, kw_only=True):
     host: Host
     device: Device
     trials: list[Trial]
+    synchronisation: Synchronisation | None = None
 
     def __post_init__(self) -> None:
         if self.created.utcoffset() != timedelta(0):

@@ -44,6 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side."
 )
+@click.option(
+    "--energy-phases",
+    is_flag=True,
+    help="Repeat forward, backward and update after each trial, for the meters.",
+)
+@click.option(
+    "--synchronise", is_flag=True, help="Play a pattern of load at both ends, for `harness energy import`."
+)
 @click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
 @click.option("--trigger-active-low", is_flag=True, help="The pin is low in the window, and high outside.")
 @click.option(

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
+from power.base import Domain, Meter, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 
 TIMEOUT_S = 2.0
@@ -126,14 +126,6 @@ class HttpPlug(Meter):
                 max_power_w=4000.0,
             ),
         )
-
-    def probe(self) -> Probe:
-        """Ask the plug once where one is named; nothing on the network is asked otherwise."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        return Probe(self.name, True, domains=self.domains)
 
     def open(self) -> None:
         """Ask the plug once. Raises `MeterUnavailableError`: no address, no answer, a login, no meter."""

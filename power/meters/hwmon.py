@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from power.base import Domain, Kind, Meter, Probe, Sample, Setting, now_ns
+from power.base import Domain, Kind, Meter, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.options import positive, split_argument
 from power.sysfs import Attribute
@@ -199,16 +199,6 @@ class HwmonMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """One domain a channel."""
         return tuple(channel.domain for channel in self._channels)
-
-    def probe(self) -> Probe:
-        """Look for channels and read each once."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Find the channels. Raises `MeterUnavailableError`: none, a bad option, an unreadable one."""

@@ -8,7 +8,7 @@ the counter is renewed about every 100 ms or faster.
 
 from typing import Any
 
-from power.base import Domain, Kind, Meter, Probe, Sample, now_ns
+from power.base import Domain, Kind, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 
 HINT_INSTALL = "pip install 'edge-harness[meters]'"
@@ -30,16 +30,6 @@ class NvmlMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """One domain a GPU."""
         return tuple(domain for _, domain in self._gpus)
-
-    def probe(self) -> Probe:
-        """Load the library and count the GPUs."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Start NVML. Raises `MeterUnavailableError`: no library, no driver, no GPU that can be measured."""

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from power.base import Domain, Meter, Probe, Sample, now_ns
+from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
 
@@ -133,16 +133,6 @@ class PerfMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """One domain an event and package, outermost first."""
         return tuple(event.domain for event in self._events)
-
-    def probe(self) -> Probe:
-        """Look for the PMU and try to open every event."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Open every event. Raises `MeterUnavailableError`: no such PMU, or no permission."""

@@ -23,7 +23,7 @@ import subprocess
 from math import isfinite
 from pathlib import Path
 
-from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
+from power.base import Domain, Meter, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 
 DEVICES = (Path("/dev/vcio_gencmd"), Path("/dev/vcio"))
@@ -90,16 +90,6 @@ class Pi5PmicMeter(Meter):
         covered = f"the sum of {', '.join(self._rails)}; not the loads on the 5 V rail (USB, HAT, NVMe)"
         rails = [self._domain(rail, f"the rail {rail} behind the PMIC", WHOLE) for rail in self._rails]
         return (self._domain(WHOLE, covered, None), *rails)
-
-    def probe(self) -> Probe:
-        """Ask the firmware once."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Find a way to the firmware and the rails it knows. Raises `MeterUnavailableError`."""

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from power.base import Domain, Meter, Probe, Sample, now_ns
+from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.sysfs import Attribute
 
@@ -109,16 +109,6 @@ class PowercapMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """The zones found, outermost first."""
         return tuple(zone.domain for zone in self._zones)
-
-    def probe(self) -> Probe:
-        """Look for zones and try to read each once."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Open every counter and read it once. Raises `MeterUnavailableError`: no zone, or no permission."""

@@ -9,7 +9,7 @@ handlers to the root logger, which are taken off again. The counters' ranges com
 import logging
 from typing import Any
 
-from power.base import Domain, Meter, Probe, Sample, now_ns
+from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
 
@@ -42,16 +42,6 @@ class PyRaplMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """One domain a socket and device that gave a value."""
         return tuple(domain for _, row in self._sensors for domain in row if domain is not None)
-
-    def probe(self) -> Probe:
-        """Import the library and try one reading."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        domains = self.domains
-        self.close()
-        return Probe(self.name, True, domains=domains)
 
     def open(self) -> None:
         """Make the sensors. Raises `MeterUnavailableError`: no library, no counter, no permission."""

@@ -12,14 +12,14 @@ mWh steps by 3.6 J, so it is a domain of its own (inside the integrated one) tha
 import struct
 from dataclasses import dataclass
 
-from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
-from power.meters.serial_port import SerialPort
+from power.base import Domain, Setting
+from power.errors import MeterUnavailableError
+from power.meters import serial_meter
+from power.meters.serial_meter import MWH_J, SerialMeter, plug_domains
 from power.options import split_argument
 
 SIZE = 130
 HINT_BIND = "sudo rfcomm bind 0 AA:BB:CC:DD:EE:FF, then --meter um25c:/dev/rfcomm0"
-_MWH_J = 3.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,82 +67,45 @@ def parse_answer(answer: bytes) -> Reading:
     rounding_w = 0.002 + model.volt * ampere + model.ampere * volt
     if abs(power_w - volt * ampere) > rounding_w:
         raise ValueError(f"{power_w} W beside {volt} V and {ampere} A: a corrupt answer")
-    return Reading(model, volt, ampere, power_w, milliwatt_hours * _MWH_J)
+    return Reading(model, volt, ampere, power_w, milliwatt_hours * MWH_J)
 
 
-class RdtechMeter(Meter):
+class RdtechMeter(SerialMeter):
     """A UM24C, UM25C or UM34C; the power through its plug, and its energy register."""
 
     name = "rdtech"
     period_s = 0.5
+    baud = 9600
+    question, answer_bytes = b"\xf0", SIZE
+    hint = HINT_BIND
 
     def __init__(self, argument: str = "") -> None:
         super().__init__(argument)
-        self._port: SerialPort | None = None
         self._model = MODELS[0x09C9]
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """The plug by integrated power, and inside it the plug by register."""
-        gain = self._model.gain_limit
-        covered = "everything fed through the meter's plug"
-        return (
-            Domain(
-                "usb", "power", covered, update_s=0.5, resolution_w=1e-3, gain_limit=gain, max_power_w=150.0
-            ),
-            Domain(
-                "usb-register",
-                "energy",
-                f"{covered}, as the meter itself counts it in mWh",
-                parent="usb",
-                update_s=0.5,
-                resolution_j=_MWH_J,
-                gain_limit=gain,
-                max_power_w=150.0,
-            ),
-        )
+        return plug_domains(update_s=0.5, resolution_w=1e-3, gain_limit=self._model.gain_limit)
 
-    def probe(self) -> Probe:
-        """Ask the meter once."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        self.close()
-        return Probe(self.name, True, domains=self.domains)
+    def parse(self, answer: bytes) -> Reading:
+        """Return the reading in an answer. Raises `ValueError`."""
+        return parse_answer(answer)
 
-    def open(self) -> None:
-        """Open the port and ask once, which tells the model. Raises `MeterUnavailableError`."""
-        if self._port is not None:
-            return
-        path, wanted = self._options()
+    def port_path(self) -> str:
+        """Return the port that was named. Raises `MeterUnavailableError` with how to bind one."""
+        path, _ = self._options()
         if not path:
             raise MeterUnavailableError(self.name, "no serial port was named", HINT_BIND)
-        self._port = SerialPort(self.name, path, 9600)
-        try:
-            self._model = self._ask().model
-        except MeterReadError as error:
-            self.close()
-            raise MeterUnavailableError(self.name, str(error), HINT_BIND) from error
+        return path
+
+    def first_answer(self, reading: serial_meter.Reading) -> None:
+        """Take the model that answered. Raises `MeterUnavailableError` where another one was named."""
+        path, wanted = self._options()
+        if isinstance(reading, Reading):
+            self._model = reading.model
         if wanted not in ("", self._model.name):
-            self.close()
             raise MeterUnavailableError(self.name, f"{path} is a {self._model.name}, not a {wanted}")
-
-    def read(self) -> list[Sample]:
-        """Ask for one reading."""
-        before_ns = now_ns()
-        reading = self._ask()
-        t_ns = (before_ns + now_ns()) // 2
-        return [
-            Sample(t_ns, "usb", power_w=reading.power_w),
-            Sample(t_ns, "usb-register", energy_j=reading.register_j),
-        ]
-
-    def close(self) -> None:
-        """Close the port."""
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
 
     def settings(self) -> dict[str, Setting]:
         """Return the port and the model that answered."""
@@ -154,11 +117,3 @@ class RdtechMeter(Meter):
         except ValueError as error:
             raise MeterUnavailableError(self.name, str(error), HINT_BIND) from error
         return path, options["model"]
-
-    def _ask(self) -> Reading:
-        if self._port is None:
-            raise MeterReadError(f"meter '{self.name}' is not open")
-        try:
-            return parse_answer(self._port.ask(b"\xf0", SIZE))
-        except ValueError as error:
-            raise MeterReadError(f"meter '{self.name}': {error}") from error

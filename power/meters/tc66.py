@@ -12,14 +12,14 @@ AES comes from `cryptography`, which this meter alone needs. The register in mWh
 import struct
 from dataclasses import dataclass
 
-from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
-from power.meters.serial_port import HINT_INSTALL, SerialPort
+from power.base import Domain, Setting
+from power.errors import MeterUnavailableError
+from power.meters.serial_meter import MWH_J, SerialMeter, plug_domains
+from power.meters.serial_port import HINT_INSTALL
 
 SIZE, _BLOCK = 192, 64
 #: Published by its users: the same in every meter, and no secret.
 KEY = bytes.fromhex("5821fa5601b2f02687ff1204622a4fb086f40260816f9a0ba7f106619ab87288")
-_MWH_J = 3.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,16 @@ def parse_plain(plain: bytes) -> Reading:
             raise ValueError(f"block {i + 1} fails its checksum")
     volts, amps, watts = struct.unpack_from("<III", plain, 48)
     (milliwatt_hours,) = struct.unpack_from("<I", plain, 76)
-    return Reading(volts * 1e-4, amps * 1e-5, watts * 1e-4, milliwatt_hours * _MWH_J)
+    return Reading(volts * 1e-4, amps * 1e-5, watts * 1e-4, milliwatt_hours * MWH_J)
 
 
-class Tc66Meter(Meter):
+class Tc66Meter(SerialMeter):
     """A TC66 or TC66C; the power through its plug, and its energy register."""
 
     name = "tc66"
     period_s = 0.05
-
-    def __init__(self, argument: str = "") -> None:
-        super().__init__(argument)
-        self._port: SerialPort | None = None
+    baud = 115200
+    question, answer_bytes = b"getva", SIZE
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -83,72 +81,20 @@ class Tc66Meter(Meter):
 
         The seller's leaflet gives 0.05 % for voltage and 0.1 % for current: 0.2 % is taken for their product.
         """
-        covered = "everything fed through the meter's plug"
-        return (
-            Domain(
-                "usb", "power", covered, update_s=0.1, resolution_w=1e-4, gain_limit=0.002, max_power_w=150.0
-            ),
-            Domain(
-                "usb-register",
-                "energy",
-                f"{covered}, as the meter itself counts it in mWh",
-                parent="usb",
-                update_s=0.5,
-                resolution_j=_MWH_J,
-                gain_limit=0.002,
-                max_power_w=150.0,
-            ),
-        )
+        return plug_domains(update_s=0.1, resolution_w=1e-4, gain_limit=0.002)
 
-    def probe(self) -> Probe:
-        """Ask the meter once."""
-        try:
-            self.open()
-        except MeterUnavailableError as error:
-            return Probe(self.name, False, error.reason, error.hint)
-        self.close()
-        return Probe(self.name, True, domains=self.domains)
+    def parse(self, answer: bytes) -> Reading:
+        """Return the reading in an answer. Raises `ValueError`."""
+        return parse_plain(decrypt(answer))
 
-    def open(self) -> None:
-        """Open the port and ask once. Raises `MeterUnavailableError`: library, port, or no answer."""
-        if self._port is not None:
-            return
+    def check(self) -> None:
+        """Look for the library that decrypts the answers. Raises `MeterUnavailableError`."""
         try:
             import cryptography  # noqa: F401 (only whether it is there)
         except ImportError as error:
             reason = f"cryptography is not installed ({error})"
             raise MeterUnavailableError(self.name, reason, HINT_INSTALL) from error
-        self._port = SerialPort(self.name, self.argument, 115200)
-        try:
-            self._ask()
-        except MeterReadError as error:
-            self.close()
-            raise MeterUnavailableError(self.name, str(error)) from error
-
-    def read(self) -> list[Sample]:
-        """Ask for one reading."""
-        before_ns = now_ns()
-        reading = self._ask()
-        t_ns = (before_ns + now_ns()) // 2
-        return [
-            Sample(t_ns, "usb", power_w=reading.power_w),
-            Sample(t_ns, "usb-register", energy_j=reading.register_j),
-        ]
-
-    def close(self) -> None:
-        """Close the port."""
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
 
     def settings(self) -> dict[str, Setting]:
         """Return the port."""
         return {"port": self.argument}
-
-    def _ask(self) -> Reading:
-        if self._port is None:
-            raise MeterReadError(f"meter '{self.name}' is not open")
-        try:
-            return parse_plain(decrypt(self._port.ask(b"getva", SIZE)))
-        except ValueError as error:
-            raise MeterReadError(f"meter '{self.name}': {error}") from error

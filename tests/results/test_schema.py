@@ -176,7 +176,16 @@ repeat outcome reason time memory energy quality validity wall_s settings"""
 
 def test_fields_are_those_of_the_contract() -> None:
     head = [field.name for field in msgspec.structs.fields(Document)]
-    assert head == ["schema", "schema_version", "created", "harness", "host", "device", "trials"]
+    assert head == [
+        "schema",
+        "schema_version",
+        "created",
+        "harness",
+        "host",
+        "device",
+        "trials",
+        "synchronisation",
+    ]
     assert [field.name for field in msgspec.structs.fields(Trial)][:20] == CONTRACT.split()
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Phase = Literal["forward", "backward", "update"]
 # Called when a phase has just ended, in the order forward, backward, update, once each a step. An engine whose update
-# is fused into its backward pass never calls it with "update".
+# is fused into its backward pass never calls it with "update". It may raise, to leave the step at that border: the next
+# step starts afresh.
 Mark = Callable[[Phase], None]
 # Pixels (uint8, batch × channels × height × width, flat) and labels (uint8, or uint16 above 256 classes; batch).
 Batch = tuple[memoryview, memoryview]

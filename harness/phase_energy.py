@@ -1,0 +1,55 @@
+"""The parent's part of energy by phase: windows of repeated phases become joules of forward, backward and update.
+
+The worker filled windows with n₁ forwards, n₂ forwards and backwards, n₃ whole steps. With e = E/n of each, a step's
+forward costs e₁, its backward e₂ − e₁, its update e₃ − e₂. The uncertainty of a difference is √(u₁² + u₂²): the gain
+and the idle level are common to both and partly cancel, so this overstates it.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import hypot
+
+from harness.messages import Repeated
+from harness.phases import PHASES
+from power.window import WindowEnergy
+from results import schema
+
+FUSED = "the update is fused into the backward pass and cannot be repeated without it"
+Measured = tuple[Repeated, Sequence[WindowEnergy]]
+
+
+def by_phase(measured: Iterable[Measured]) -> list[schema.PhaseEnergy]:
+    """Return the energy of each phase by meter and domain, from the windows in the order of their borders."""
+    windows: dict[tuple[str, str], dict[str, tuple[Repeated, WindowEnergy]]] = {}
+    for repeated, rows in measured:
+        for row in rows:
+            windows.setdefault((row.meter, row.domain), {})[repeated.phase] = (repeated, row)
+    return [_phase(phase, found) for found in windows.values() for phase in PHASES]
+
+
+def _phase(phase: str, windows: dict[str, tuple[Repeated, WindowEnergy]]) -> schema.PhaseEnergy:
+    if phase not in windows:
+        _, any_row = next(iter(windows.values()))
+        return schema.PhaseEnergy.unavailable(any_row.meter, any_row.domain, phase, FUSED)
+    repeated, row = windows[phase]
+    earlier = PHASES[PHASES.index(phase) - 1] if phase != PHASES[0] else None
+    before = windows.get(earlier) if earlier else None
+    missing = row if row.net_j is None or before is None else before[1]
+    if missing.net_j is None:
+        return schema.PhaseEnergy.unavailable(row.meter, row.domain, phase, missing.reason or "unknown")
+    return schema.PhaseEnergy(
+        meter=row.meter,
+        domain=row.domain,
+        phase=phase,
+        net_j_per_step=_each(repeated, row.net_j) - (_each(before[0], before[1].net_j) if before else 0.0),
+        uncertainty_j_per_step=hypot(
+            _each(repeated, row.uncertainty_j), _each(before[0], before[1].uncertainty_j) if before else 0.0
+        ),
+        repetitions=repeated.count,
+        window_s=row.duration_s,
+        provenance=row.provenance,
+        reason=row.reason,
+    )
+
+
+def _each(repeated: Repeated, value_j: float | None) -> float:
+    return (value_j or 0.0) / repeated.count
