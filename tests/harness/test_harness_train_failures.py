@@ -179,12 +179,13 @@ def test_a_kill_after_any_message(after):
 
 def run_alone(text, *arguments, limit_s=20):
     """Run the program on a text; its status and messages, each of which the parent knows."""
+    environment = {name: value for name, value in os.environ.items() if name == "ASAN_OPTIONS"}
     done = subprocess.run(
         [str(program.find()), *arguments],
         input=text,
         capture_output=True,
         timeout=limit_s,
-        env={},
+        env=environment,
         check=False,
     )
     return done.returncode, [messages.decode(line) for line in done.stdout.splitlines()]
@@ -263,6 +264,7 @@ def test_damaged_plans_end_in_words():
         status, said = run_alone(json.dumps(job).encode() + b"\n")
         assert status in (0, 1, 3), (status, key)
         if status:
+            assert said, key
             assert isinstance(said[-1], messages.Failure), key
             assert said[-1].reason
             refused += 1
