@@ -9,7 +9,7 @@ import test_core_training as curves
 
 
 def main() -> None:
-    recorded = {trainer: curves.run(trainer, "mlp", steps=20) for trainer in curves.TRAINERS}
+    recorded = {trainer: curves.run(trainer, "mlp", steps=curves.GOLDEN_STEPS) for trainer in curves.TRAINERS}
     curves.GOLDEN.parent.mkdir(parents=True, exist_ok=True)
     curves.GOLDEN.write_text(json.dumps(recorded, indent=1) + "\n")
 

@@ -6,6 +6,9 @@
 
 namespace harness {
 
+inline size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+inline size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
 const char* last_error();
 int32_t forward_block(const Network& net, const Stage& s);
 int32_t grad_input_block(const Network& net, const Stage& s);
