@@ -118,7 +118,7 @@ def main() -> None:
     asked = parser.parse_args()
     machine = {"cpu": host.cpu_name(), "cores": host.usable_cores()}
     record: dict[str, Any] = {"machine": machine, "unavailable": {}, "cases": []}
-    if asked.append:
+    if asked.append and RECORD.exists():
         record = json.loads(RECORD.read_text())
     for mechanism in asked.mechanism or ("cgroup-v2", "cgroup-v1", "watchdog"):
         try:

@@ -107,11 +107,16 @@ def memory_trace_figures(document: Document) -> list[tuple[str, Figure]]:
             continue
         peak, until_s = trial.memory.peak_rss_bytes, max(data[0]["x"])
         if peak is not None:
-            level = {"x": [0, until_s], "y": [peak / _MIB] * 2, "name": "exact peak", "mode": "lines"}
+            level = {
+                "x": [0, until_s],
+                "y": [peak / _MIB] * 2,
+                "name": "exact peak (dotted)",
+                "mode": "lines",
+            }
             dash = {"width": 1, "dash": "dot", "color": _PEAK_COLOUR}
             data.append({"type": "scatter", **level, "line": dash})
         layout = _layout(_SINCE, "resident (MiB)") | _bands(trial.phases)
-        figures.append((f"{_trial_name(trial)}{_cost(_traces(trial, 'rss_bytes'))}", _of(data, layout)))
+        figures.append((f"{_trial_name(trial)}{_cost(_traces(trial, 'rss_bytes'))}", _keyed(data, layout)))
     return figures
 
 
@@ -123,7 +128,7 @@ def power_trace_figures(document: Document) -> list[tuple[str, Figure]]:
         if traces:
             data = [_series(trace, index, 1.0) for index, trace in enumerate(traces)]
             layout = _layout(_SINCE, "power (W)") | _bands(traces[0].windows or trial.phases)
-            figures.append((_trial_name(trial), _of(data, layout)))
+            figures.append((_trial_name(trial), _keyed(data, layout)))
     return figures
 
 
@@ -215,8 +220,10 @@ _LEAST_BAND = 0.1
 """A band narrower than this part of the figure has no room for its name on a phone."""
 
 
-def _of(data: list[Figure], layout: Figure) -> Figure:
-    return {"data": data, "layout": layout}
+def _keyed(data: list[Figure], layout: Figure) -> Figure:
+    """Return a figure of lines with the page's legend: plotly's would lie on the names of the bands on a phone."""
+    legend = [(each["name"], each["line"]["color"]) for each in data]
+    return {"data": data, "layout": layout | {"showlegend": False}, "legend": legend}
 
 
 def _layout(x: str, y: str, height: int = 340) -> Figure:

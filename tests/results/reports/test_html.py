@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from results.errors import ReportError
@@ -166,3 +167,33 @@ def test_a_browser_draws_every_figure_without_an_error(document: Make, trial: Ma
     assert "CONSOLE" not in done.stderr
     assert 'data-drawn="6"' in done.stdout
     assert done.stdout.count('class="main-svg"') >= 6
+
+
+def test_traces_are_drawn_under_the_exact_peak_with_their_source_named(document: Make, trial: Make) -> None:
+    """A single series has a legend too: which meter it is, and that it is modelled where it is."""
+    drawn = traced(trial)
+    drawn.traces[1].provenance = "modelled"
+    drawn.traces[1].windows = [
+        Phase(name="idle", start_s=-2, end_s=-1),
+        Phase(name="measured", start_s=0, end_s=1),
+    ]
+    drawn.traces[0].reader_cpu_share = 0.0012
+    page = report_html([("a.json", document([drawn]))])
+    assert "looking took 0.12 % of a processor" in page
+    assert "rapl/package-0 (modelled)</li>" in page
+    assert "exact peak (dotted)</li>" in page
+    figures = all_figures(document([drawn]))
+    memory = next(each for each in figures if any(line.get("name") == "kernel" for line in each["data"]))
+    peak_mib = drawn.memory.peak_rss_bytes / 2**20
+    assert memory["data"][1]["y"] == [peak_mib, peak_mib]
+    power = next(each for each in figures if "rapl" in str(each["data"][0].get("name")))
+    assert [each["text"] for each in power["layout"]["annotations"]] == ["idle", "measured"]
+    assert power["layout"]["shapes"][0]["x0"] == -2
+
+
+def test_a_band_too_narrow_for_its_name_has_none(document: Make, trial: Make) -> None:
+    phases = [Phase(name="setup", start_s=0, end_s=0.05), Phase(name="train", start_s=0.05, end_s=2)]
+    figures = all_figures(document([msgspec.structs.replace(traced(trial), phases=phases)]))
+    memory = next(each for each in figures if any(line.get("name") == "kernel" for line in each["data"]))
+    assert [each["text"] for each in memory["layout"]["annotations"]] == ["train"]
+    assert len(memory["layout"]["shapes"]) == 2
