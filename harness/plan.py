@@ -209,6 +209,9 @@ def _engine(options: Options, workload: Workload, recipe: Recipe, asked: tuple[s
             f"--worker program runs the native engine, and {engine.name} would train '{workload.name}' with "
             f"'{recipe.name}'; leave --worker out"
         )
+    given = {"--checkpoint": options.checkpoint is not None, "--energy-phases": options.energy_phases}
+    for option in (name for name, is_given in given.items() if is_given):
+        raise UsageError(f"--worker program does not know {option}; leave one of the two out")
     from workloads.engines.native import program
 
     missing = program.missing()

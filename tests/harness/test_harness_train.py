@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -166,6 +167,8 @@ def test_plans_run_without_python(harness_main, tmp_path):
     [
         ({"worker": "rust"}, "--worker rust: there is: python, program"),
         ({"worker": "program", "engine": "torch"}, "--worker program runs the native engine"),
+        ({"worker": "program", "energy_phases": True}, "does not know --energy-phases"),
+        ({"worker": "program", "checkpoint": Path("kept")}, "does not know --checkpoint"),
     ],
 )
 def test_impossible_workers_are_refused(options, complaint):

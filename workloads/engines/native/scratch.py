@@ -21,6 +21,11 @@ def describe(job: Job) -> library.Config:
     recipe, optimizer = job.recipe, job.optimizer
     if recipe.name not in SUPPORTED:
         raise UnsupportedError(f"the native engine does not train '{recipe.name}'; try: --engine torch")
+    if recipe.norm not in library.NORMS or (recipe.activation != "bit" and recipe.weight_gradient == "bit"):
+        raise UnsupportedError(
+            f"the native engine has no '{recipe.name}' with retained {recipe.activation} and norm {recipe.norm}: its "
+            "signs of weight gradients come from packed signs of activations; try: --engine torch"
+        )
     if optimizer.name == "bop" and recipe.weight_gradient != "bit":
         raise UnsupportedError(f"the native engine has no bop with '{recipe.name}'; it has it with 'lowmem'")
     stages = (library.Stage * len(job.specification.stages))(*map(_stage, job.specification.stages))

@@ -158,6 +158,13 @@ def test_unsupported_combinations_are_said() -> None:
             native.create(job)
 
 
+@pytest.mark.parametrize("change", [{"activation": "float32"}, {"norm": "l1"}])
+def test_a_recipe_without_kernels_is_refused(change: dict[str, Any]) -> None:
+    planted = recipes.recipe("lowmem")._replace(**change)
+    with pytest.raises(UnsupportedError, match="native engine has no 'lowmem' with"):
+        native.create(Job(support.mlp(), planted, recipes.optimizer("adam"), 8, 1, 0, {}))
+
+
 GROWTH = """
 import json, native_support as s
 def rss():
