@@ -91,7 +91,7 @@ struct Network {
   const uint8_t* labels;
 };
 
-// ---- plan.cpp: sizes
+// ---- describe.cpp and plan.cpp: shapes, sizes, places
 bool describe(const harness_config& config, Network& net);       // stages and shapes; false: set_error
 uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage);  // 0: not needed
 uint64_t scratch_bytes(const Network& net, int32_t role);
