@@ -3,12 +3,14 @@
     python benchmarks/steps.py [--workload mlp-mnist] [--batch-size 100] [--steps 100] [--rounds 5] [--threads 2]
 
 Each round runs every pair of engine and trainer once, in turn and in fresh processes, so that a machine whose speed
-drifts changes all alike; the ratios are taken round by round and their median is quoted. Writes
-benchmarks/results/steps-WORKLOAD-BATCH.json with every figure and the machine.
+drifts changes all alike; the ratios are taken round by round and their median is quoted. The data are synthetic, so no
+data set is needed. With HARNESS_ISA=avx2 in the environment the native engine takes those kernels, and the record's
+name says so. Writes benchmarks/results/steps-WORKLOAD-BATCH.json with every figure and the machine.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -51,8 +53,11 @@ def measure(pair: str, given: argparse.Namespace) -> tuple[Trial, Any]:
         options += [
             "--repeats",
             "1",
+            "--synthetic",
+            "--test-items",
+            "100",
             "--warmup",
-            "5",
+            str(given.warmup),
             "--meter",
             "none",
             "--allocator",
@@ -72,6 +77,7 @@ def main() -> None:
     parser.add_argument("--workload", default="mlp-mnist")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--allocator", choices=["pinned", "stock"], default="pinned")
@@ -99,7 +105,8 @@ def main() -> None:
     record = {"given": vars(given), "cpu": host.cpu, "cores": host.cores, "load_before": host.load_before,
               "libraries": host.libraries, "summary": summary, "rounds": rounds}  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"steps-{given.workload}-{given.batch_size}.json"
+    isa = f"-{os.environ['HARNESS_ISA']}" if "HARNESS_ISA" in os.environ else ""
+    path = RESULTS / f"steps-{given.workload}-{given.batch_size}{isa}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -228,11 +228,17 @@ def test_a_resumed_trial_measures_its_own_steps(harness_main, tmp_path, monkeypa
     assert len(trial.quality.train_loss) == 44
 
 
+FEW = ["standard:sgd", "lowmem:adam", "lowmem:bop"]
+ALL = [
+    *(f"{trainer}:adam" for trainer in ENGINES["torch"].trainers),
+    *(f"{trainer}:{method}" for trainer in ("standard", "lowmem") for method in ("sgd", "bop")),
+]
+
+
 @pytest.mark.torch
-def test_every_recipe_of_torch_survives_kills_bit_for_bit(tmp_path):
-    """Every recipe with Adam, two with SGD and Bop; all pairs without a kill: the engine's `test_snapshot.py`."""
-    cases = [f"{trainer}:adam" for trainer in ENGINES["torch"].trainers]
-    cases += [f"{trainer}:{method}" for trainer in ("standard", "lowmem") for method in ("sgd", "bop")]
+@pytest.mark.parametrize("cases", [FEW, pytest.param(ALL, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_trainings_of_torch_survive_kills_bit_for_bit(tmp_path, cases):
+    """All pairs of recipe and optimizer, without a kill: the engine's `test_snapshot.py`."""
     done = subprocess.run(
         [sys.executable, "-P", FAKES / "killed_worker.py", tmp_path, *cases],
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},

@@ -27,7 +27,10 @@ def spinning(seconds, *, ours):
         process.kill()
         process.wait()
         return
-    double_fork = f"import subprocess, sys; print(subprocess.Popen({command!r}).pid)"
+    # Its own output: with ours, `run` would wait for the pipe until the spinning has ended.
+    double_fork = (
+        f"import subprocess, sys; print(subprocess.Popen({command!r}, stdout=subprocess.DEVNULL).pid)"
+    )
     pid = int(subprocess.run([sys.executable, "-c", double_fork], capture_output=True, check=True).stdout)
     yield pid
     os.kill(pid, 9)

@@ -1,6 +1,7 @@
 """Builds the native core once for the session and offers its kernels, one instruction set a parameter."""
 
 import ctypes
+import fcntl
 import platform
 import shutil
 import subprocess
@@ -45,7 +46,10 @@ def build_folder(request: pytest.FixtureRequest) -> Any:
 
     def build_cached(name: str, *options: str) -> Path:
         assert request.config.cache is not None
-        return build(Path(request.config.cache.mkdir(f"native-{name}")), *options)
+        folder = Path(request.config.cache.mkdir(f"native-{name}"))
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in several processes
+            return build(folder, *options)
 
     return build_cached
 

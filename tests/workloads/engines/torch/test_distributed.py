@@ -108,7 +108,7 @@ def own_network() -> tuple[str, ...]:
     return command if tried.returncode == 0 else ()
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_votes_and_sums_are_right_and_the_wire_carries_what_is_counted(count: int, tmp_path: Path) -> None:
     apart = own_network()
     report = torchrun(tmp_path, count, FAKES / "exchanging.py", before=apart)
@@ -131,6 +131,7 @@ def test_votes_and_sums_are_right_and_the_wire_carries_what_is_counted(count: in
             assert sent < said["seen"] < 1.1 * sent + 20_000 * steps  # headers, acknowledgements, barriers
 
 
+@pytest.mark.slow
 def test_voting_processes_survive_a_kill_and_stay_as_one(tmp_path: Path) -> None:
     run = [
         *MODULE, "--trainer", "lowmem", "--exchange", "signs", "--batch-size", "50", "--steps", "60", "--threads", "1",
