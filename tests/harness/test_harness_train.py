@@ -56,7 +56,7 @@ def assert_same_training(python, trained):
     assert trained.time.step_s.n == python.time.step_s.n
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_every_trainer_learns_mnist_bit_for_bit_alike(threads, monkeypatch):
     """Over the end of an epoch of the sample, in batches of a thousand; an evaluation whose last batch is short."""
     monkeypatch.setattr(planning, "usable_cores", lambda: 2)
@@ -69,7 +69,7 @@ def test_every_trainer_learns_mnist_bit_for_bit_alike(threads, monkeypatch):
         assert trained.quality.train_loss[-1] < trained.quality.train_loss[0]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_trainer_learns_cnv_bit_for_bit_alike(threads, monkeypatch):
     """Images shifted and mirrored, labels and pixels of noise."""
     monkeypatch.setattr(planning, "usable_cores", lambda: 2)

@@ -60,7 +60,7 @@ def one_process(
     return training, losses
 
 
-@pytest.mark.parametrize("method", ["sgd", "adam"])
+@pytest.mark.parametrize("method", ["sgd", pytest.param("adam", marks=pytest.mark.slow)])
 def test_two_processes_have_the_weights_of_one_with_the_doubled_batch(method, tmp_path, monkeypatch) -> None:
     """Float sums in another order: every weight within 1e-7, every loss within 1e-6 of its value (SGD).
 
