@@ -20,6 +20,7 @@ from harness.memory import EMULATED, emulated, read_residency
 # MiB that it never touches, so it only stops a runaway allocation between two looks.
 _RESERVATION_SLACK_BYTES = 1 << 30
 _SERIAL = itertools.count()
+MECHANISMS = ("auto", "cgroup-v2", "cgroup-v1", "watchdog")
 
 
 class Ceiling(Protocol):

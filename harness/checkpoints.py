@@ -5,14 +5,15 @@ one that a run without `--resume` would write over.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness import folders
 from harness.errors import UsageError
 from workloads import checkpoint
+from workloads.errors import CheckpointError
 
 if TYPE_CHECKING:
     from harness.plan import Options, TrialPlan
@@ -50,7 +51,7 @@ def ordered(trials: tuple["TrialPlan", ...], options: "Options") -> tuple["Trial
         _refuse_alone(options)
         return trials
     every = 100 if options.checkpoint_every is None else options.checkpoint_every
-    _make(folder)
+    folders.make(folder, "--checkpoint")
     orders = [_order(each, folder, every, resume=options.resume) for each in trials]
     if options.resume and all(order.resumed_at is None for order in orders):
         there = sorted(path.stem for path in folder.glob(f"*{checkpoint.SUFFIX}"))
@@ -87,17 +88,6 @@ def _refuse_alone(options: "Options") -> None:
         raise UsageError(f"{name} needs --checkpoint FOLDER: where the checkpoints are")
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"--checkpoint {folder}: {error.strerror}; name a folder that can be made"
-        ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"--checkpoint {folder}: it cannot be written to; name another folder")
-
-
 def _stem(trial: "TrialPlan") -> str:
     return f"{trial.workload.name}-{trial.recipe.name}-seed-{trial.seed}"
 
@@ -108,18 +98,30 @@ def _order(trial: "TrialPlan", folder: Path, every: int, *, resume: bool) -> Ord
     order = Order(path=path, every=every, fingerprint=fingerprint(trial))
     if not path.exists():
         return order
-    head = checkpoint.read_head(path)
+    head = _head(path)
     if not resume:
         raise UsageError(
-            f"'{path}' is the checkpoint of {head.get('step')} steps; "
+            f"'{path}' is the checkpoint of {head['step']} steps; "
             "add --resume to continue it, or name another folder"
         )
     _check(path, head, order.fingerprint)
-    return msgspec.structs.replace(order, resumed_at=int(head["step"]))
+    return msgspec.structs.replace(order, resumed_at=head["step"])
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """Return the head with its `step` and `fingerprint`: the checksum is not read here, so a key may be damaged."""
+    head = checkpoint.read_head(path)
+    step, of = head.get("step"), head.get("fingerprint")
+    if type(step) is not int or step < 0 or not isinstance(of, dict):
+        raise CheckpointError(
+            f"the checkpoint '{path}' is damaged: its head does not say at which step it is, or of what; "
+            "delete it and train anew, or put back a copy"
+        )
+    return head
 
 
 def _check(path: Path, head: dict[str, Any], wanted: dict[str, Any]) -> None:
-    kept: dict[str, Any] = head.get("fingerprint", {})
+    kept: dict[str, Any] = head["fingerprint"]
     for name in [*wanted, *kept]:
         before, now = kept.get(name), wanted.get(name)
         if before != now:

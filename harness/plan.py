@@ -5,7 +5,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from harness import checkpoints, devices, settings
+from harness import ceilings, checkpoints, devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -156,6 +156,10 @@ def build(options: Options) -> Plan:
     _check(options)
     profile, found = devices.resolve(options.device, emulate=options.emulate)
     ceiling = options.ceiling_bytes or (profile.memory_bytes if options.emulate else None)
+    if ceiling is None and options.mechanism != "auto":
+        raise UsageError(
+            f"--mechanism {options.mechanism} needs a ceiling to enforce: --ceiling SIZE, or --emulate"
+        )
     prepared: dict[str, PreparedDataset] = {}
     cells = [_cell(options, profile, name, prepared) for name in _pairs(options)]
     # A B A B ...: what drifts over time then falls on all that is compared alike.
@@ -169,7 +173,9 @@ def build(options: Options) -> Plan:
 
 
 def _pairs(options: Options) -> list[tuple[str, str]]:
-    return [(workload, trainer) for workload in options.workloads for trainer in options.trainers]
+    # A pair named twice is one pair: its trials would write the same checkpoint.
+    named = [(workload, trainer) for workload in options.workloads for trainer in options.trainers]
+    return list(dict.fromkeys(named))
 
 
 def _check(options: Options) -> None:
@@ -189,6 +195,10 @@ def _check(options: Options) -> None:
             raise UsageError(f"{name} must be at least 1, not {value}")
     if options.worker not in WORKERS:
         raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
+    if options.mechanism not in ceilings.MECHANISMS:
+        raise UsageError(f"--mechanism {options.mechanism}: there is: {', '.join(ceilings.MECHANISMS)}")
+    if options.trigger_active_low and options.trigger_pin is None:
+        raise UsageError("--trigger-active-low needs --trigger-pin N: the pin whose polarity it is")
     if options.warmup < 0:
         raise UsageError(f"--warmup must not be negative, not {options.warmup}")
     if options.steps is not None and options.epochs is not None:

@@ -90,6 +90,8 @@ class Bench:
                 f"{_described(trial)}: {trial.outcome.replace('_', ' ')}: {trial.reason}", pytrace=False
             )
         peak_bytes = getattr(trial.memory, field)
+        if peak_bytes is None:
+            pytest.fail(_described(trial), pytrace=False)
         if peak_bytes > ceiling_bytes:
             pytest.fail(_broken(trial, peak_bytes, ceiling_bytes, of), pytrace=False)
         return trial

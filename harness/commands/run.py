@@ -1,6 +1,7 @@
 """`harness run`: measures trials and prints a table."""
 
 import json
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from harness.commands.options import DATA_DIR, SIZE, write_text
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
     from harness.sink import Sink
@@ -118,7 +121,7 @@ def command(
     and a comparison is printed.
     """
     if plans_dir:
-        return _write_plans(plans_dir, options)
+        return _write_plans(plans_dir, options | {"other_python": other_python, "json_path": json_path})
     if other_python:
         return _run_in_turns(other_python, json_path, quiet, options)
     # Imported here so that `harness run --help` stays quick.
@@ -127,20 +130,18 @@ def command(
     from harness import plan, runner
     from harness.display import display
     from harness.sink import Sink
-    from results import store
 
     chosen = plan.build(plan.Options(**_given(options)))
     to_stdout = json_path == "-"
     errors = Console(stderr=True)
     sink = None if to_stdout else Sink(Path(json_path) if json_path else None)
     stopped = False
-    with display(errors, chosen, quiet=quiet) as observer:
+    keeping = nullcontext(sink.keep) if sink else _printed()
+    with keeping as keep, display(errors, chosen, quiet=quiet) as observer:
         try:
-            document = runner.run(chosen, observer, sink.keep if sink else lambda document: None)
+            document = runner.run(chosen, observer, keep)
         except runner.Interrupted as interruption:
             document, stopped = interruption.document, True
-    if to_stdout:
-        write_text(store.dumps(document), "-")
     if not quiet:
         _show(document, errors if to_stdout else Console(), sink)
     if stopped:
@@ -150,12 +151,45 @@ def command(
     return _trouble(sink, errors) or int(verdict(document))
 
 
+@contextmanager
+def _printed() -> "Iterator[Callable[[Document], None]]":
+    """Yield what keeps a document for standard output, which gets it whole at the end.
+
+    An error takes nothing with it: the trials before it are printed, then it is raised.
+    """
+    from results import store
+
+    kept: list[Document] = []
+    try:
+        yield kept.append
+    except BaseException:
+        if kept and kept[-1].trials:
+            write_text(store.dumps(kept[-1]), "-")
+        raise
+    write_text(store.dumps(kept[-1]), "-")
+
+
+# What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever.
+_NOT_IN_PLANS = {
+    "--ab": "other_python",
+    "--json": "json_path",
+    "--synchronise": "synchronise",
+    "--meter": "meters",
+    "--ceiling": "ceiling_bytes",
+    "--trigger-pin": "trigger_pin",
+}
+
+
 def _write_plans(folder: Path, options: dict[str, Any]) -> int:
     """Write one job document a trial and print where."""
-    from harness import plan
+    from harness import folders, plan
+    from harness.errors import UsageError
 
-    chosen = plan.build(plan.Options(**_given(options | {"worker": "program"})))
-    folder.mkdir(parents=True, exist_ok=True)
+    given = _given(options)
+    for option in (option for option, name in _NOT_IN_PLANS.items() if given.pop(name, False) is not False):
+        raise UsageError(f"--plans runs nothing and does not know {option}; leave one of the two out")
+    chosen = plan.build(plan.Options(**given | {"worker": "program"}))
+    folders.make(folder, "--plans")
     for trial in chosen.trials:
         name = f"{trial.workload.name}-{trial.recipe.name}-seed-{trial.seed}.json"
         write_text(json.dumps(trial.job(), indent=1), str(folder / name))
@@ -173,10 +207,13 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     from harness.sink import RUNS, Sink
     from results import compare, store, tables
 
-    if options["checkpoint"]:
-        raise UsageError(
-            "--ab and --checkpoint exclude each other: both installations would write the same files"
-        )
+    for option, given, why in (
+        ("--checkpoint", options["checkpoint"], "both installations would write the same files"),
+        ("--synchronise", options["synchronise"], "a recording cannot be cut into two documents"),
+        ("--worker program", options["worker"] == "program", "this harness-train would run for both"),
+    ):
+        if given:
+            raise UsageError(f"--ab and {option} exclude each other: {why}")
     if json_path == "-":
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)

@@ -126,6 +126,21 @@ def test_another_question_is_refused(harness_main, in_turns, other_python):
     assert (ended.status, "batch_size is 50 there and 100 here" in ended.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--worker", "program"), "--ab and --worker program exclude each other"),
+        (("--synchronise",), "--ab and --synchronise exclude each other"),
+        (("--checkpoint", "kept"), "--ab and --checkpoint exclude each other"),
+    ],
+)
+def test_what_is_not_done_in_turns_is_refused(harness_main, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    ended = harness_main("run", "--ab", "false", *options)
+    assert (ended.status, message in ended.err) == (2, True), ended.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_documents_do_not_go_to_standard_output(in_turns):
     ended = in_turns("--json", "-")
     assert (ended.status, "two documents" in ended.err) == (2, True)

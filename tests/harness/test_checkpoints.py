@@ -117,6 +117,14 @@ def test_a_damaged_checkpoint_is_an_error_before_anything_runs(make_plan, folder
         make_plan(checkpoint=folder, resume=True)
 
 
+@pytest.mark.parametrize("damage", [{"step": None}, {"step": "3"}, {"step": -1}, {"fingerprint": 3}])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_head_without_its_keys_is_damage_too(make_plan, folder, left_behind, damage, resume):
+    checkpoint.write(left_behind, checkpoint.read_head(left_behind) | damage, [])
+    with pytest.raises(CheckpointError, match=r"seed-0.checkpoint' is damaged: its head does not say"):
+        make_plan(checkpoint=folder, resume=resume)
+
+
 @pytest.mark.parametrize("option", [{"resume": True}, {"checkpoint_every": 5}])
 def test_options_that_need_a_folder_say_so(make_plan, option):
     with pytest.raises(UsageError, match="needs --checkpoint FOLDER"):

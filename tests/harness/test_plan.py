@@ -24,6 +24,9 @@ def build(**options):
         ({"settings": ("learning_rate",)}, "--setting learning_rate: write NAME=VALUE"),
         ({"settings": ("learning_rate=-1",)}, "learning_rate=-1: it must be a number above 0"),
         ({"settings": ("schedule=steep",)}, "schedule=steep: it may be cosine or constant"),
+        ({"trigger_active_low": True}, "--trigger-active-low needs --trigger-pin N"),
+        ({"mechanism": "watchdog"}, "--mechanism watchdog needs a ceiling to enforce: --ceiling SIZE"),
+        ({"mechanism": "rlimit", "ceiling_bytes": 1 << 30}, "--mechanism rlimit: there is: auto, cgroup-v2"),
         ({"epochs": 1, "batch_size": 5000, "warmup": 2}, "leaves nothing of 2 steps"),
     ],
 )
@@ -88,6 +91,15 @@ def test_settings_replace_the_workload_s(make_plan):
     assert trial.settings["learning_rate"] == 3e-4
     assert trial.settings["gradient_scale"] == "layer"
     assert trial.settings["schedule"] == "cosine"
+
+
+def test_a_pair_named_twice_is_measured_once(make_plan):
+    plan = make_plan(
+        workloads=("mlp-mnist", "mlp-mnist"), trainers=("lowmem", "standard", "lowmem"), repeats=2
+    )
+    assert [(trial.recipe.name, trial.seed) for trial in plan.trials] == [
+        ("lowmem", 0), ("standard", 0), ("lowmem", 1), ("standard", 1)
+    ]  # fmt: skip
 
 
 def test_emulating_brings_the_profile_s_ceiling(make_plan):

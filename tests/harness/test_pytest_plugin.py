@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -181,6 +182,18 @@ def test_a_trial_that_fails_fails_its_test_with_the_reason(project):
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*error: RuntimeError: deliberate*"])
+
+
+def test_a_peak_that_was_not_measured_fails_with_the_reason(monkeypatch, request):
+    from harness import pytest_plugin
+
+    memory = SimpleNamespace(peak_rss_bytes=None, training_peak_bytes=None, reason="no kernel keeps it")
+    names = {"workload": "mlp-mnist", "trainer": "lowmem", "engine": "native", "batch_size": 100}
+    trial = SimpleNamespace(outcome="ok", memory=memory, **names)
+    monkeypatch.setattr(pytest_plugin, "_run", lambda *_: trial)
+    bench = pytest_plugin.Bench(request.node)
+    with pytest.raises(pytest.fail.Exception, match="peak not measured: no kernel keeps it"):
+        bench.hold("64 MiB", workload="mlp-mnist")
 
 
 @pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")

@@ -1,0 +1,62 @@
+"""`harness run`: options that exclude each other, and what an error leaves on standard output."""
+
+import sys
+
+import pytest
+
+from harness import runner
+from harness.errors import WorkerError
+from results import store
+
+SMALL = ("--repeats", 1, "--steps", 2, "--warmup", 1, "--meter", "none", "--idle", 0, "--test-items", 10)
+
+
+def test_an_error_in_a_later_trial_leaves_the_first_on_standard_output(make_plan, harness_main, monkeypatch):
+    commands = iter([runner.worker_command()])
+
+    def once(*_):
+        try:
+            return next(commands)
+        except StopIteration:
+            raise WorkerError("the worker is gone") from None
+
+    monkeypatch.setattr(runner, "worker_command", once)
+    ended = harness_main("run", *SMALL, "--json", "-")
+    assert (ended.status, "the worker is gone" in ended.err) == (1, True)
+    assert [trial.trainer for trial in store.loads(ended.out).trials] == ["standard"]
+
+
+def test_an_error_before_any_trial_leaves_standard_output_empty(make_plan, harness_main, monkeypatch):
+    monkeypatch.setattr(runner, "worker_command", lambda *_: sys.exit("not reached"))
+    ended = harness_main("run", *SMALL, "--trigger-pin", 1000, "--json", "-")
+    assert (ended.status, ended.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--ab", "python3"),
+        ("--json", "a.json"),
+        ("--synchronise",),
+        ("--meter", "none"),
+        ("--ceiling", "1GiB"),
+        ("--trigger-pin", 0),
+    ],
+)
+def test_plans_say_what_they_do_not_know(harness_main, tmp_path, option):
+    ended = harness_main("run", "--plans", tmp_path / "plans", *option)
+    assert (ended.status, f"--plans runs nothing and does not know {option[0]};" in ended.err) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plans_need_a_folder_that_can_be_made(harness_main, tmp_path, monkeypatch):
+    from workloads.engines.native import program
+    from workloads.registry import Engine
+
+    monkeypatch.setattr(program, "missing", lambda: None)
+    monkeypatch.setattr(Engine, "missing", lambda _: None)
+    (tmp_path / "file").write_text("")
+    ended = harness_main("run", "--plans", tmp_path / "file", "--trainer", "lowmem", "--engine", "native")
+    assert (ended.status, "file: File exists; name a folder that can be made" in ended.err) == (2, True), (
+        ended.err
+    )
