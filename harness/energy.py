@@ -88,10 +88,7 @@ class EnergyWatch:
     def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
         """Return the energy of the measured window by meter and domain; rows without a value say why."""
         self._after = self._idle()
-        rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
-        rows += [schema.Energy.unavailable(name, "all", reason) for name, reason in self._refused.items()]
-        if self._missing:
-            rows.append(schema.Energy.unavailable("none", "none", self._missing))
+        rows = self._unread()
         if self._recorder is None:
             return rows
         if "begin" not in window or "end" not in window:
@@ -109,14 +106,26 @@ class EnergyWatch:
         """Return how long repetitions of one phase must last for the slowest meter here, in s; 0 without a meter."""
         return max(_PHASE_WINDOW_S, self._recorder.shortest_window_s()) if self._recorder else 0.0
 
-    def by_phase(self, repeated: Sequence[Repeated]) -> list[schema.PhaseEnergy]:
-        """Return the energy by phase of the trial that `after_trial` was called for, above the same idle level."""
+    def by_phase(self, repeated: Sequence[Repeated], failure: str | None) -> list[schema.PhaseEnergy]:
+        """Return the energy by phase of the trial that `after_trial` was called for, above the same idle level.
+
+        `failure` is why the trial did not end well, None where it did. A meter that saw nothing says why.
+        """
         recorder, idle = self._recorder, (self._before, self._after)
-        if recorder is None:
-            return []
-        return phase_energy.by_phase(
-            [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
-        )
+        rows: list[schema.PhaseEnergy] = []
+        if recorder is not None and repeated:
+            windows = [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+            rows += phase_energy.by_phase(windows, failure)
+        elif recorder is not None:
+            reason = failure or "no step was measured, so none was repeated"
+            rows += [
+                row for meter in self._working() for row in phase_energy.without(meter.name, "all", reason)
+            ]
+        return rows + [
+            row
+            for absent in self._unread()
+            for row in phase_energy.without(absent.meter, absent.domain, absent.reason or "unknown")
+        ]
 
     def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
         """Return when the trial's windows were, or None where it ended before its measured one did."""
@@ -152,6 +161,12 @@ class EnergyWatch:
         """Read every polled meter now: an edge of the measured window has just been reported."""
         if self._recorder:
             self._recorder.mark()
+
+    def _unread(self) -> list[schema.Energy]:
+        """Return a row for each meter that is not read, which says why."""
+        rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
+        rows += [schema.Energy.unavailable(name, "all", reason) for name, reason in self._refused.items()]
+        return rows + ([schema.Energy.unavailable("none", "none", self._missing)] if self._missing else [])
 
     def _working(self) -> list[Meter]:
         return [meter for meter in self._meters if meter.absence is None]

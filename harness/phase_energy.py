@@ -17,19 +17,33 @@ FUSED = "the update is fused into the backward pass and cannot be repeated witho
 Measured = tuple[Repeated, Sequence[WindowEnergy]]
 
 
-def by_phase(measured: Iterable[Measured]) -> list[schema.PhaseEnergy]:
-    """Return the energy of each phase by meter and domain, from the windows in the order of their borders."""
+def by_phase(measured: Iterable[Measured], failure: str | None = None) -> list[schema.PhaseEnergy]:
+    """Return the energy of each phase by meter and domain, from the windows in the order of their borders.
+
+    `failure` says why the worker did not end well: a phase without a window is then one that it did not come to.
+    """
     windows: dict[tuple[str, str], dict[str, tuple[Repeated, WindowEnergy]]] = {}
     for repeated, rows in measured:
         for row in rows:
             windows.setdefault((row.meter, row.domain), {})[repeated.phase] = (repeated, row)
-    return [_phase(phase, found) for found in windows.values() for phase in PHASES]
+    return [_phase(phase, found, failure) for found in windows.values() for phase in PHASES]
 
 
-def _phase(phase: str, windows: dict[str, tuple[Repeated, WindowEnergy]]) -> schema.PhaseEnergy:
+def without(meter: str, domain: str, reason: str) -> list[schema.PhaseEnergy]:
+    """Return the rows of a meter that saw no phase, and why."""
+    return [schema.PhaseEnergy.unavailable(meter, domain, phase, reason) for phase in PHASES]
+
+
+def _phase(
+    phase: str, windows: dict[str, tuple[Repeated, WindowEnergy]], failure: str | None
+) -> schema.PhaseEnergy:
     if phase not in windows:
         _, any_row = next(iter(windows.values()))
-        return schema.PhaseEnergy.unavailable(any_row.meter, any_row.domain, phase, FUSED)
+        fused = failure is None and phase == "update"
+        reason = (
+            FUSED if fused else f"the worker ended before it had repeated this phase: {failure or 'unknown'}"
+        )
+        return schema.PhaseEnergy.unavailable(any_row.meter, any_row.domain, phase, reason)
     repeated, row = windows[phase]
     earlier = PHASES[PHASES.index(phase) - 1] if phase != PHASES[0] else None
     before = windows.get(earlier) if earlier else None

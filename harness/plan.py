@@ -203,6 +203,10 @@ def _check(options: Options) -> None:
         raise UsageError(f"--warmup must not be negative, not {options.warmup}")
     if options.steps is not None and options.epochs is not None:
         raise UsageError("--steps and --epochs exclude each other; give one of them")
+    if options.energy_phases and options.accumulate > 1:
+        raise UsageError(
+            "--energy-phases repeats steps of one batch and does not know --accumulate; leave one of the two out"
+        )
     if options.threads is not None and options.threads > usable_cores():
         raise UsageError(
             f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"

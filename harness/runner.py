@@ -189,7 +189,7 @@ def run_trial(
     validity = watch.end()
     pin = edges.end_trial()
     energy = meters.after_trial(collector.window, trial.measured_steps)
-    by_phase = meters.by_phase(collector.repeated)
+    by_phase = meters.by_phase(collector.repeated, ending.reason) if plan.options.energy_phases else []
     validity = others.judge(validity)
     validity.notes += _notes(trial)
     why = throttling.why_invalid(validity)

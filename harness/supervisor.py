@@ -24,7 +24,7 @@ from harness import launch
 from harness.ceilings import Ceiling
 from harness.errors import WorkerError
 from harness.memory import Residency, read_residency
-from harness.messages import AnyMessage, Done, Failure, WindowEdge, decode
+from harness.messages import AnyMessage, Done, Failure, Peak, WindowEdge, decode
 
 _LONGEST_LINE_BYTES = 16 << 20
 _KEPT_OUTPUT_BYTES = 4096
@@ -71,6 +71,9 @@ class Supervisor:
         self._done = False
         self._launched = False  # until then the process is the launcher, whose memory is not the worker's
         self._highest: Residency | None = None
+        self._repeats = (
+            False  # what is resident while phases are repeated for a meter is no figure of the trial
+        )
         self._look_cpu_ns = 0
         self._look_cpu_share: float | None = None
         self._fault: str | None = None  # what the parent itself found wrong
@@ -178,6 +181,8 @@ class Supervisor:
             if isinstance(message, Failure):
                 self._failure = message
             self._done = self._done or isinstance(message, Done)
+            if isinstance(message, Peak) and message.phase == "evaluate" and self._job.get("phase_s"):
+                self._repeats = True
             self._on_message(message, pid)
             if self._answers and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
                 with contextlib.suppress(BrokenPipeError):
@@ -196,7 +201,8 @@ class Supervisor:
         residency = read_residency(pid)
         if residency is None:
             return
-        if self._highest is None or residency.peak_rss_bytes > self._highest.peak_rss_bytes:
+        known = self._highest
+        if not self._repeats and (known is None or residency.peak_rss_bytes > known.peak_rss_bytes):
             self._highest = residency
         self._on_residency(residency)
         if self._ceiling and self._ceiling.exceeded(pid):

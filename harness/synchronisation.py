@@ -9,6 +9,7 @@ import msgspec
 
 from harness.energy import row_of
 from harness.errors import UsageError
+from harness.throttling import invalidated, why_invalid
 from power.series import Series
 from power.synchronise import ClockMap, Match, Pattern, clock_map, find, find_two, play
 from power.trace_csv import read_trace
@@ -57,7 +58,9 @@ def bring_in(document: schema.Document, path: Path, *, meter: str, gain_limit: f
     moved = joined.clocks.applied(trace)
     for trial in document.trials:
         trial.energy = [row for row in trial.energy if row.meter not in (meter, "none")]
-        trial.energy.append(_row(trial, moved, meter, f"cut from {path.name}: {joined}"))
+        row = _row(trial, moved, meter, f"cut from {path.name}: {joined}")
+        why = why_invalid(trial.validity)
+        trial.energy.append(invalidated(row, why) if why else row)
     return joined
 
 
@@ -79,16 +82,24 @@ def _row(trial: schema.Trial, trace: Series, meter: str, how: str) -> schema.Ene
     windows = trial.windows
     if windows is None:
         return schema.Energy.unavailable(meter, "trace", "the trial ended before its measured window did")
+    steps = _measured_steps(trial)
+    if steps <= 0:
+        return schema.Energy.unavailable(meter, "trace", "no step was measured")
     idle = (windows.idle_before_ns, windows.idle_after_ns)
     measured = measure(trace, windows.measured_ns, idle, meter=meter)
     begin_ns, end_ns = windows.measured_ns
-    steps = int(str(trial.settings["steps"])) - int(str(trial.settings["warmup"]))
     row = row_of(measured, steps, (end_ns - begin_ns) * 1e-9)
     if measured.gross_j is None:
         return row
     reason = f"{how}; {row.reason}" if row.reason else how
     uncertainty_j = hypot(row.uncertainty_j or 0.0, _place_j(measured, trace))
     return msgspec.structs.replace(row, reason=reason, uncertainty_j=uncertainty_j)
+
+
+def _measured_steps(trial: schema.Trial) -> int:
+    """Return the steps in the measured window: after those of a checkpoint and the process's own warm-up."""
+    before = (trial.checkpoint and trial.checkpoint.resumed_at_step) or 0
+    return int(str(trial.settings["steps"])) - before - int(str(trial.settings["warmup"]))
 
 
 def _place_j(measured: WindowEnergy, trace: Series) -> float:

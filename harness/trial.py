@@ -217,7 +217,12 @@ def assemble(
     """Return the trial as the document keeps it, whatever became of the worker."""
     memory = collector.memory(plan, ending, allocator, ceiling)
     outcome, reason = ending.outcome, ending.reason
-    if ceiling and outcome == "ok" and memory.peak_rss_bytes and memory.peak_rss_bytes > ceiling.limit_bytes:
+    if (
+        ceiling
+        and outcome in ("ok", "invalid")
+        and memory.peak_rss_bytes
+        and memory.peak_rss_bytes > ceiling.limit_bytes
+    ):
         # The kernel's group counts pages that the worker alone brought in; a shared library's pages may be another's.
         outcome, reason = "out_of_memory", _above(ceiling, memory.peak_rss_bytes)
     return schema.Trial(

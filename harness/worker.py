@@ -58,7 +58,8 @@ class Trial:
         self._peaks.begin("evaluate")
         self._evaluate(training)
         self._peaks.end()
-        if seconds := self._document.get("phase_s"):
+        seconds = self._document.get("phase_s")
+        if seconds and self._durations_ns["step"]:  # the steps measured show whether the update is fused
             self._repeat_phases(training, seconds)
         training.close()
         self._channel.done()

@@ -65,6 +65,7 @@ class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     allocator: str | None = None
     dataset_variant: str | None = None
     worker: str = "python"
+    accumulate: int = 1
     environment: str | None = None
     reason: str | None = None
     updated: str | None = None
@@ -185,6 +186,10 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
         raise NoisyRunError(f"{group.key}: a trial ended '{bad.outcome}' ({bad.reason}); run it again")
     if any(trial.validity.throttled for trial in group.trials):
         raise NoisyRunError(f"{group.key}: the device throttled; cool it and run again")
+    if any(trial.checkpoint and trial.checkpoint.resumed_at_step is not None for trial in group.trials):
+        raise NoisyRunError(
+            f"{group.key}: a trial was resumed and measured its last steps alone; run it whole"
+        )
     if len(group.trials) < MIN_REPEATS:
         raise NoisyRunError(
             f"{group.key}: {len(group.trials)} repeat(s) show no spread; "
@@ -213,6 +218,7 @@ def _set(
         "allocator": setup.allocator,
         "dataset_variant": setup.dataset_variant,
         "worker": setup.worker,
+        "accumulate": setup.accumulate,
         "environment": environment,
         "reason": reason,
         "updated": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -95,6 +95,10 @@ def _energy_by_phase(trials: Sequence[Trial]) -> list[str]:
             for row in trial.energy_by_phase
             if (row.meter, row.domain) == (trial.energy_by_phase[0].meter, trial.energy_by_phase[0].domain)
         ]
+        reasons = {row.reason for row in rows}
+        if len(reasons) == 1 and all(row.net_j_per_step is None for row in rows):
+            lines.append(f"{trainer}: no energy by phase ({rows[0].reason})")
+            continue
         parts = [_phase(phase, rows) for phase in dict.fromkeys(row.phase for row in rows)]
         if parts:
             lines.append(f"{trainer}: energy by phase, a step: {', '.join(parts)}")

@@ -25,6 +25,7 @@ class Setup(NamedTuple):
     threads: int
     allocator: str
     worker: str = "python"
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,20 @@ def setup_of(trial: Trial) -> Setup:
         trial.threads,
         trial.memory.allocator,
         trial.worker,
+        _accumulate(trial),
     )
+
+
+def _accumulate(trial: Trial) -> int:
+    """Return the micro-batches of an update; a document from before there were any means 1."""
+    count = trial.settings.get("accumulate")
+    return count if isinstance(count, int) else 1
 
 
 def setup_title(setup: Setup, repeats: int = 1) -> str:
     """Return a setup in words, as it stands over a table: what all its rows share."""
-    parts = [setup.engine, setup.optimizer, f"batch {setup.batch_size}", f"{setup.dataset_variant} data"]
+    batch = f"batch {setup.batch_size}" + (f" × {setup.accumulate}" if setup.accumulate > 1 else "")
+    parts = [setup.engine, setup.optimizer, batch, f"{setup.dataset_variant} data"]
     parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
     if setup.worker == "program":
         parts.append("harness-train")

@@ -19,7 +19,7 @@ from results.notes import notes_of
 from results.reports import figures as fig
 from results.reports.paper import ACCURACY
 from results.schema import VARIABLES, Document, Setting, Trial
-from results.summary import Row, Setup, setup_title, summarize
+from results.summary import Row, Setup, setup_of, setup_title, summarize
 from results.tables import HEADS, machine_line, row_cells
 
 MAX_BYTES = 6_000_000
@@ -204,6 +204,8 @@ def _options(trial: Trial, document: Document) -> list[str]:
     words, length = ["--seed", str(trial.seed)], _length(trial)
     for name, value in length.items():
         words += [f"--{name}", str(value)]
+    if setup_of(trial).accumulate > 1:
+        words += ["--accumulate", str(setup_of(trial).accumulate)]
     if trial.memory.allocator != "stock":
         words += ["--allocator", trial.memory.allocator]
     if trial.dataset_variant == "synthetic":

@@ -62,6 +62,8 @@ ACCURACY = {
 
 def modelled_bytes(setup: Setup, trainer: str) -> dict[str, float] | None:
     """Return the paper's model by variable in bytes, `total` alone where only that is known, None without."""
+    if setup.accumulate > 1:
+        return None
     network = setup.workload.split("-")[0]
     key = (network, setup.optimizer, setup.batch_size)
     if key == ("binarynet", "adam", 100) and trainer in _BINARYNET_ADAM_100:

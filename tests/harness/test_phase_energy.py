@@ -1,5 +1,6 @@
 """Energy by phase: from a whole run with a scripted meter, and from windows whose truth is known."""
 
+import msgspec
 import pytest
 
 from harness import phase_energy, runner
@@ -43,6 +44,40 @@ def test_a_fused_update_is_null_with_the_reason():
     assert rows[1].net_j_per_step == pytest.approx(3.0)
     assert (rows[2].net_j_per_step, rows[2].provenance) == (None, "unavailable")
     assert "fused" in rows[2].reason
+
+
+def test_a_worker_that_died_while_repeating_had_no_fused_update():
+    rows = phase_energy.by_phase(
+        [(Repeated("forward", 1, 0, 1), [window(2.0)]), (Repeated("backward", 1, 2, 3), [window(5.0)])],
+        "ended by SIGKILL",
+    )
+    assert rows[2].reason == "the worker ended before it had repeated this phase: ended by SIGKILL"
+
+
+def test_phases_that_no_meter_saw_are_null_with_the_reason(make_plan):
+    document = runner.run(make_plan(energy_phases=True), Quiet(), lambda document: None)
+    for trial in document.trials:
+        assert [row.phase for row in trial.energy_by_phase] == ["forward", "backward", "update"]
+        assert {row.reason for row in trial.energy_by_phase} == {trial.energy[0].reason}
+    assert sum("no energy by phase" in line for line in notes.notes_of(document)) == 2
+
+
+def test_where_no_step_was_measured_no_phase_is_repeated(make_plan):
+    plan = make_plan(energy_phases=True, meters=("mock:5W,counter",), trainers=("lowmem",))
+    resumed_late = msgspec.structs.replace(plan.trials[0], warmup=plan.trials[0].steps)
+    plan = msgspec.structs.replace(plan, trials=(resumed_late,))
+    (trial,) = runner.run(plan, Quiet(), lambda document: None).trials
+    assert trial.outcome == "ok", trial.reason
+    assert {row.reason for row in trial.energy_by_phase} == {"no step was measured, so none was repeated"}
+
+
+def test_a_trial_that_failed_says_so_of_its_phases(make_plan):
+    plan = make_plan(
+        settings={"fail_at": "forward", "fail_how": "raise"}, energy_phases=True, meters=("mock:5W,counter",)
+    )
+    trial = runner.run(plan, Quiet(), lambda document: None).trials[0]
+    assert {row.reason for row in trial.energy_by_phase} == {trial.reason}
+    assert "deliberate" in trial.reason
 
 
 def test_what_misses_the_window_before_is_missing_too():

@@ -19,6 +19,7 @@ def build(**options):
         ({"repeats": 0}, "--repeats must be at least 1"),
         ({"warmup": -1}, "--warmup must not be negative"),
         ({"steps": 5, "epochs": 1}, "exclude each other"),
+        ({"energy_phases": True, "accumulate": 2}, "--energy-phases .* --accumulate"),
         ({"threads": 4096}, "--threads 4096: this machine has"),
         ({"settings": ("nonsense=1",)}, "--setting nonsense=1: write NAME=VALUE with one of: learning_rate"),
         ({"settings": ("learning_rate",)}, "--setting learning_rate: write NAME=VALUE"),

@@ -18,10 +18,15 @@ SAY = "import os, sys, time; say = lambda text: os.write(int(os.environ['HARNESS
 DONE = 'say(b\'{"type":"done"}\\n\')\n'
 
 
-def supervise(program, **options):
+PEAK = '{"type":"peak","phase":"evaluate","t_ns":1,"rss_bytes":1,"peak_rss_bytes":1,"anon_bytes":1,"file_bytes":0}'
+
+
+def supervise(program, job=None, **options):
     options.setdefault("silence_s", 10.0)
     environment = {"PATH": os.environ["PATH"]}
-    return Supervisor([sys.executable, "-c", SAY + program], {"key": "value"}, environment, **options).run()
+    return Supervisor(
+        [sys.executable, "-c", SAY + program], job or {"key": "value"}, environment, **options
+    ).run()
 
 
 def alive(pid):
@@ -49,6 +54,15 @@ def test_messages_arrive_in_order_and_prints_break_nothing():
     ending = supervise(program + DONE, on_message=lambda message, pid: heard.append(message))
     assert ending.outcome == "ok"
     assert heard[:-1] == [Progress(i, 9, None) for i in range(100)]
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_what_is_resident_while_phases_are_repeated_is_no_peak_of_the_trial(repeats):
+    program = "time.sleep(0.3)\n"
+    program += "say(b'" + PEAK + "\\n')\ntime.sleep(0.1)\nheld = b'1' * (200 << 20)\ntime.sleep(0.3)\n" + DONE
+    ending = supervise(program, job={"phase_s": 3.0 if repeats else 0.0})
+    assert ending.outcome == "ok", ending.reason
+    assert (ending.highest.peak_rss_bytes < 200 << 20) is repeats
 
 
 def test_a_flood_of_prints_is_read_and_forgotten():

@@ -87,6 +87,34 @@ def test_the_drift_is_told_and_the_document_keeps_it(document, tmp_path):
     assert row.net_j_per_step == pytest.approx(row.net_j / 3)
 
 
+def resumed(step):
+    return schema.Checkpoint(
+        path="x", every_steps=1, resumed_at_step=step, last_step=5, written=1, bytes=1, write_s=0.0
+    )
+
+
+def test_a_resumed_trial_counts_its_own_steps(document, tmp_path):
+    trace_csv(tmp_path / "trace.csv", seed=1)
+    (trial,) = document.trials  # 5 steps, of which 2 warm up
+    trial.checkpoint = resumed(2)
+    synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=0.0)
+    (row,) = trial.energy
+    assert row.net_j_per_step == pytest.approx(row.net_j / 1)
+    trial.checkpoint = resumed(4)
+    synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=0.0)
+    (row,) = trial.energy
+    assert (row.net_j, row.reason) == (None, "no step was measured")
+
+
+def test_the_energy_of_a_throttled_trial_is_invalid(document, tmp_path):
+    trace_csv(tmp_path / "trace.csv", seed=1)
+    document.trials[0].validity = schema.Validity(throttled=True, load=0.0, notes=["throttled"])
+    synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=0.0)
+    (row,) = document.trials[0].energy
+    assert row.net_j is not None
+    assert row.reason.startswith("invalid: the device slowed itself down")
+
+
 def test_a_trace_without_the_pattern_or_with_half_of_it_is_refused(document, tmp_path):
     path = tmp_path / "trace.csv"
     trace_csv(path, seed=2, patterns=False)

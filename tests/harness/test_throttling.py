@@ -7,6 +7,8 @@ from harness.commands.run import verdict
 from harness.display import Quiet
 from harness.errors import ExitCode
 from harness.messages import Peak, PhaseBegun
+from harness.supervisor import Ending
+from harness.trial import Collector, assemble
 from results import schema, tables
 from results.summary import summarize
 
@@ -65,6 +67,31 @@ def test_a_device_that_slows_down_in_a_trial_makes_that_trial_invalid(
     rows = {row.trainer: row for each in summarize(document).values() for row in each}
     assert rows[bad.trainer].outcome == "invalid"
     assert tables.document_view(document)
+
+
+class Unwatched:
+    """A ceiling that nothing enforced: the worker ended well above it."""
+
+    limit_bytes, mechanism = 1, "cgroup-v2"
+
+
+def test_a_throttled_trial_above_its_ceiling_is_out_of_memory(make_plan):
+    plan, collector = make_plan().trials[0], Collector()
+    for phase in ("import", "train"):
+        collector.take(Peak(phase, 0, 1 << 20, 1 << 20, 0, 0))
+    trial = assemble(
+        plan,
+        collector,
+        Ending(outcome="invalid", reason="the device slowed itself down"),
+        allocator="stock",
+        ceiling=Unwatched(),
+        energy=[],
+        energy_by_phase=[],
+        validity=schema.Validity(throttled=True, load=0.0),
+        wall_s=1.0,
+    )
+    assert trial.outcome == "out_of_memory"
+    assert "above the ceiling" in trial.reason
 
 
 def test_sticky_bits_from_before_the_trial_say_nothing_of_it(make_plan, firmware):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from results import baselines
 from results.errors import BaselineInvalidError, BaselineMissingError, NoisyRunError, NotComparableError
 from results.metrics import METRICS, Key, measure
-from results.schema import Validity
+from results.schema import Checkpoint, Validity
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -22,7 +22,7 @@ def recorded(path: Path, document: Any, reason: str = "first recorded") -> basel
     return dict(baselines.read(path).entries())[LOWMEM]
 
 
-def test_an_update_records_medians_and_why(document: Make, tmp_path: Path) -> None:
+def test_an_update_records_medians_and_why(document: Make, trial: Make, tmp_path: Path) -> None:
     path = tmp_path / "host.toml"
     entry = recorded(path, document())
     assert entry.metrics["training_peak_bytes"].value == 40 * MIB
@@ -34,6 +34,9 @@ def test_an_update_records_medians_and_why(document: Make, tmp_path: Path) -> No
     assert "net_j_per_step" not in entry.metrics, "what was not measured has no baseline"
     assert "step_s" not in entry.metrics
     assert (entry.reason, entry.optimizer, entry.threads) == ("first recorded", "adam", 2)
+    assert entry.accumulate == 1
+    four = document([trial("lowmem", i, settings={"accumulate": 4}) for i in range(3)])
+    assert recorded(tmp_path / "four.toml", four).accumulate == 4
     assert entry.ledger_by_variable["X"] == 12_500
     facts = baselines.read(path).environments[str(entry.environment)]
     assert facts["cpu"] == "Test CPU @ 2.0 GHz"
@@ -123,6 +126,12 @@ def test_noisy_and_spoilt_runs_are_refused(document: Make, trial: Make, failed: 
     hot = trial("lowmem", 2, validity=Validity(throttled=True, load=0.0))
     with pytest.raises(NoisyRunError, match="throttled"):
         baselines.update(path, [document([trial("lowmem", 0), trial("lowmem", 1), hot])], "x")
+    checkpoint = Checkpoint(
+        path="x", every_steps=10, resumed_at_step=50, last_step=60, written=1, bytes=9, write_s=0.1
+    )
+    resumed = [trial("lowmem", i, checkpoint=checkpoint if i == 2 else None) for i in range(3)]
+    with pytest.raises(NoisyRunError, match="resumed"):
+        baselines.update(path, [document(resumed)], "x")
     assert not path.exists()
 
 

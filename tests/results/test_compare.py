@@ -95,6 +95,7 @@ def test_another_machine_is_refused(document: Make, host: Make) -> None:
         ({"batch_size": 50}, "batch size: 100 and 50"),
         ({"trainer": "lean"}, "trainer: standard and lean"),
         ({"engine": "native"}, "engine: torch and native"),
+        ({"settings": {"accumulate": 4}}, "accumulate: 1 and 4"),
     ],
 )
 def test_what_is_not_comparable_is_refused(document: Make, trial: Make, changes: Any, words: str) -> None:

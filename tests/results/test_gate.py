@@ -177,7 +177,10 @@ def test_another_machine(document: Make, host: Make, recorded: baselines.Baselin
     assert exit_code(verdicts) == 5
 
 
-@pytest.mark.parametrize("changes", [{"threads": 1}, {"optimizer": "sgd"}, {"dataset_variant": "full"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"threads": 1}, {"optimizer": "sgd"}, {"dataset_variant": "full"}, {"settings": {"accumulate": 4}}],
+)
 def test_another_setup(document: Make, trial: Make, recorded: baselines.Baselines, changes: Any) -> None:
     verdicts = check(document([trial("lowmem", i, **changes) for i in range(3)]), recorded)
     assert exit_code(verdicts) == 5

@@ -90,6 +90,16 @@ def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: M
         trends = history.trends("training_peak_bytes")
         assert sorted(len(trend.points) for trend in trends) == [1, 1, 2]
         assert history.trends("training_peak_bytes", workload="cnv-svhn") == []
+    store.write(document([trial(settings={"accumulate": 4})]), tmp_path / "a.json")
+    with History(tmp_path) as history:
+        history.load()
+        trends = history.trends("training_peak_bytes")
+        assert sorted((trend.setup.accumulate, len(trend.points)) for trend in trends) == [
+            (1, 1),
+            (1, 1),
+            (1, 1),
+            (4, 1),
+        ]
         assert {trend.metric for trend in history.trends()} >= {"step_s", "test_accuracy", "modelled_bytes"}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from results.schema import Estimate, Quality, Time
-from results.summary import Row, measured_energy, summarize
+from results.summary import Row, measured_energy, setup_title, summarize
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -90,3 +90,10 @@ def test_no_trial_no_row(document: Make) -> None:
 
 def test_a_time_without_a_median(document: Make, trial: Make) -> None:
     assert rows_of(document([trial(time=Time.unavailable("no clock"))]))["standard"].step is None
+
+
+def test_micro_batches_are_another_setup_and_stand_in_the_title(document: Make, trial: Make) -> None:
+    whole, four = summarize(document([trial(), trial(settings={"accumulate": 4})]))
+    assert (whole.accumulate, four.accumulate) == (1, 4)
+    assert "batch 100," in setup_title(whole)
+    assert "batch 100 × 4," in setup_title(four)

@@ -99,6 +99,7 @@ def test_the_papers_model_stands_beside_ours(trial: Make) -> None:
     assert sum(lowmem.values()) / 2**20 == pytest.approx(138.15, abs=0.02)
     assert modelled_bytes(setup, "lean") is None
     assert modelled_bytes(setup._replace(batch_size=7), "lowmem") is None
+    assert modelled_bytes(setup._replace(accumulate=4), "lowmem") is None
 
 
 def test_what_was_not_measured_has_no_figure(document: Make, failed: Make) -> None:
