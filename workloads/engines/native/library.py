@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from workloads.engines.native import location
 from workloads.errors import WorkloadError
 
-ABI = 1
+ABI = 2
 
 # As in core.h.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3, "code2": 4, "int6": 5, "bit": 6}

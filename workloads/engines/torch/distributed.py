@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
@@ -21,6 +22,11 @@ from workloads.engines.torch.parallel import Distributed, file_of
 from workloads.errors import CheckpointError, UnsupportedError, WorkloadError
 from workloads.recipes import optimizer, recipe
 
+# The others wait this long while one unpacks the data set or evaluates. One that dies closes its connection: no wait.
+_PATIENCE = timedelta(days=1)
+# What torchrun tells every process.
+_MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 def main() -> None:
     """Train; whatever goes wrong is one line on standard error, and exit status 1."""
@@ -29,6 +35,11 @@ def main() -> None:
         report = run(options)
     except WorkloadError as error:
         sys.exit(f"error: {error}")
+    except (RuntimeError, KeyError, ValueError, OSError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.exit(
+            f"error: process {os.environ.get('RANK')}: {cause}; if another process has ended, its own line says why"
+        )
     if report is not None:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
 
@@ -39,7 +50,7 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
     Raises UnsupportedError for what cannot be trained so, CheckpointError, and every error of the data.
     """
     _check(options)
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=_PATIENCE)
     try:
         group = Group(options.exchange)
         with processes.joined(group):
@@ -59,8 +70,9 @@ def _check(options: argparse.Namespace) -> None:
     optimizer(options.optimizer)
     if options.resume and not options.checkpoint:
         raise UnsupportedError("--resume needs --checkpoint FOLDER: where the checkpoint is")
-    if "RANK" not in os.environ:
+    if absent := [name for name in _MEETING if name not in os.environ]:
         raise UnsupportedError(
+            f"{', '.join(absent)} not set: "
             "start it with: torchrun --nproc-per-node 2 -m workloads.engines.torch.distributed ..."
         )
     path = file_of(options, int(os.environ["WORLD_SIZE"]))

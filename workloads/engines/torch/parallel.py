@@ -69,12 +69,8 @@ class Distributed:
     def _step(self, step: int) -> float:
         """Take one step and return its mean loss over all processes."""
         options, total = self._options, 0.0
-        rate = learning_rate(
-            options.learning_rate or self._workload.learning_rate,
-            self._workload.schedule,
-            step,
-            options.steps,
-        )
+        given, usual = options.learning_rate, self._workload.learning_rate
+        rate = learning_rate(usual if given is None else given, self._workload.schedule, step, options.steps)
         for _ in range(options.accumulate):
             self._read()
             total += self._training.step(self._images, self._labels, rate, lambda phase: None)

@@ -5,9 +5,11 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from workloads import checkpoint  # noqa: E402
 from workloads.datasets.reader import BatchReader  # noqa: E402
 from workloads.datasets.registry import prepare  # noqa: E402
 from workloads.engines.base import Job  # noqa: E402
+from workloads.engines.torch import distributed  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
 from workloads.recipes import optimizer, recipe  # noqa: E402
 from workloads.registry import workload  # noqa: E402
@@ -28,6 +31,7 @@ FAKES = Path(__file__).parents[3] / "fakes"
 TORCHRUN = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
 MODULE = ["-m", "workloads.engines.torch.distributed"]
 STEPS = 12
+MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -172,15 +176,63 @@ def test_voting_processes_survive_a_kill_and_stay_as_one(tmp_path: Path) -> None
         (["--exchange", "signs"], "--exchange signs: 'standard' has real weight gradients; take"),
         (["--resume"], "--resume needs --checkpoint"),
         (["--trainer", "lean"], "engine torch does not train"),
-        ([], "start it with: torchrun"),
+        ([], "RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT not set: start it with: torchrun"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    env = {name: value for name, value in environment(tmp_path).items() if name != "RANK"}
+    env = {name: value for name, value in environment(tmp_path).items() if name not in MEETING}
     done = subprocess.run(
         [sys.executable, "-P", *MODULE, *arguments], env=env, capture_output=True, text=True, timeout=60
     )
+    assert message in only_line(done)
+
+
+def only_line(done: "subprocess.CompletedProcess[str]") -> str:
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert message in line
+    return line
+
+
+def test_a_meeting_that_fails_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        meeting = dict(zip(MEETING, ("0", "2", "127.0.0.1", str(taken.getsockname()[1])), strict=True))
+        done = subprocess.run(
+            [sys.executable, "-P", *MODULE, "--synthetic"],
+            env={**environment(tmp_path), "TORCHELASTIC_USE_AGENT_STORE": "False", **meeting},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    line = only_line(done)
+    assert "process 0: " in line
+    assert "its own line says why" in line
+
+
+def test_learning_rate_0_is_taken_and_nobody_waits_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process, joined for real: which rates reach the trainer, and how long the group has patience."""
+    for name, value in zip(MEETING, ("0", "1", "127.0.0.1", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    join, step = torch.distributed.init_process_group, TorchTraining.step
+    patience: list[timedelta] = []
+    rates: list[float] = []
+
+    def joined(backend: str, timeout: timedelta = timedelta(minutes=30)) -> None:
+        patience.append(timeout)
+        join(backend, timeout=timeout)
+
+    def noted(self: TorchTraining, images: Any, labels: Any, rate: float, edge: Any) -> float:
+        rates.append(rate)
+        return step(self, images, labels, rate, edge)
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", joined)
+    monkeypatch.setattr(TorchTraining, "step", noted)
+    arguments = ["--synthetic", "--threads", "1", "--steps", "2", "--batch-size", "4", "--test-items", "4"]
+    for given in (["--learning-rate", "0"], []):
+        distributed.run(distributed._parser().parse_args([*arguments, *given]))
+    assert rates[:2] == [0, 0]
+    assert rates[2] == workload("mlp-mnist").learning_rate
+    assert min(patience) >= timedelta(hours=12)

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define HARNESS_CORE_ABI 1
+#define HARNESS_CORE_ABI 2
 
 #ifdef __cplusplus
 extern "C" {
