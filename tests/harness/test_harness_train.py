@@ -20,6 +20,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 MIB = 1 << 20
+TORCH = pytest.mark.skipif(
+    registry.ENGINES["torch"].missing() is not None, reason="the torch extra is not installed"
+)
 TRAINERS = registry.ENGINES["native"].trainers
 
 
@@ -166,7 +169,9 @@ def test_plans_run_without_python(harness_main, tmp_path):
     ("options", "complaint"),
     [
         ({"worker": "rust"}, "--worker rust: there is: python, program"),
-        ({"worker": "program", "engine": "torch"}, "--worker program runs the native engine"),
+        pytest.param(
+            {"worker": "program", "engine": "torch"}, "--worker program runs the native engine", marks=TORCH
+        ),
         ({"worker": "program", "energy_phases": True}, "does not know --energy-phases"),
         ({"worker": "program", "checkpoint": Path("kept")}, "does not know --checkpoint"),
     ],
