@@ -178,11 +178,19 @@ def test_another_machine(document: Make, host: Make, recorded: baselines.Baselin
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"threads": 1}, {"optimizer": "sgd"}, {"dataset_variant": "full"}, {"settings": {"accumulate": 4}}],
+    ("changes", "words"),
+    [
+        ({"threads": 1}, "threads: 2 → 1"),
+        ({"optimizer": "sgd"}, "optimizer: adam → sgd"),
+        ({"dataset_variant": "full"}, "dataset_variant: sample → full"),
+        ({"settings": {"accumulate": 4}}, "accumulate: 1 → 4"),
+    ],
 )
-def test_another_setup(document: Make, trial: Make, recorded: baselines.Baselines, changes: Any) -> None:
+def test_another_setup(
+    document: Make, trial: Make, recorded: baselines.Baselines, changes: Any, words: str
+) -> None:
     verdicts = check(document([trial("lowmem", i, **changes) for i in range(3)]), recorded)
+    assert words in of(verdicts, "trial").detail
     assert exit_code(verdicts) == 5
 
 
