@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _RESIDENCY = ("rss_bytes", "peak_rss_bytes", "anon_bytes", "file_bytes")
+_AT_A_TIME = 64  # durations in one write
 # Phases in the order a trial goes through them.
 PHASES = ("import", "library", "setup", "forward", "backward", "update", "train", "evaluate")
 
@@ -34,8 +35,10 @@ class Channel:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one message whole; raises BrokenPipeError when the parent is gone."""
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        view = memoryview(line)
+        self._write(json.dumps(message, separators=(",", ":")) + "\n")
+
+    def _write(self, text: str) -> None:
+        view = memoryview(text.encode())
         while view:
             view = view[os.write(self._descriptor, view) :]
 
@@ -71,9 +74,18 @@ class Channel:
         )
 
     def timing(self, durations_ns: Mapping[str, Sequence[int] | None]) -> None:
-        """Durations of the measured steps by part: step, data, forward, backward, update (None: fused)."""
-        lists = {part: None if each is None else list(each) for part, each in durations_ns.items()}
-        self.send({"type": "timing", "durations_ns": lists})
+        """Durations of the measured steps by part: step, data, forward, backward, update (None: fused).
+
+        Written a few at a time: the whole text of a long training would be memory of the worker, and be measured.
+        """
+        self._write('{"type":"timing","durations_ns":{')
+        for place, (part, each) in enumerate(durations_ns.items()):
+            self._write(f'{"," * (place > 0)}"{part}":{"null" if each is None else "["}')
+            for begin in range(0, len(each or ()), _AT_A_TIME):
+                numbers = ",".join(map(str, (each or ())[begin : begin + _AT_A_TIME]))
+                self._write("," * (begin > 0) + numbers)
+            self._write("" if each is None else "]")
+        self._write("}}\n")
 
     def saved(self, step: int, size_bytes: int, duration_ns: int) -> None:
         """A checkpoint of so many steps is on the disk; writing it took so long."""

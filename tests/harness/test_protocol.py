@@ -1,4 +1,5 @@
 import os
+from array import array
 
 import msgspec
 import pytest
@@ -15,6 +16,15 @@ def channel():
     yield Channel(write_end), lambda: os.read(read_end, 1 << 16).splitlines()
     os.close(read_end)
     os.close(write_end)
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200])
+def test_durations_in_pieces_are_one_message(channel, count):
+    sender, received = channel
+    durations = {"step": array("q", range(count)), "update": None, "data": list(range(count))}
+    sender.timing(durations)
+    expected = {part: None if each is None else list(each) for part, each in durations.items()}
+    assert [messages.decode(line) for line in received()] == [messages.Timing(expected)]
 
 
 def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
