@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from results import baselines, gate, store
+from results import baselines, gate, ratchet, store
 from results.gate import Verdict
 from results.schema import Document
 
@@ -81,7 +81,7 @@ def begin(options: argparse.Namespace, baseline: Path) -> dict[str, Any]:
     baseline.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         first = measure(options, 8, Path(folder) / "first.json")
-    baselines.update(baseline, [first], "the same program", options.metrics)
+    ratchet.update(baseline, [first], "the same program", options.metrics)
     return {
         "engine": options.engine,
         "steps": options.steps,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import UsageError
-from results import baselines, gate, store
-from results.baselines import Baselines, Change
+from results import baselines, gate, ratchet, store
+from results.baselines import Baselines
 from results.errors import BaselineMissingError
 from results.gate import Status, Verdict
 from results.schema import Document
@@ -39,17 +39,17 @@ def check(files: Sequence[Path], named: Path | None) -> Judgement:
 
 def update(
     files: Sequence[Path], named: Path | None, reason: str, metrics: Sequence[str] = ()
-) -> tuple[Path, list[Change]]:
+) -> tuple[Path, list[ratchet.Change]]:
     """Set the baselines by what the documents measured, and return the file and what changed in it.
 
     `metrics` are those to set; none named is all.
 
     Raises UsageError for documents of several profiles without one named file; else see
-    `results.baselines.update`.
+    `results.ratchet.update`.
     """
     documents = [store.read(file) for file in files]
     path = named or _one_path(documents)
-    return path, baselines.update(path, documents, reason, metrics or None)
+    return path, ratchet.update(path, documents, reason, metrics or None)
 
 
 def show(named: Path | None) -> list[tuple[Path, Baselines]]:

@@ -15,29 +15,19 @@ misspelt name is an error. One entry a workload × trainer × engine × batch si
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
-import tomlkit
-from tomlkit.items import Table
 
-from results.errors import BaselineInvalidError, BaselineMissingError, NoisyRunError, NotComparableError
-from results.files import cause_of, write_whole
-from results.fingerprint import Fact, differences, fingerprint, machine_facts
-from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
+from results.errors import BaselineInvalidError, BaselineMissingError
+from results.files import cause_of
+from results.fingerprint import Fact
+from results.metrics import METRICS, Key
 from results.schema import Document, Setting
-from results.stats import spread
 
 SCHEMA = "harness.baselines"
-MIN_REPEATS = 3
-SPREADS_ALLOWED = 3.0
-"""The tolerance is this many half ranges of the repeats: three repeats show little of the real spread."""
-
-_HEADER = """Baselines of one device. `value` is a ratchet, set by `harness baseline update`; `ceiling` (for
-test_accuracy `floor`) is a promise, set by hand. Comments are kept."""
 
 
 class Value(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -91,16 +81,6 @@ class Baselines(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
                         yield Key(workload, trainer, engine, int(batch.removeprefix("batch-"))), entry
 
 
-class Change(NamedTuple):
-    """One value set by an update; `before` is None where it is new."""
-
-    key: Key
-    metric: str
-    before: float | None
-    after: float
-    tolerance: float
-
-
 def path_for(folder: Path, document: Document) -> Path:
     """Return the baseline file of a document's device profile: `<folder>/<profile>.toml`."""
     return folder / f"{document.device.profile}.toml"
@@ -113,152 +93,10 @@ def read(path: Path) -> Baselines:
         BaselineMissingError: There is no such file.
         BaselineInvalidError: Not TOML, or against the schema; the message says where.
     """
-    return _parsed(_text(path), path)
+    return parsed(text_of(path), path)
 
 
-def update(
-    path: Path, documents: Sequence[Document], reason: str, only: Collection[str] | None = None
-) -> list[Change]:
-    """Set the values of every key that the documents measured, and write the file whole or not at all.
-
-    `only` names the metrics to set (a run of few steps shows memory, but neither time nor accuracy); by default
-    all that are ratchets. Bounds, comments, other metrics and the entries of other keys stay as they are.
-
-    Raises:
-        BaselineInvalidError: No reason given, nothing measured, or a file that cannot be read.
-        NoisyRunError: Failed or throttled trials, fewer than three repeats, or too wide a spread.
-        NotComparableError: Documents from different machines, or one key under two setups.
-        DocumentWriteError: The file cannot be written.
-    """
-    if not reason.strip():
-        raise BaselineInvalidError("a baseline needs a reason: why is this figure right? (--reason TEXT)")
-    facts = _common_machine(documents)
-    measured = measure(documents)
-    names = _ratchets(only)
-    if not measured:
-        raise BaselineInvalidError("the documents hold no trial to set a baseline by; run one first")
-    for group in measured.values():
-        _require_steady(group, names)
-    before = _text(path) if path.exists() else _new_file()
-    _parsed(before, path)
-    file = tomlkit.parse(before)
-    name = fingerprint(facts)
-    _table(file, "environments")[name] = facts
-    changes = [change for group in measured.values() for change in _set(file, group, name, reason, names)]
-    after = tomlkit.dumps(file)
-    _parsed(after, path)
-    write_whole(path, after.encode(), hint="name another with --baseline FILE")
-    return changes
-
-
-def tolerance_of(metric: Metric, figures: Sequence[float], repeats: Sequence[float] = ()) -> float:
-    """Return the relative tolerance that a metric's spread calls for, at least the metric's floor.
-
-    `repeats` are given where the figure is not their median: it may come out anywhere in their range another time.
-    """
-    whole_range = 2.0 * spread(repeats) if repeats else 0.0
-    return round(max(metric.floor, SPREADS_ALLOWED * spread(figures), whole_range), 4)
-
-
-def require_quiet(metric: Metric, group: Measured) -> None:
-    """Raise NoisyRunError where the repeats are too far apart to judge the metric by."""
-    values = group.figures(metric.name)
-    if any(values) and spread(values) > metric.max_spread:
-        raise NoisyRunError(
-            f"{group.key}: {metric.name} spreads ±{spread(values) * 100:.1f} % over {len(values)} repeats, "
-            f"more than {metric.max_spread * 100:.1f} %; run again on a quiet machine, with more steps"
-        )
-
-
-def _ratchets(only: Collection[str] | None) -> list[str]:
-    """Return the metrics to record; raise BaselineInvalidError for one that is none."""
-    there = [name for name, metric in METRICS.items() if metric.ratchet]
-    unknown = [name for name in only or () if name not in there]
-    if unknown:
-        raise BaselineInvalidError(f"'{unknown[0]}' cannot be recorded; there is: {', '.join(there)}")
-    return [name for name in there if only is None or name in only]
-
-
-def _require_steady(group: Measured, metrics: Collection[str]) -> None:
-    """Raise NoisyRunError where a group may not become a baseline."""
-    bad = next((trial for trial in group.trials if trial.outcome != "ok"), None)
-    if bad is not None:
-        raise NoisyRunError(f"{group.key}: a trial ended '{bad.outcome}' ({bad.reason}); run it again")
-    if any(trial.validity.throttled for trial in group.trials):
-        raise NoisyRunError(f"{group.key}: the device throttled; cool it and run again")
-    if any(trial.checkpoint and trial.checkpoint.resumed_at_step is not None for trial in group.trials):
-        raise NoisyRunError(
-            f"{group.key}: a trial was resumed and measured its last steps alone; run it whole"
-        )
-    if len(group.trials) < MIN_REPEATS:
-        raise NoisyRunError(
-            f"{group.key}: {len(group.trials)} repeat(s) show no spread; "
-            f"run with --repeats {MIN_REPEATS} or more"
-        )
-    for name in group.values:
-        if name in metrics:
-            require_quiet(METRICS[name], group)
-            disturbed = group.disturbance(name)
-            if disturbed:
-                raise NoisyRunError(
-                    f"{group.key}: {name} cannot be recorded: {disturbed}; run again on a quiet machine, or record "
-                    "memory alone with --metric training_peak_bytes"
-                )
-
-
-def _set(
-    file: tomlkit.TOMLDocument, group: Measured, environment: str, reason: str, names: Collection[str]
-) -> list[Change]:
-    """Write one group's values into the file in memory."""
-    key, setup = group.key, group.setup
-    entry = _table(file, "baselines", key.workload, key.trainer, key.engine, f"batch-{key.batch_size}")
-    facts: dict[str, Any] = {
-        "optimizer": setup.optimizer,
-        "threads": setup.threads,
-        "allocator": setup.allocator,
-        "dataset_variant": setup.dataset_variant,
-        "worker": setup.worker,
-        "accumulate": setup.accumulate,
-        "environment": environment,
-        "reason": reason,
-        "updated": f"{datetime.now(UTC):%Y-%m-%d}",
-        "length": group.length(),
-        "ledger_by_variable": group.ledger(),
-    }
-    for name, value in facts.items():
-        entry[name] = value
-    metrics = _table(entry, "metrics")
-    there = [name for name in names if name in group.values]
-    return [_set_metric(_table(metrics, name), group, METRICS[name]) for name in there]
-
-
-def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
-    """Write one metric's value and tolerance; its bound stays."""
-    figures, repeats = group.figures(metric.name), group.values[metric.name]
-    after = group.figure(metric.name)
-    assert after is not None
-    before = table.get("value")
-    tolerance = (
-        tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
-        if any(figures)
-        else metric.floor
-    )
-    table["value"] = round(after) if metric.name.endswith("_bytes") else float(f"{after:.6g}")
-    table["tolerance"] = tolerance
-    return Change(group.key, metric.name, None if before is None else float(before), after, tolerance)
-
-
-def _common_machine(documents: Sequence[Document]) -> dict[str, Fact]:
-    """Return the machine of all documents; raise NotComparableError where they differ."""
-    machines = [machine_facts(document) for document in documents]
-    for other in machines[1:]:
-        apart = differences(machines[0], other)
-        if apart:
-            raise NotComparableError(f"the documents are from different machines: {'; '.join(apart)}")
-    return machines[0] if machines else {}
-
-
-def _parsed(text: str, path: Path) -> Baselines:
+def parsed(text: str, path: Path) -> Baselines:
     """Return the content of a baseline file's text."""
     try:
         plain = tomllib.loads(text)
@@ -267,7 +105,7 @@ def _parsed(text: str, path: Path) -> Baselines:
     return _checked(plain, path)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Return the file's text."""
     try:
         return path.read_text(encoding="utf-8")
@@ -309,19 +147,3 @@ def _check_entry(file: Baselines, key: Key, entry: Entry) -> None:
             raise ValueError(f"{key}: {name} has a value without a tolerance")
         if value.value is not None and entry.environment not in file.environments:
             raise ValueError(f"{key}: {name} has a value, but environment '{entry.environment}' is not there")
-
-
-def _new_file() -> str:
-    """Return an empty baseline file with its explanation."""
-    comments = "".join(f"# {line}\n" for line in _HEADER.splitlines())
-    return f'{comments}schema = "{SCHEMA}"\nschema_version = 1\n'
-
-
-def _table(parent: Any, *names: str) -> Table:
-    """Return the nested table of that path, made where it is missing."""
-    for index, name in enumerate(names):
-        if name not in parent:
-            parent[name] = tomlkit.table(is_super_table=index < len(names) - 1)
-        parent = parent[name]
-    table: Table = parent
-    return table

@@ -6,9 +6,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from results import format as fmt
-from results.baselines import Baselines, Change
+from results.baselines import Baselines
 from results.fingerprint import shown
 from results.metrics import METRICS
+from results.ratchet import Change
 from results.tables import add_row, new_table, titled
 
 

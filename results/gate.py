@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from results import format as fmt
-from results.baselines import Baselines, Entry, Value, require_quiet
+from results.baselines import Baselines, Entry, Value
 from results.errors import NoisyRunError
 from results.fingerprint import differences, machine_facts
 from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
+from results.ratchet import require_quiet
 from results.schema import Document, Setting
 from results.stats import spread
 from results.summary import Setup

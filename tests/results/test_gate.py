@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from results import baselines
+from results import baselines, ratchet
 from results.gate import Status, Verdict, check, exit_code, grown, judge
 from results.gate_table import gate_view, summary_line
 from results.metrics import METRICS, Key
@@ -20,7 +20,7 @@ ENTRY = "[baselines.mlp-mnist.{}.torch.batch-100.metrics]\n"
 @pytest.fixture
 def recorded(document: Make, tmp_path: Path) -> baselines.Baselines:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document()], "first recorded")
+    ratchet.update(path, [document()], "first recorded")
     return baselines.read(path)
 
 
@@ -130,7 +130,7 @@ def test_a_floor_of_accuracy(document: Make, trial: Make, tmp_path: Path) -> Non
 
 def test_a_ceiling_holds_on_every_machine(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document()], "x")
+    ratchet.update(path, [document()], "x")
     text = path.read_text().replace("value = 41943040\n", f"value = 41943040\nceiling = {39 * MIB}\n")
     path.write_text(text)
     verdicts = check(document(lowmem(trial), host=host(cores=64)), baselines.read(path))

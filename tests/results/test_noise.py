@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from results import baselines
+from results import baselines, ratchet
 from results.errors import NoisyRunError
 from results.gate import Status, Verdict, check, exit_code
 from results.noise import disturbance, disturbed
@@ -66,7 +66,7 @@ def test_slower_beside_others_is_invalid_and_says_how_much_they_took(
     document: Make, trial: Make, tmp_path: Path, whose: str
 ) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document()], "first recorded")
+    ratchet.update(path, [document()], "first recorded")
     verdicts = check(document(slower(trial, busy(0.9), whose)), baselines.read(path))
     (verdict,) = [each for each in verdicts if each.metric == "time_ratio" and each.key.trainer == "lowmem"]
     assert verdict.status is Status.INVALID
@@ -78,14 +78,14 @@ def test_slower_on_a_quiet_machine_is_a_regression_whatever_the_load_average(
     document: Make, trial: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document()], "first recorded")
+    ratchet.update(path, [document()], "first recorded")
     verdicts = check(document(slower(trial, busy(0.0), "lowmem")), baselines.read(path))
     assert exit_code(verdicts) == 4
 
 
 def test_memory_is_judged_beside_others_too(document: Make, trial: Make, tmp_path: Path) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document()], "first recorded")
+    ratchet.update(path, [document()], "first recorded")
     trials = slower(trial, busy(0.9), "lowmem")
     for each in trials:
         each.memory.training_peak_bytes *= 2
@@ -101,9 +101,9 @@ def test_a_disturbed_time_is_not_recorded_but_its_memory_is(
     with pytest.raises(
         NoisyRunError, match=r"others took 0\.9 of 2 processors.*--metric training_peak_bytes"
     ):
-        baselines.update(path, [disturbed_run], "too early")
+        ratchet.update(path, [disturbed_run], "too early")
     assert not path.exists()
-    assert baselines.update(path, [disturbed_run], "memory", ["training_peak_bytes"])
+    assert ratchet.update(path, [disturbed_run], "memory", ["training_peak_bytes"])
 
 
 STEPS_S = [("standard", 0.0101), ("lowmem", 0.0121)]
@@ -141,7 +141,7 @@ def test_repeats_that_a_neighbour_slowed_fail_no_gate(
     document: Make, trial: Make, tmp_path: Path, slowed: dict[tuple[str, int], float]
 ) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    ratchet.update(path, [document(repeats(trial, {}))], "first recorded")
     assert time_ratio(check(document(repeats(trial, slowed)), baselines.read(path))).status is Status.OK
 
 
@@ -149,7 +149,7 @@ def test_a_slower_program_shows_in_spite_of_a_slowed_reference(
     document: Make, trial: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    ratchet.update(path, [document(repeats(trial, {}))], "first recorded")
     slower_program = {("lowmem", i): 1.2 for i in range(5)} | {("standard", 3): 1.3}
     verdict = time_ratio(check(document(repeats(trial, slower_program)), baselines.read(path)))
     assert verdict.status is Status.REGRESSED
@@ -160,7 +160,7 @@ def test_a_change_within_what_the_repeats_differ_by_is_noise(
     document: Make, trial: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "host.toml"
-    baselines.update(path, [document(repeats(trial, {}))], "first recorded")
+    ratchet.update(path, [document(repeats(trial, {}))], "first recorded")
     slowed = {("lowmem", i): factor for i, factor in enumerate((1.2, 1.2, 2.0, 1.3, 1.9))}
     verdict = time_ratio(check(document(repeats(trial, slowed)), baselines.read(path)))
     assert verdict.status is Status.INVALID
@@ -172,7 +172,7 @@ def test_the_tolerance_of_a_time_covers_the_range_of_its_repeats(
 ) -> None:
     path = tmp_path / "host.toml"
     noisy = {("lowmem", 1): 1.3, ("lowmem", 2): 1.2}
-    baselines.update(path, [document(repeats(trial, noisy))], "on a noisy machine")
+    ratchet.update(path, [document(repeats(trial, noisy))], "on a noisy machine")
     (entry,) = [entry for key, entry in baselines.read(path).entries() if key.trainer == "lowmem"]
     assert entry.metrics["time_ratio"].tolerance == pytest.approx(0.3)
 
@@ -182,4 +182,4 @@ def test_a_time_that_only_one_repeat_reached_is_not_recorded(
 ) -> None:
     once = {("lowmem", i): 1.5 for i in range(4)}
     with pytest.raises(NoisyRunError, match="time_ratio spreads"):
-        baselines.update(tmp_path / "host.toml", [document(repeats(trial, once))], "too noisy")
+        ratchet.update(tmp_path / "host.toml", [document(repeats(trial, once))], "too noisy")

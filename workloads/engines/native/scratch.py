@@ -26,6 +26,11 @@ def describe(job: Job) -> library.Config:
             f"the native engine has no '{recipe.name}' with retained {recipe.activation} and norm {recipe.norm}: its "
             "signs of weight gradients come from packed signs of activations; try: --engine torch"
         )
+    if (recipe.activation == "float32") != (recipe.gradient == "float32"):
+        raise UnsupportedError(
+            f"the native engine has no '{recipe.name}' with retained {recipe.activation} and Y and ∂X in "
+            f"{recipe.gradient}: a product of signs leaves 16-bit integers; try: --engine torch"
+        )
     if optimizer.name == "bop" and recipe.weight_gradient != "bit":
         raise UnsupportedError(f"the native engine has no bop with '{recipe.name}'; it has it with 'lowmem'")
     stages = (library.Stage * len(job.specification.stages))(*map(_stage, job.specification.stages))

@@ -158,7 +158,7 @@ def test_unsupported_combinations_are_said() -> None:
             native.create(job)
 
 
-@pytest.mark.parametrize("change", [{"activation": "float32"}, {"norm": "l1"}])
+@pytest.mark.parametrize("change", [{"activation": "float32"}, {"norm": "l1"}, {"gradient": "float32"}])
 def test_a_recipe_without_kernels_is_refused(change: dict[str, Any]) -> None:
     planted = recipes.recipe("lowmem")._replace(**change)
     with pytest.raises(UnsupportedError, match="native engine has no 'lowmem' with"):
