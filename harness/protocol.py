@@ -4,11 +4,11 @@ Each line is an object whose `type` is one of the functions below; `messages.py`
 same fields strictly. Times are CLOCK_MONOTONIC nanoseconds, which parent and worker share.
 """
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 
-from workloads import plain_json
 from workloads.light_typing import Any
 
 _RESIDENCY = ("rss_bytes", "peak_rss_bytes", "anon_bytes", "file_bytes")
@@ -36,10 +36,10 @@ class Channel:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one message whole; raises BrokenPipeError when the parent is gone."""
-        self._write(plain_json.encode(message) + b"\n")
+        self._write(json.dumps(message, separators=(",", ":")) + "\n")
 
-    def _write(self, text: bytes) -> None:
-        view = memoryview(text)
+    def _write(self, text: str) -> None:
+        view = memoryview(text.encode())
         while view:
             view = view[os.write(self._descriptor, view) :]
 
@@ -79,14 +79,14 @@ class Channel:
 
         Written a few at a time: the whole text of a long training would be memory of the worker, and be measured.
         """
-        self._write(b'{"type":"timing","durations_ns":{')
+        self._write('{"type":"timing","durations_ns":{')
         for place, (part, each) in enumerate(durations_ns.items()):
-            self._write(f'{"," * (place > 0)}"{part}":{"null" if each is None else "["}'.encode())
+            self._write(f'{"," * (place > 0)}"{part}":{"null" if each is None else "["}')
             for begin in range(0, len(each or ()), _AT_A_TIME):
                 numbers = ",".join(map(str, (each or ())[begin : begin + _AT_A_TIME]))
-                self._write(("," * (begin > 0) + numbers).encode())
-            self._write(b"" if each is None else b"]")
-        self._write(b"}}\n")
+                self._write("," * (begin > 0) + numbers)
+            self._write("" if each is None else "]")
+        self._write("}}\n")
 
     def saved(self, step: int, size_bytes: int, duration_ns: int) -> None:
         """A checkpoint of so many steps is on the disk; writing it took so long."""

@@ -4,6 +4,7 @@ It reads its job from standard input and writes messages to the descriptor that 
 nothing that its engine does not need: what it holds is what is measured.
 """
 
+import json
 import os
 import sys
 import time
@@ -13,7 +14,6 @@ from importlib import import_module
 from harness.phases import repeat_phases
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
-from workloads import plain_json
 from workloads.datasets import augment
 from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
@@ -216,7 +216,7 @@ def main() -> None:
     """Run the job on standard input; whatever goes wrong is said in one line to the parent."""
     channel = Channel(int(os.environ["HARNESS_MESSAGES_FD"]))
     try:
-        Trial(plain_json.decode(_read_job()), channel).run()
+        Trial(json.loads(_read_job()), channel).run()
     except BrokenPipeError:
         sys.exit(1)
     except (OutOfMemoryError, MemoryError) as error:

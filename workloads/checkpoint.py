@@ -10,11 +10,11 @@ leads to the one or the other, whole (POSIX rename(2)).
 """
 
 import contextlib
+import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 
-from workloads import plain_json
 from workloads.errors import CheckpointError
 from workloads.light_typing import Any, NamedTuple
 
@@ -91,7 +91,7 @@ def read_into(path: StrPath, blocks: Sequence[Block]) -> dict[str, Any]:
 
 
 def _write_whole(path: StrPath, head: dict[str, Any], blocks: Sequence[Block]) -> int:
-    document = plain_json.encode({**head, "blocks": [block.describe() for block in blocks]})
+    document = json.dumps({**head, "blocks": [block.describe() for block in blocks]}).encode()
     start = _MAGIC + len(document).to_bytes(8, "little") + document
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
@@ -144,7 +144,7 @@ def _read_head(path: StrPath, file: int) -> tuple[dict[str, Any], int]:
     if length > _LONGEST_HEAD_BYTES:
         raise _damaged(path, "its head has no end")
     try:
-        head: dict[str, Any] = plain_json.decode(_read(path, file, length))
+        head: dict[str, Any] = json.loads(_read(path, file, length))
         rows = [(row["name"], row["bytes"]) for row in head["blocks"]]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, "its head cannot be read") from error
