@@ -5,8 +5,6 @@ Imported only where a job asks for checkpoints.
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from harness.protocol import Channel
 from harness.stopwatch import Losses
@@ -14,6 +12,7 @@ from workloads import checkpoint
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Training
 from workloads.errors import CheckpointError
+from workloads.light_typing import Any
 
 
 class Keeper:
@@ -31,7 +30,7 @@ class Keeper:
         reader: BatchReader,
         losses: Losses,
     ) -> None:
-        self._path, self._every, self._steps = Path(order["path"]), int(order["every"]), steps
+        self._path, self._every, self._steps = str(order["path"]), int(order["every"]), steps
         self._resumes, self._fingerprint = bool(order["resume"]), order["fingerprint"]
         self._channel, self._training, self._reader, self._losses = channel, training, reader, losses
 

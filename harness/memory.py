@@ -12,7 +12,8 @@ each. What is still held when the phase ends is summed exactly.
 
 import os
 from functools import cache
-from typing import NamedTuple
+
+from workloads.light_typing import NamedTuple
 
 PROC = "/proc"  # a plain string: pathlib costs a worker 0.8 MiB
 EMULATED = "this program runs under an emulator, and the kernel counts the emulator's memory"

@@ -8,7 +8,8 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from workloads.light_typing import Any
 
 _RESIDENCY = ("rss_bytes", "peak_rss_bytes", "anon_bytes", "file_bytes")
 _AT_A_TIME = 64  # durations in one write

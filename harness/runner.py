@@ -30,9 +30,6 @@ from workloads.errors import WorkloadError
 _INHERITED = (
     "PATH",
     "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
     "TMPDIR",
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
@@ -240,11 +237,13 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
 
     `pinned` fixes what makes the peak of identical runs differ: the allocator's moving threshold for mmap
     (mallopt(3), M_MMAP_THRESHOLD) and the hash seed; address randomisation is switched off by `launch.py`.
+    Every worker has the C locale with UTF-8: a user's locale has tables of its own, which would be in the peak.
     """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     pinned = {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONHASHSEED": "0"} if allocator == "pinned" else {}
-    return {**inherited, **counts, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "1"}
+    return {**inherited, **counts, **locale, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _notes(trial: TrialPlan) -> list[str]:

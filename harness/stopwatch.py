@@ -3,11 +3,11 @@
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from harness.memory import EMULATED, Residency, emulated, read_residency, reset_peak
 from harness.protocol import Channel
 from workloads.engines.base import Phase
+from workloads.light_typing import Any
 
 PARTS = ("data", "forward", "backward", "update")
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from harness.phases import repeat_phases
 from harness.protocol import Channel, await_parent
@@ -20,6 +19,7 @@ from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, EngineModule, Job, Mark, Training
 from workloads.errors import OutOfMemoryError, WorkloadError
+from workloads.light_typing import TYPE_CHECKING, Any
 from workloads.recipes import Optimizer, Recipe
 from workloads.schedule import learning_rate
 from workloads.specification import Specification

@@ -14,10 +14,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from workloads.errors import CheckpointError
+from workloads.light_typing import Any, NamedTuple
+
+# A worker hands over plain strings: pathlib would hold 0.8 MiB of it.
+StrPath = str | os.PathLike[str]
 
 SUFFIX = ".checkpoint"
 _MAGIC = b"harness checkpoint 1\n"
@@ -39,27 +41,27 @@ class Block(NamedTuple):
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape), "bytes": self.data.nbytes}
 
 
-def write(path: Path, head: dict[str, Any], blocks: Sequence[Block]) -> int:
+def write(path: StrPath, head: dict[str, Any], blocks: Sequence[Block]) -> int:
     """Write a checkpoint in place of the one at `path`, if any, and return its bytes.
 
     Raises CheckpointError where the system refuses (a full disk, a folder that is gone); the last one then stays.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = f"{os.fspath(path)}.partial"
     try:
         size = _write_whole(partial, head, blocks)
-        partial.replace(path)
-        _sync_folder(path.parent)
+        os.replace(partial, path)
+        _sync_folder(os.path.dirname(path) or os.curdir)
     except OSError as error:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        kept = "the one before is kept" if path.exists() else "there is none before it"
+            os.unlink(partial)
+        kept = "the one before is kept" if os.path.exists(path) else "there is none before it"
         raise CheckpointError(
             f"cannot write the checkpoint '{path}': {error.strerror}; {kept}; make room, then run again with --resume"
         ) from error
     return size
 
 
-def read_head(path: Path) -> dict[str, Any]:
+def read_head(path: StrPath) -> dict[str, Any]:
     """Return the head of a checkpoint; raises CheckpointError if the file cannot be read, is none, or is cut short."""
     with _opened(path) as file:
         head, start = _read_head(path, file)
@@ -67,7 +69,7 @@ def read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def read_into(path: Path, blocks: Sequence[Block]) -> dict[str, Any]:
+def read_into(path: StrPath, blocks: Sequence[Block]) -> dict[str, Any]:
     """Fill the blocks and return the head.
 
     Raises CheckpointError if the file is damaged, or of other blocks; the blocks are then half filled, worth nothing.
@@ -88,7 +90,7 @@ def read_into(path: Path, blocks: Sequence[Block]) -> dict[str, Any]:
     return head
 
 
-def _write_whole(path: Path, head: dict[str, Any], blocks: Sequence[Block]) -> int:
+def _write_whole(path: StrPath, head: dict[str, Any], blocks: Sequence[Block]) -> int:
     document = json.dumps({**head, "blocks": [block.describe() for block in blocks]}).encode()
     start = _MAGIC + len(document).to_bytes(8, "little") + document
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
@@ -109,7 +111,7 @@ def _write(file: int, data: memoryview) -> None:
         data = data[os.write(file, data[:_PIECE_BYTES]) :]
 
 
-def _sync_folder(path: Path) -> None:
+def _sync_folder(path: StrPath) -> None:
     """Have the folder's own entry on the disk: only then does the new name outlast a loss of power."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -119,7 +121,7 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: StrPath) -> Iterator[int]:
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -132,7 +134,7 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _read_head(path: Path, file: int) -> tuple[dict[str, Any], int]:
+def _read_head(path: StrPath, file: int) -> tuple[dict[str, Any], int]:
     """Return the head, and where the first block begins."""
     if os.read(file, len(_MAGIC)) != _MAGIC:
         raise CheckpointError(
@@ -151,7 +153,7 @@ def _read_head(path: Path, file: int) -> tuple[dict[str, Any], int]:
     return head, len(_MAGIC) + 8 + length
 
 
-def _read(path: Path, file: int, count: int) -> bytes:
+def _read(path: StrPath, file: int, count: int) -> bytes:
     parts = []
     while count:
         part = os.read(file, count)
@@ -162,12 +164,12 @@ def _read(path: Path, file: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _check_size(path: Path, file: int, wanted: int) -> None:
+def _check_size(path: StrPath, file: int, wanted: int) -> None:
     if os.fstat(file).st_size != wanted:
         raise _damaged(path, "it is cut short" if os.fstat(file).st_size < wanted else "it is too long")
 
 
-def _check_blocks(path: Path, rows: list[dict[str, Any]], blocks: Sequence[Block]) -> None:
+def _check_blocks(path: StrPath, rows: list[dict[str, Any]], blocks: Sequence[Block]) -> None:
     own = [block.describe() for block in blocks]
     if rows != own:
         differing = next(
@@ -176,7 +178,7 @@ def _check_blocks(path: Path, rows: list[dict[str, Any]], blocks: Sequence[Block
         raise CheckpointError(f"the checkpoint '{path}' is of another training ({differing} differs)")
 
 
-def _damaged(path: Path, how: str) -> CheckpointError:
+def _damaged(path: StrPath, how: str) -> CheckpointError:
     return CheckpointError(
         f"the checkpoint '{path}' is damaged: {how}; delete it and train anew, or put back a copy"
     )

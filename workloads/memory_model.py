@@ -9,10 +9,10 @@ alive at a time, so the largest counts.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
 
 from workloads import residual_memory
 from workloads.errors import UnknownNameError, UnsupportedError
+from workloads.light_typing import Literal, NamedTuple
 from workloads.recipes import BITS, Optimizer, Recipe
 from workloads.specification import Specification, Stage
 from workloads.variables import CLASSES, Variable

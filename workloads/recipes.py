@@ -5,9 +5,8 @@ those of `algorithms.md`'s sources: Courbariaux and Bengio 2016 (`standard`), Wa
 the rungs of that paper's ablation between the two.
 """
 
-from typing import Any, Literal, NamedTuple
-
 from workloads.errors import UnknownNameError
+from workloads.light_typing import Any, Literal, NamedTuple
 
 DType = Literal["float32", "float16", "int8", "uint8", "code2", "code4", "po2", "int6", "bit"]
 

@@ -6,7 +6,7 @@ what surrounds its binary convolutions: shortcuts, and a few stages that are not
 item; the batch comes in where bytes are counted.
 """
 
-from typing import Any, Literal, NamedTuple
+from workloads.light_typing import Any, Literal, NamedTuple
 
 Kind = Literal["dense", "conv"]
 Pool = Literal["none", "before_norm", "after_sign", "max3"]

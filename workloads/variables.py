@@ -1,7 +1,6 @@
 """A variable of a trainer: what the memory model counts, and a plan places."""
 
-from typing import Literal, NamedTuple
-
+from workloads.light_typing import Literal, NamedTuple
 from workloads.recipes import BITS, DType
 
 Lifetime = Literal["persistent", "transient"]

@@ -54,7 +54,7 @@ def in_a_write():
 
 
 def before_its_name():
-    Path.replace = die
+    os.replace = die
 
 
 def after_its_name():

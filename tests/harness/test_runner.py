@@ -49,9 +49,11 @@ def test_a_worker_inherits_only_what_it_must(monkeypatch):
     monkeypatch.setenv("HARNESS_NATIVE_LIBRARY", "/elsewhere/core.so")
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("LD_PRELOAD", "/elsewhere/other.so")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     environment = runner.worker_environment(2, "pinned")
     assert environment["HARNESS_NATIVE_LIBRARY"] == "/elsewhere/core.so"
     assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["LC_ALL"] == "C"
     assert "LD_PRELOAD" not in environment
 
 

@@ -134,9 +134,8 @@ def counted(call):
     return count
 
 
-for name in ("open", "write", "fsync", "close"):
+for name in ("open", "write", "fsync", "close", "replace"):
     setattr(os, name, counted(getattr(os, name)))
-Path.replace = counted(Path.replace)
 checkpoint.write(path, {"step": 2}, blocks)
 """
 

@@ -15,9 +15,9 @@ does not flip SVHN (a mirrored digit is another figure); its shifts are fraction
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
 
 from workloads.datasets.mix import STREAM_AUGMENT, draw
+from workloads.light_typing import Final, NamedTuple
 
 FRACTION: Final = 0.15
 

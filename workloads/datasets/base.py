@@ -5,9 +5,8 @@ item lies at a computable position of a plain file, so that a worker, in Python 
 one `pread` and keeps no copy of the set. This module imports nothing that a small worker does not have.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from workloads.errors import DataCorruptError, DataError
+from workloads.light_typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path

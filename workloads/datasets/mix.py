@@ -13,7 +13,7 @@ reproduced in another language without carrying a generator's state. All arithme
 It is a bijection, so two draws that differ in their last word only never collide.
 """
 
-from typing import Final
+from workloads.light_typing import Final
 
 MASK64: Final = (1 << 64) - 1
 GOLDEN: Final = 0x9E3779B97F4A7C15

@@ -6,12 +6,12 @@ order (3 KiB for MNIST). Pixels stay uint8 until the engine has them: no float c
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol
 
 from workloads.datasets.base import Split
 from workloads.datasets.shuffle import Permutation
 from workloads.datasets.sources import open_source
 from workloads.errors import DataCorruptError, UnsupportedError
+from workloads.light_typing import Protocol
 
 
 class WritableBuffer(Protocol):

@@ -20,9 +20,9 @@ for ImageNet, computed once an epoch. With them an item takes 0.4 µs in CPython
 """
 
 from array import array
-from typing import Final
 
 from workloads.datasets.mix import STREAM_SHUFFLE, draw
+from workloads.light_typing import Final
 
 ROUNDS: Final = 6
 MAX_ITEMS: Final = 1 << 32

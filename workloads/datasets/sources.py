@@ -3,11 +3,11 @@
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final, Protocol
 
 from workloads.datasets.base import Column, Split
 from workloads.datasets.mix import STREAM_NOISE, STREAM_NOISE_ITEM, draw
 from workloads.errors import DataCorruptError, DataMissingError
+from workloads.light_typing import Final, Protocol
 
 NOISE_BYTES: Final = 1 << 16
 

@@ -5,8 +5,8 @@ border between two phases so that it can read the kernel's peak there.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from workloads.light_typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from workloads.recipes import Optimizer, Recipe
 from workloads.specification import Specification
 

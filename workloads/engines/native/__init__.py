@@ -3,9 +3,8 @@
 Importing this module alone loads nothing, so that the registry can ask `location` whether the core is there.
 """
 
-from typing import Any
-
 from workloads.engines.base import Job, Training
+from workloads.light_typing import Any
 
 
 def load() -> None:

@@ -4,10 +4,10 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_uint8, c_uint64, c_void_p
 from functools import cache
-from typing import Any, NamedTuple
 
 from workloads.engines.native import location
 from workloads.errors import WorkloadError
+from workloads.light_typing import Any, NamedTuple
 
 ABI = 2
 

@@ -5,9 +5,8 @@ Bits stand in rows of whole 64-bit words, because the kernels read words; what t
 `padding` and counted as scratch. The core checks the list against its own needs and refuses any difference.
 """
 
-from typing import NamedTuple
-
 from workloads.engines.native.library import Placed
+from workloads.light_typing import NamedTuple
 from workloads.memory_model import CLASSES, MemoryModel, Variable
 from workloads.recipes import BITS
 from workloads.specification import Specification, Stage

@@ -1,9 +1,9 @@
 """What a native training must remember to continue bit for bit: the arena's lasting variables, and counters."""
 
 from array import array
-from typing import TYPE_CHECKING
 
 from workloads.checkpoint import Block
+from workloads.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from workloads.engines.native.training import NativeTraining
