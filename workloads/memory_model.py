@@ -98,14 +98,8 @@ def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: 
         yield from residual_memory.paper(network, recipe, optimizer, batch)
         return
     for stage in network.stages:
-        largest = max(stage.inputs, stage.outputs) * batch
         yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
-        yield Variable("dX_Y", stage.name, largest, recipe.gradient, "transient")
-        yield Variable("dY", stage.name, largest, recipe.output_gradient, "transient")
-        yield Variable("mu_psi", stage.name, 2 * stage.out_channels, recipe.statistic)
-        yield Variable("beta", stage.name, 2 * stage.out_channels, recipe.statistic)
-        if optimizer.latent_weights:
-            yield Variable("W", stage.name, stage.weights, recipe.weight)
+        yield from residual_memory.paper_stage(stage, recipe, optimizer, batch)
         yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
         yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
         yield from _paper_mask(stage, recipe, batch)
