@@ -244,10 +244,15 @@ def _weights(layer: Layer, job: Job) -> Slot:
         return out if factor == 1.0 else out.mul_(factor)
 
     border = job.settings.get("border", "cancel" if signs else "clip")
-    latent = job.optimizer.latent_weights and layer.stage.binary
+    method = job.optimizer
+    latent = method.latent_weights and layer.stage.binary
+    of_ones = signs and not gradient.scaled
+    real = method.rate if layer.stage.binary else method.real_rate
     return Slot(
         f"W.{layer.stage.name}", layer.weights.storage, read, attenuation,
-        latent=latent, clip=latent and border == "clip", signs=signs, elements=layer.stage.weights,
+        latent=latent, clip=latent and border == "clip", rate=method.sign_rate if of_ones else real,
+        threshold=method.sign_threshold if of_ones else method.threshold / attenuation,
+        elements=layer.stage.weights,
     )  # fmt: skip
 
 
@@ -257,4 +262,4 @@ def _beta(beta: Tensor, job: Job) -> Slot:
     def read(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
         return out.copy_(beta[1, part])
 
-    return Slot("beta", beta[0], read, _mean(job), latent=False, clip=False)
+    return Slot("beta", beta[0], read, _mean(job), latent=False, clip=False, rate=job.optimizer.beta_rate)

@@ -255,7 +255,21 @@ def test_bop_flips_signs_and_leaves_full_precision_weights_to_adam(build: Build)
     bop, adam = training.updates
     assert {slot.name for slot in bop.slots} == {"W.conv2_1", "W.conv2_2", "W.conv3_1", "W.conv3_2"}
     assert {slot.name for slot in adam.slots} == {"W.conv1", "W.down3", "W.fc", "beta"}
-    assert not any(slot.latent or slot.clip or slot.signs for slot in adam.slots)
+    assert not any(slot.latent or slot.clip for slot in adam.slots)
+    row = OPTIMIZERS["bop"]
+    assert {(slot.rate, slot.threshold) for slot in bop.slots} == {(row.sign_rate, row.sign_threshold)}
+
+
+def test_every_variable_has_the_rate_of_its_kind(build: Build) -> None:
+    row = OPTIMIZERS["sgd"]
+    for trainer, binary in (("standard", row.rate), ("lowmem", row.sign_rate)):
+        (update,) = build(trainer, NETWORKS["clip"], BATCH, method="sgd").updates
+        found = {slot.name: slot.rate for slot in update.slots}
+        assert found["W.conv2_1"] == binary
+        assert found["W.conv1"] == found["W.down3"] == found["W.fc"] == row.real_rate
+        assert found["beta"] == row.beta_rate
+    (update,) = build("lowmem", NETWORKS["clip"], BATCH, method="sgd", gradient_scale="layer").updates
+    assert {slot.rate for slot in update.slots} == {row.rate, row.real_rate, row.beta_rate}
 
 
 def test_full_precision_weights_are_not_clipped(build: Build) -> None:
