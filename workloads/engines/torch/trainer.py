@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
-from workloads.engines.base import Batch, Job, Mark, Snapshot
-from workloads.engines.torch import processes, residual, stage
+from workloads.engines.base import Batch, Job, Mark, Phase, Snapshot
+from workloads.engines.torch import devices, processes, residual, stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
@@ -48,7 +48,7 @@ def _memory_errors(
 
 
 class TorchTraining:
-    """A training on the CPU or a CUDA device (`settings["device"]`), obeying the job's recipe."""
+    """A training on the CPU or a CUDA device (`settings["device"]`; not run on one yet), obeying the job's recipe."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -61,6 +61,7 @@ class TorchTraining:
         """Allocate and initialise every persistent variable, from the job's seed."""
         job = self.job
         torch.set_num_threads(job.threads)
+        devices.make_exact(self.device)
         self.scratch = Scratch(self.device) if self.device.type == "cpu" else Scratch(self.device, 1 << 28)
         self.generator = torch.Generator(self.device).manual_seed(job.seed)
         self.dither = Dither(self.generator)
@@ -123,7 +124,7 @@ class TorchTraining:
                 x = residual.train(layer, x)
                 self._ledger.saw(layer, x)
         loss = cross_entropy(x.real.detach(), target, self.job.settings.get("sharpness", 1.0))
-        mark("forward")
+        self._end("forward", mark)
         for layer in self.layers:
             layer.unscale = loss.unscale
         if self.accumulation:
@@ -133,14 +134,19 @@ class TorchTraining:
         due = self.accumulation is None or self.accumulation.end()
         if due:
             processes.current().exchange(self.layers, self.beta[1])
-        mark("backward")
+        self._end("backward", mark)
         if not due:
             return loss.mean
         for update in self.updates:
             update.step(learning_rate)
-        mark("update")
+        self._end("update", mark)
         self.cool(learning_rate)
         return loss.mean
+
+    def _end(self, phase: Phase, mark: Mark) -> None:
+        """Mark the end of a phase once all of its work is done, not only handed to the device."""
+        devices.wait_for(self.device)
+        mark(phase)
 
     def cool(self, learning_rate: float) -> None:
         """Tell the moving averages the rate of the last step; see `schedule.average_share`."""
