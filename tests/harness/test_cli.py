@@ -1,28 +1,22 @@
 """The program as a user starts it: what it prints, and how it ends."""
 
 import json
-import os
 import subprocess
 import sys
 
 import jsonschema
 import pytest
+import started
 
 from results import schema
 from workloads import registry
 
 
 def harness(*arguments, cwd, **environment):
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(cwd),
-        "XDG_CACHE_HOME": str(cwd / "cache"),
-        "COLUMNS": "80",
-    }
     return subprocess.run(
-        [sys.executable, "-P", "-m", "harness", *map(str, arguments)],
+        [*started.COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=env | environment,
+        env=started.environment(cwd) | environment,
         capture_output=True,
         text=True,
         timeout=110,

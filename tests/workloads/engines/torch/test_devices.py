@@ -7,20 +7,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
 
 from workloads.engines.torch import bits, devices  # noqa: E402
 from workloads.models.residual import residual_network  # noqa: E402
 from workloads.registry import ENGINES  # noqa: E402
-from workloads.specification import Sequence  # noqa: E402
 
 NETWORKS = {
     "dense": odd_network(20, 9, 7, 4),
-    "conv": Sequence("conv", (3, 10, 9))
-    .conv(6, padding=1, pool="before_norm")
-    .conv(4, padding=1, pool="after_sign")
-    .dense(4)
-    .build(),
+    "conv": CONVOLUTIONS,
     "residual": residual_network(
         "residual", "polynomial", image_shape=(2, 16, 16), widths=(3, 5), convolutions=1, classes=4
     ),
