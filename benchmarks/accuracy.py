@@ -3,10 +3,11 @@
     HARNESS_DATA=... python benchmarks/accuracy.py --trainer standard --trainer lowmem --epochs 10
     HARNESS_DATA=... python benchmarks/accuracy.py --workload cnv-cifar10 --engine native --trainer lean --epochs 10
 
-Batch 100, cosine schedule from the optimizer's rate to 0 over the run, the workload's augmentation. Accuracy is that of
+Batch 100, cosine schedule from the workload's rate to 0 over the run, the workload's augmentation. Accuracy is that of
 the whole test set, with the moving averages after every epoch, and at the end once more with statistics recalibrated
 over 10,000 training images. The record is written after every epoch; a run whose record is complete is skipped, so an
-interrupted series is taken up again by the same command.
+interrupted series is taken up again by the same command. What a variant is chosen by should not be the test set: with
+`--held-out N` the last N training images stand in for it.
 """
 
 import argparse
@@ -17,31 +18,41 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workloads.datasets import augment
-from workloads.datasets.base import PreparedDataset, Split
+from workloads.datasets.base import Column, PreparedDataset, Segment, Split
 from workloads.datasets.cache import Cache
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, EngineModule, Job, Training
-from workloads.recipes import optimizer, recipe
+from workloads.recipes import OPTIMIZERS, optimizer, recipe
 from workloads.registry import Workload, engine, workload
 from workloads.schedule import learning_rate
 
 RESULTS = Path(os.environ.get("ACCURACY_RESULTS", Path(__file__).parent / "results" / "accuracy"))
 BATCH = 100
-# SGD's momentum averages gradients of ±1/√N, Bop has a threshold and no rate: each has a rate of its own.
-RATES = {"adam": 1e-3, "sgd": 1e-1, "bop": 1e-3}
+# Of an optimizer's row: the factors on the learning rate, and Bop's thresholds.
+FACTORS = ("rate", "sign_rate", "real_rate", "beta_rate", "threshold", "sign_threshold")
 
 
-def settings_of(variant: str, rate: float) -> tuple[float, dict[str, Any]]:
-    """Return the initial learning rate and the engine's settings of a variant: `default`, or `lr=3e-3,border=clip,...`.
+class Variant(NamedTuple):
+    """What a run does otherwise than the recipe, the workload and the optimizer say."""
+
+    learning_rate: float
+    settings: dict[str, Any]
+    factors: dict[str, float]
+
+
+def variant_of(text: str, rate: float) -> Variant:
+    """Read a variant: `default`, or `lr=3e-3,border=clip,...`.
 
     Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's),
-    sharpness (factor on the logits), scale (none, layer: of one-bit gradients).
+    sharpness (factor on the logits), scale (none, layer: of one-bit gradients), and the numbers of the optimizer's
+    row: rate, sign_rate, real_rate, beta_rate, threshold, sign_threshold.
     """
-    given = dict(pair.split("=") for pair in variant.split(",")) if variant != "default" else {}
+    given = dict(pair.split("=") for pair in text.split(",")) if text != "default" else {}
     rate = float(given.pop("lr", rate))
+    factors = {key: float(given.pop(key)) for key in FACTORS if key in given}
     betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
     if "border" in given:
@@ -50,8 +61,23 @@ def settings_of(variant: str, rate: float) -> tuple[float, dict[str, Any]]:
         settings["gradient_scale"] = given.pop("scale")
     settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
     if given:
-        raise SystemExit(f"unknown keys in variant '{variant}': {', '.join(given)}")
-    return rate, settings
+        raise SystemExit(f"unknown keys in variant '{text}': {', '.join(given)}")
+    return Variant(rate, settings, factors)
+
+
+def held_out(data: PreparedDataset, items: int) -> PreparedDataset:
+    """Return the training images cut in two, the last `items` in place of the test set; both of one file each."""
+    first = data.train.count - items
+    train, rest = (_part(data.train, start, count) for start, count in ((0, first), (first, items)))
+    return data._replace(train=train, test=rest)
+
+
+def _part(split: Split, start: int, count: int) -> Split:
+    def cut(column: Column) -> Column:
+        (whole,) = column.segments
+        return column._replace(segments=(Segment(whole.path, whole.offset + start * column.stride, count),))
+
+    return split._replace(images=cut(split.images), labels=cut(split.labels), count=count)
 
 
 class Feed:
@@ -94,17 +120,19 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, trainer: str, seed: int, variant: str) -> None:
         self._row, self._seed, self._epochs = workload(args.workload), seed, args.epochs
-        self._rate, settings = settings_of(variant, RATES[args.optimizer])
+        self._rate, settings, factors = variant_of(variant, self._row.learning_rate)
         self._module: EngineModule = import_module(engine(args.engine).module)
         self._module.load()
-        recipes = recipe(trainer), optimizer(args.optimizer)
+        recipes = recipe(trainer), optimizer(args.optimizer)._replace(**factors)
         job = Job(self._row.specification(), *recipes, BATCH, args.threads, seed, settings)
         self._training = self._module.create(job)
+        variant += f",held-out-{args.held_out}" if args.held_out else ""
         name = f"{args.engine}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
         self.path = RESULTS / args.workload / name
         self._record: dict[str, Any] = {
             "commit": commit(), "workload": args.workload, "trainer": trainer, "variant": variant,
-            "settings": settings, "optimizer": args.optimizer, "epochs": args.epochs, "seed": seed,
+            "settings": settings, "optimizer": args.optimizer, "factors": factors,
+            "held_out": args.held_out, "epochs": args.epochs, "seed": seed,
             "batch_size": BATCH, "schedule": "cosine", "learning_rate": self._rate,
             "augmentation": self._row.augmentation, "engine": self._module.facts(),
         }  # fmt: skip
@@ -159,14 +187,17 @@ def main() -> None:
     parser.add_argument("--workload", default="mlp-mnist")
     parser.add_argument("--engine", default="torch")
     parser.add_argument("--trainer", action="append", required=True)
-    parser.add_argument("--variant", action="append", help=settings_of.__doc__)
-    parser.add_argument("--optimizer", default="adam", choices=sorted(RATES))
+    parser.add_argument("--variant", action="append", help=variant_of.__doc__)
+    parser.add_argument("--optimizer", default="adam", choices=sorted(OPTIMIZERS))
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--held-out", type=int, default=0, help="judge by so many training images, held out")
     args = parser.parse_args()
     dataset = import_module(f"workloads.datasets.{workload(args.workload).dataset}")
     data = dataset.prepare(workload(args.workload).dataset, Path(os.environ["HARNESS_DATA"]), Cache())
+    if args.held_out:
+        data = held_out(data, args.held_out)
     for variant in args.variant or ["default"]:
         for seed in args.seed or [0, 1, 2]:
             for trainer in args.trainer:

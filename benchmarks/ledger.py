@@ -1,12 +1,14 @@
 """Modelled, really held and measured bytes of every workload × recipe × engine, side by side.
 
-    python benchmarks/ledger.py [--workload W]... [--engine E]... [--batch-size N]
+    python benchmarks/ledger.py [--workload W]... [--engine E]... [--batch-size N] [--add]
 
-Each trial is one warm-up step and one measured step of `harness run` on synthetic data with the pinned allocator.
-`modelled` is the honest model, `held` the ledger (what the engine really allocated, class by class; in torch counted
-by saved-tensor hooks and by storage; the arena of the native engine with its scratch, of which a run need not touch
-every page), then the measured training peak and the whole worker's. A trial whose ledger differs from the model in
-any class but scratch is an error here, not a row. Writes benchmarks/results/ledger.json and prints a Markdown table.
+Each trial is one warm-up step and one measured step of `harness run` on synthetic data with the pinned allocator,
+with a batch of 100, of 4 for the ImageNet networks. `modelled` is the honest model, `held` the ledger (what the engine
+really allocated, class by class; in torch counted by saved-tensor hooks and by storage; the arena of the native engine
+with its scratch, of which a run need not touch every page), then the measured training peak and the whole worker's. A
+trial whose ledger differs from the model in any class but scratch is an error here, not a row. Writes
+benchmarks/results/ledger.json and prints a Markdown table; with `--add` the record keeps its rows of other workloads
+and engines, if they were measured on this machine.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from results.schema import Host, Trial
 from workloads.registry import ENGINES, WORKLOADS
 
 RECORD = Path(__file__).parent / "results" / "ledger.json"
+BATCH, BATCH_OF_SHORTCUTS = 100, 4
 
 
 def measure(workload: str, engine: str, trainer: str, batch_size: int) -> tuple[Trial, Host]:
@@ -30,7 +33,7 @@ def measure(workload: str, engine: str, trainer: str, batch_size: int) -> tuple[
         path = Path(folder) / "run.json"
         command = [sys.executable, "-P", "-m", "harness", "run", "--quiet", "--json", str(path)]
         command += ["--workload", workload, "--engine", engine, "--trainer", trainer]
-        command += ["--batch-size", str(batch_size), "--synthetic", "--test-items", "100"]
+        command += ["--batch-size", str(batch_size), "--synthetic", "--test-items", str(batch_size)]
         command += [
             "--steps",
             "1",
@@ -71,25 +74,33 @@ def main() -> None:
     )
     parser.add_argument("--workload", action="append", choices=sorted(WORKLOADS))
     parser.add_argument("--engine", action="append", choices=sorted(ENGINES))
-    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--add", action="store_true", help="keep the record's other rows")
     given = parser.parse_args()
     # The networks on SVHN are those on CIFAR-10.
     workloads = given.workload or [name for name in WORKLOADS if not name.endswith("svhn")]
-    rows = []
-    for workload in workloads:
+    rows, about = [], {}
+    for name in workloads:
+        usual = BATCH_OF_SHORTCUTS if "shortcuts" in WORKLOADS[name].features else BATCH
         for engine in given.engine or ENGINES:
-            trainers = [
-                name
-                for name in ENGINES[engine].trainers
-                if ENGINES[engine].supports(WORKLOADS[workload], name)
-            ]
-            for trainer in trainers:
-                trial, host = measure(workload, engine, trainer, given.batch_size)
-                rows.append(row(trial))
-                print(line(rows[-1]), flush=True)
+            for trainer in ENGINES[engine].trainers:
+                if ENGINES[engine].supports(WORKLOADS[name], trainer):
+                    trial, host = measure(name, engine, trainer, given.batch_size or usual)
+                    rows.append(row(trial))
+                    print(line(rows[-1]), flush=True)
+                    about = {fact: getattr(host, fact) for fact in ("cpu", "cores", "kernel", "libraries")}
     RECORD.parent.mkdir(exist_ok=True)
-    about = {"cpu": host.cpu, "cores": host.cores, "kernel": host.kernel, "libraries": host.libraries}
-    RECORD.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
+    kept = others(about, rows) if given.add else []
+    RECORD.write_text(json.dumps(about | {"rows": kept + rows}, indent=1) + "\n")
+
+
+def others(about: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the record's rows of other workloads and engines; raises SystemExit if another machine measured them."""
+    record = json.loads(RECORD.read_text())
+    if differing := [name for name, value in about.items() if record[name] != value]:
+        raise SystemExit(f"{RECORD} is of another machine: {', '.join(differing)} differ; leave --add out")
+    measured = {(each["workload"], each["engine"]) for each in rows}
+    return [each for each in record["rows"] if (each["workload"], each["engine"]) not in measured]
 
 
 def line(figures: dict[str, Any]) -> str:

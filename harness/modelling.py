@@ -17,8 +17,12 @@ def model(
     convention: str,
     *,
     by_layer: bool,
+    accumulate: int = 1,
 ) -> ModelDocument:
-    """Model each trainer. Raises UnknownNameError for a name that no registry row has."""
+    """Model each trainer, with micro-batches of `batch_size` items.
+
+    Raises UnknownNameError for a name that no registry row has, UnsupportedError for what cannot be.
+    """
     row = registry.workload(workload)
     network, batch = row.specification(), batch_size or row.batch_size
     kind, counted = recipes.optimizer(optimizer), cast(Convention, convention)
@@ -27,8 +31,13 @@ def model(
         batch_size=batch,
         optimizer=kind.name,
         convention=counted,
+        accumulate=accumulate,
         trainers=[
-            _trainer(name, memory_model.model(network, recipes.recipe(name), kind, batch, counted), by_layer)
+            _trainer(
+                name,
+                memory_model.model(network, recipes.recipe(name), kind, batch, counted, accumulate),
+                by_layer,
+            )
             for name in trainers or DEFAULT_TRAINERS
         ],
     )

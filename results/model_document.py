@@ -26,7 +26,10 @@ class ModelledTrainer(msgspec.Struct, kw_only=True):
 
 
 class ModelDocument(msgspec.Struct, kw_only=True):
-    """The memory model of one workload at one batch size; trainers in the order asked for."""
+    """The memory model of one workload at one batch size; trainers in the order asked for.
+
+    With `accumulate` above 1 the batch is a micro-batch, and its gradients are summed over so many.
+    """
 
     schema: Literal["harness.model"] = MODEL_SCHEMA
     schema_version: Literal[1] = 1
@@ -34,4 +37,5 @@ class ModelDocument(msgspec.Struct, kw_only=True):
     batch_size: Annotated[int, msgspec.Meta(ge=1)]
     optimizer: str
     convention: Literal["paper", "honest"]
+    accumulate: Annotated[int, msgspec.Meta(ge=1)] = 1
     trainers: list[ModelledTrainer]

@@ -30,9 +30,9 @@ PER_TABLE = 7
 
 def model_view(document: ModelDocument, by_layer: bool = False) -> RenderableType:
     """Return the tables of a model document: by variable, and by layer where asked for and known."""
-    head = (
-        f"{document.workload}: batch {document.batch_size}, {document.optimizer}, {document.convention} model"
-    )
+    sums = f" × {document.accumulate} an update" if document.accumulate > 1 else ""
+    batch = f"batch {document.batch_size}{sums}"
+    head = f"{document.workload}: {batch}, {document.optimizer}, {document.convention} model"
     parts: list[RenderableType] = []
     for start in range(0, len(document.trainers), PER_TABLE):
         chunk = document.trainers[start : start + PER_TABLE]

@@ -57,7 +57,7 @@ def model(
     """Return every variable of the trainer; `batch_size` is that of a micro-batch where gradients `accumulate`.
 
     Raises UnknownNameError for a convention that is neither `paper` nor `honest`, UnsupportedError for a recipe that
-    cannot train this network.
+    cannot train this network, or cannot be summed over micro-batches, and for sums that a convention does not count.
     """
     if convention not in CONVENTIONS:
         raise UnknownNameError("convention", convention, list(CONVENTIONS))
@@ -66,11 +66,25 @@ def model(
             f"'{recipe.name}' has one buffer for ∂X and ∂Y, but a shortcut of '{specification.name}' still needs ∂X⁺ "
             "when ∂Y has taken its place; try --trainer lowmem-q6"
         )
+    if accumulate > 1:
+        _check_sums(recipe, convention)
     count = _paper if convention == "paper" else _honest
     variables = count(specification, recipe, optimizer, batch_size)
     if accumulate > 1:
         variables = _accumulated(variables, recipe)
     return MemoryModel(convention, tuple(variables))
+
+
+def _check_sums(recipe: Recipe, convention: Convention) -> None:
+    if convention == "paper":
+        raise UnsupportedError(
+            "the convention 'paper' counts no sums over micro-batches; take --convention honest"
+        )
+    if recipe.single_buffer:
+        raise UnsupportedError(
+            f"'{recipe.name}' updates within the backward pass of each batch, so that there is nothing to accumulate; "
+            "try --trainer lowmem-q6"
+        )
 
 
 def _accumulated(variables: Iterator[Variable], recipe: Recipe) -> Iterator[Variable]:
@@ -98,14 +112,8 @@ def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: 
         yield from residual_memory.paper(network, recipe, optimizer, batch)
         return
     for stage in network.stages:
-        largest = max(stage.inputs, stage.outputs) * batch
         yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
-        yield Variable("dX_Y", stage.name, largest, recipe.gradient, "transient")
-        yield Variable("dY", stage.name, largest, recipe.output_gradient, "transient")
-        yield Variable("mu_psi", stage.name, 2 * stage.out_channels, recipe.statistic)
-        yield Variable("beta", stage.name, 2 * stage.out_channels, recipe.statistic)
-        if optimizer.latent_weights:
-            yield Variable("W", stage.name, stage.weights, recipe.weight)
+        yield from residual_memory.paper_stage(stage, recipe, optimizer, batch)
         yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
         yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
         yield from _paper_mask(stage, recipe, batch)

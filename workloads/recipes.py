@@ -139,22 +139,49 @@ RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 
 class Optimizer(NamedTuple):
-    """What an optimizer keeps: how many momenta an element, and whether latent weights exist at all."""
+    """What an optimizer keeps (how many momenta an element, and whether latent weights exist at all) and its rates.
+
+    A workload's learning rate is Adam's, whose step has no unit. The factors on it are `rate` for binary weights with a
+    real gradient, `sign_rate` for those with one of one bit, ±1/√N, which is far larger, `real_rate` for weights of
+    full-precision stages, and `beta_rate` for β. Bop's are γ, which so follows the schedule; it flips a weight where
+    the running mean of its gradients is beyond τ: `threshold`, or, of a mean of ±1, `sign_threshold`. What has no sign
+    to flip, Bop leaves to Adam.
+    """
 
     name: str
     summary: str
     momenta: int
     latent_weights: bool
+    rate: float = 1.0
+    sign_rate: float = 1.0
+    real_rate: float = 1.0
+    beta_rate: float = 1.0
+    threshold: float = 0.0
+    sign_threshold: float = 0.0
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    row.name: row
-    for row in (
-        Optimizer("adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True),
-        Optimizer("sgd", "stochastic gradient descent with momentum", momenta=1, latent_weights=True),
-        Optimizer("bop", "Bop (Helwegen et al. 2019): flips bits, no latent weights", 1, False),
-    )
-}
+_ADAM = Optimizer("adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True)
+_SGD = Optimizer(
+    "sgd",
+    "stochastic gradient descent with momentum",
+    momenta=1,
+    latent_weights=True,
+    rate=1e4,
+    sign_rate=30.0,
+    real_rate=100.0,
+    beta_rate=1e3,
+)
+_BOP = Optimizer(
+    "bop",
+    "Bop (Helwegen et al. 2019): flips bits, no latent weights",
+    momenta=1,
+    latent_weights=False,
+    rate=0.1,
+    sign_rate=10.0,
+    threshold=1e-8,
+    sign_threshold=0.1,
+)
+OPTIMIZERS: dict[str, Optimizer] = {row.name: row for row in (_ADAM, _SGD, _BOP)}
 
 
 def recipe(name: str) -> Recipe:

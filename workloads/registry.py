@@ -117,7 +117,7 @@ _ENGINES = (
     ),
     Engine(
         "torch",
-        "PyTorch, any torch device",
+        "PyTorch",
         "workloads.engines.torch",
         trainers=tuple(name for name, row in RECIPES.items() if not row.single_buffer),
         models=("mlp", "cnv", "binarynet", "resnete18", "bireal18"),

@@ -18,22 +18,27 @@ def paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: i
     """
     bits = recipe.activation == "bit"
     for stage in network.stages:
-        largest = max(stage.inputs, stage.outputs) * batch
         if stage.side:
             yield Variable("X", stage.name, stage.arriving * batch, "float32")
         else:
             yield Variable("X", stage.name, stage.inputs * batch, recipe.activation)
-        yield Variable("dX_Y", stage.name, largest, recipe.gradient, "transient")
-        yield Variable("dY", stage.name, largest, recipe.output_gradient, "transient")
-        yield Variable("mu_psi", stage.name, 2 * stage.out_channels, recipe.statistic)
-        yield Variable("beta", stage.name, 2 * stage.out_channels, recipe.statistic)
-        if optimizer.latent_weights:
-            yield Variable("W", stage.name, stage.weights, recipe.weight)
+        yield from paper_stage(stage, recipe, optimizer, batch)
         if bits:
             yield Variable("dW", stage.name, stage.weights, recipe.weight_gradient)
             yield Variable("momenta", stage.name, optimizer.momenta * stage.weights, recipe.momentum)
         elif stage.pool != "none":
             yield Variable("masks", stage.name, stage.outputs * batch, recipe.pool_mask)
+
+
+def paper_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
+    """What the paper counts alike for a stage of any network: both buffers, channels in pairs, latent weights."""
+    largest = max(stage.inputs, stage.outputs) * batch
+    yield Variable("dX_Y", stage.name, largest, recipe.gradient, "transient")
+    yield Variable("dY", stage.name, largest, recipe.output_gradient, "transient")
+    yield Variable("mu_psi", stage.name, 2 * stage.out_channels, recipe.statistic)
+    yield Variable("beta", stage.name, 2 * stage.out_channels, recipe.statistic)
+    if optimizer.latent_weights:
+        yield Variable("W", stage.name, stage.weights, recipe.weight)
 
 
 def honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:

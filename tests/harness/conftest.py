@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `started`, plain functions that fixtures cannot be
+
 from harness import cli, runner
 from harness import plan as planning
 from workloads.registry import Engine

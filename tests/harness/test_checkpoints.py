@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import started
 
 from harness import plan as planning
 from harness.checkpoints import fingerprint
@@ -139,16 +140,10 @@ def test_a_folder_that_cannot_be_made_is_an_error_at_once(make_plan, tmp_path):
 
 def harness(cwd, *arguments):
     """Start the program in a session of its own."""
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(cwd),
-        "XDG_CACHE_HOME": str(cwd / "cache"),
-        "COLUMNS": "80",
-    }
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "harness", *map(str, arguments)],
+        [*started.COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=env,
+        env=started.environment(cwd),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

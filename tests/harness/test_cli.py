@@ -1,28 +1,22 @@
 """The program as a user starts it: what it prints, and how it ends."""
 
 import json
-import os
 import subprocess
 import sys
 
 import jsonschema
 import pytest
+import started
 
 from results import schema
 from workloads import registry
 
 
 def harness(*arguments, cwd, **environment):
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(cwd),
-        "XDG_CACHE_HOME": str(cwd / "cache"),
-        "COLUMNS": "80",
-    }
     return subprocess.run(
-        [sys.executable, "-P", "-m", "harness", *map(str, arguments)],
+        [*started.COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=env | environment,
+        env=started.environment(cwd) | environment,
         capture_output=True,
         text=True,
         timeout=110,
@@ -62,6 +56,8 @@ def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
         (["run", "--workload", "mlp-mnist", "--data-dir", "nowhere"], 1, "nowhere"),
         (["run", "--meter", "nonsense"], 2, "unknown meter 'nonsense'"),
         (["model", "nonsense"], 2, "unknown workload 'nonsense'"),
+        (["model", "mlp-mnist", "--trainer", "lean", "--accumulate", "2"], 2, "nothing to accumulate; try"),
+        (["model", "mlp-mnist", "--convention", "paper", "--accumulate", "2"], 2, "take --convention honest"),
         (["show", "nowhere.json"], 2, "nowhere.json"),
     ],
 )
@@ -135,6 +131,21 @@ def test_the_model_is_a_table_and_a_document(tmp_path):
     assert "138.15" in shown
     document = json.loads(harness(*arguments, "--json", "-", cwd=tmp_path).stdout)
     assert [round(each["total_bytes"] / 2**20, 2) for each in document["trainers"]] == [512.85, 138.15]
+
+
+def test_the_model_counts_the_sums_over_micro_batches(tmp_path):
+    arguments = ["model", "mlp-mnist", "--batch-size", 25, "--json", "-"]
+    one, four = (
+        json.loads(harness(*arguments, "--accumulate", each, cwd=tmp_path).stdout) for each in (1, 4)
+    )
+    assert (one["accumulate"], four["accumulate"]) == (1, 4)
+    low_one, low_four = (document["trainers"][1]["by_variable"] for document in (one, four))
+    assert low_four["dW"] == 16 * low_one["dW"]  # a float16 for a bit
+    assert low_four["beta"] == 1.5 * low_one["beta"]  # β, ∂β and its sum
+    others = low_one.keys() - {"dW", "beta"}
+    assert all(low_one[name] == low_four[name] for name in others)
+    shown = harness("model", "mlp-mnist", "--batch-size", 25, "--accumulate", 4, cwd=tmp_path).stdout
+    assert "batch 25 × 4 an update" in shown
 
 
 def engine_or_skip(name):

@@ -33,8 +33,17 @@ class Shape(NamedTuple):
     pool: str = "none"
 
 
+@dataclass(kw_only=True)
+class Returned:
+    """What every stage keeps for the way back, the places of its maxima, and computes on it."""
+
+    places: Array | None = None
+    dbeta: Array = field(default_factory=lambda: np.zeros(0))
+    dw: Array = field(default_factory=lambda: np.zeros(0))
+
+
 @dataclass
-class StageRecord:
+class StageRecord(Returned):
     """Everything one stage computes in a step. `x_plus` is what the next stage reads, `full` X⁺ before its pooling."""
 
     x: Array
@@ -44,10 +53,7 @@ class StageRecord:
     scale: Array
     full: Array
     x_plus: Array
-    places: Array | None = None
-    dbeta: Array = field(default_factory=lambda: np.zeros(0))
     dy: Array = field(default_factory=lambda: np.zeros(0))
-    dw: Array = field(default_factory=lambda: np.zeros(0))
     dx: Array | None = None
 
 
@@ -146,7 +152,7 @@ def forward_stage(x: Array, weight: Array, beta: Array, norm: str, first: bool, 
         for b, c, h, w in np.ndindex(x_plus.shape):
             window = (b, c, slice(2 * h, 2 * h + 2), slice(2 * w, 2 * w + 2))
             x_plus[b, c, h, w] = (full[window] * places[window]).sum()
-    return StageRecord(x, y, mean, spread, scale, full, x_plus, places)
+    return StageRecord(x, y, mean, spread, scale, full, x_plus, places=places)
 
 
 def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tuple[Array, Array]:

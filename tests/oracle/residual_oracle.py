@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass
-class Record:
+class Record(plain.Returned):
     """One stage of a step: its operand, the norm's output `full`, its result, what was kept for the way back."""
 
     read: Array
@@ -30,10 +30,7 @@ class Record:
     scale: Array
     spread: Array
     result: Array
-    places: Array | None = None
     arriving: Array = field(default_factory=lambda: np.zeros(0))
-    dw: Array = field(default_factory=lambda: np.zeros(0))
-    dbeta: Array = field(default_factory=lambda: np.zeros(0))
 
 
 def convolve(x: Array, weight: Array, k: int, stride: int, padding: int) -> Array:

@@ -9,7 +9,7 @@ from workloads.engines.native import location
 from workloads.errors import WorkloadError
 from workloads.light_typing import Any, NamedTuple
 
-ABI = 2
+ABI = 3
 
 # As in core.h.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3, "code2": 4, "int6": 5, "bit": 6}
@@ -45,7 +45,10 @@ class Config(ctypes.Structure):
                 "second_moment", "single_buffer",
             )
         ],
-        *[(name, c_float) for name in ("beta1", "beta2", "epsilon", "decay", "bop_rate", "bop_threshold")],
+        *[
+            (name, c_float)
+            for name in ("beta1", "beta2", "epsilon", "decay", "weight_rate", "beta_rate", "bop_threshold")
+        ],
         ("seed", c_uint64),
         ("stages", POINTER(Stage)),
     ]  # fmt: skip

@@ -26,12 +26,21 @@ def find() -> str | None:
 
 def missing() -> str | None:
     """Return why the native engine cannot be loaded and what to do, or None."""
-    if find() is not None:
-        return None
-    named = os.environ.get(VARIABLE)
-    if named:
-        return f"{VARIABLE} names '{named}', which is not a file; unset it to use the installed library"
+    return None if find() is not None else why_missing(NAME, VARIABLE, "which is not a file", "library")
+
+
+def why_missing(name: str, variable: str, fault: str, what: str) -> str:
+    """Return why a built part of the core was not found and what to do.
+
+    Args:
+        name: the file that should be there.
+        variable: the environment variable that may name another, which was looked at first.
+        fault: what is wrong with what the variable names.
+        what: the kind of thing it is.
+    """
+    if named := os.environ.get(variable):
+        return f"{variable} names '{named}', {fault}; unset it to use the installed {what}"
     return (
-        f"{NAME} is not installed: this package was built without a C++ compiler; "
+        f"{name} is not installed: this package was built without a C++ compiler; "
         "install one (apt install g++ cmake) and reinstall edge-harness"
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from workloads import memory_model
 from workloads.engines.base import Job
-from workloads.engines.native import library, plan, scratch
+from workloads.engines.native import library, location, plan, scratch
 from workloads.engines.native.rehearsal import networks
 
 NAME = "harness-train"
@@ -50,13 +50,7 @@ def missing() -> str | None:
     """Return why there is no program to run and what to do, or None."""
     if find() is not None:
         return None
-    named = os.environ.get(VARIABLE)
-    if named:
-        return f"{VARIABLE} names '{named}', which is no program; unset it to use the installed one"
-    return (
-        f"{NAME} is not installed: this package was built without a C++ compiler; "
-        "install one (apt install g++ cmake) and reinstall edge-harness"
-    )
+    return location.why_missing(NAME, VARIABLE, "which is no program", "one")
 
 
 def _network(job: Job) -> dict[str, Any]:

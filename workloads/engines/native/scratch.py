@@ -7,11 +7,9 @@ from workloads.engines.native import library
 from workloads.errors import UnsupportedError
 from workloads.specification import Stage
 
-# Beside the learning rate, the optimizers take what their papers give (Adam: Kingma & Ba 2015). Bop sees gradients of
-# ±1, not of their true size, so its threshold is one of the running mean of signs.
+# Beside the learning rate, the optimizers take what their papers give (Adam: Kingma & Ba 2015).
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SGD_DECAY = 0.9
-BOP_RATE, BOP_THRESHOLD = 1e-2, 0.15
 
 SUPPORTED = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
 
@@ -42,11 +40,18 @@ def describe(job: Job) -> library.Config:
         types[recipe.momentum], types[recipe.statistic], types[recipe.pool_mask], types[recipe.image],
         library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam" and recipe.second_moment),
         int(recipe.single_buffer),
-        BETA1, BETA2, EPSILON, SGD_DECAY, BOP_RATE, BOP_THRESHOLD,
+        BETA1, BETA2, EPSILON, SGD_DECAY, *_rates(job),
         job.seed & (1 << 64) - 1, ctypes.cast(stages, ctypes.POINTER(library.Stage)),
     )  # fmt: skip
     config.kept = stages  # the struct holds a bare pointer
     return config
+
+
+def _rates(job: Job) -> tuple[float, float, float]:
+    """Return the factors on the learning rate for the weights and for β, and Bop's threshold (of signs, as here)."""
+    optimizer = job.optimizer
+    weights = optimizer.sign_rate if job.recipe.weight_gradient == "bit" else optimizer.rate
+    return weights, optimizer.beta_rate, optimizer.sign_threshold
 
 
 def _stage(stage: Stage) -> library.Stage:

@@ -35,8 +35,8 @@ class Slot:
 
     `attenuation` × stored gradient = gradient of the loss. `latent` marks weights whose sign is used: their
     gradient is cancelled at the border (where |W| ≥ 1, or |W| > 1 if `clip`), and `clip` keeps them in
-    [−1, 1] after the step. `signs` marks a one-bit gradient. Where `values` are packed
-    (Bop), `elements` says how many there are.
+    [−1, 1] after the step. Where `values` are packed (Bop), `elements` says how many there are. `rate` is
+    the factor on the learning rate, and `threshold` Bop's, in units of the stored gradient (`recipes.Optimizer`).
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class Slot:
         *,
         latent: bool,
         clip: bool,
-        signs: bool = False,
+        rate: float = 1.0,
+        threshold: float = 0.0,
         elements: int | None = None,
     ) -> None:
         self.name, self.values, self.read = name, values, read
-        self.attenuation, self.latent, self.clip, self.signs = attenuation, latent, clip, signs
+        self.attenuation, self.latent, self.clip = attenuation, latent, clip
+        self.rate, self.threshold = rate, threshold
         self.elements = values.numel() if elements is None else elements
         self.momenta: dict[str, Tensor] = {}
 
@@ -168,22 +170,18 @@ class Adam(Update):
 
 
 class Momentum(Update):
-    """Stochastic gradient descent with momentum 0.9: m ← 0.9·m + g; w ← w − η·m.
+    """Stochastic gradient descent with momentum 0.9: m ← 0.9·m + g; w ← w − η·m, η the slot's rate × the learning rate.
 
-    m is kept as the running mean (1 − 0.9)·m, which is of the gradient's own magnitude. The learning rate of a workload
-    is Adam's; η is RATE times that for real gradients, and SIGN_RATE times for one-bit ones, which are far larger.
+    m is kept as the running mean (1 − 0.9)·m, which is of the gradient's own magnitude.
     """
 
     momenta = ("first",)
     decay = 0.9
-    RATE = 100.0
-    SIGN_RATE = 1.0
 
     def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         values, first = state
         first.lerp_(gradient, 1 - self.decay)
-        rate = learning_rate * (self.SIGN_RATE if slot.signs else self.RATE)
-        values.add_(first, alpha=-rate * slot.attenuation / (1 - self.decay))
+        values.add_(first, alpha=-learning_rate * slot.rate * slot.attenuation / (1 - self.decay))
         if slot.clip:
             values.clamp_(-1, 1)
 
@@ -191,12 +189,11 @@ class Momentum(Update):
 class Bop(Update):
     """Bop (Helwegen et al. 2019): m ← (1 − γ)·m + γ·g; a weight flips where |m| > τ and m has its sign.
 
-    There are no latent weights: the slot's values are packed signs. γ follows the learning rate's schedule, from 1e-4
-    at a rate of 1e-3 (the paper decays γ in place of a learning rate); τ = 1e-8, or the setting `bop_threshold`.
+    There are no latent weights: the slot's values are packed signs. γ is the slot's rate × the learning rate, whose
+    schedule it so follows (the paper decays γ in place of a learning rate).
     """
 
     momenta = ("first",)
-    ADAPTIVITY = 0.1
 
     def _step_chunk(self, slot: Slot, chunk: Chunk, learning_rate: float) -> None:
         packed, stored = chunk.stored
@@ -213,8 +210,7 @@ class Bop(Update):
 
     def _update(self, slot: Slot, state: tuple[Tensor, ...], gradient: Tensor, learning_rate: float) -> None:
         signs, first = state
-        first.lerp_(gradient, self.ADAPTIVITY * learning_rate)
-        # Both in the stored gradient's units. m·w > τ says at once that |m| > τ and that the signs agree.
-        threshold = float(self.settings.get("bop_threshold", 1e-8)) / slot.attenuation
-        flips = torch.mul(first, signs, out=gradient).gt_(threshold)
+        first.lerp_(gradient, slot.rate * learning_rate)
+        # m·w > τ says at once that |m| > τ and that the signs agree.
+        flips = torch.mul(first, signs, out=gradient).gt_(slot.threshold)
         signs.addcmul_(signs, flips, value=-2)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
-from workloads.engines.base import Batch, Job, Mark, Snapshot
-from workloads.engines.torch import processes, residual, stage
+from workloads.engines.base import Batch, Job, Mark, Phase, Snapshot
+from workloads.engines.torch import devices, processes, residual, stage
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
@@ -48,7 +48,7 @@ def _memory_errors(
 
 
 class TorchTraining:
-    """A training on the CPU or a CUDA device (`settings["device"]`), obeying the job's recipe."""
+    """A training on the CPU or a CUDA device (`settings["device"]`; not run on one yet), obeying the job's recipe."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -61,6 +61,7 @@ class TorchTraining:
         """Allocate and initialise every persistent variable, from the job's seed."""
         job = self.job
         torch.set_num_threads(job.threads)
+        devices.make_exact(self.device)
         self.scratch = Scratch(self.device) if self.device.type == "cpu" else Scratch(self.device, 1 << 28)
         self.generator = torch.Generator(self.device).manual_seed(job.seed)
         self.dither = Dither(self.generator)
@@ -123,7 +124,7 @@ class TorchTraining:
                 x = residual.train(layer, x)
                 self._ledger.saw(layer, x)
         loss = cross_entropy(x.real.detach(), target, self.job.settings.get("sharpness", 1.0))
-        mark("forward")
+        self._end("forward", mark)
         for layer in self.layers:
             layer.unscale = loss.unscale
         if self.accumulation:
@@ -133,14 +134,19 @@ class TorchTraining:
         due = self.accumulation is None or self.accumulation.end()
         if due:
             processes.current().exchange(self.layers, self.beta[1])
-        mark("backward")
+        self._end("backward", mark)
         if not due:
             return loss.mean
         for update in self.updates:
             update.step(learning_rate)
-        mark("update")
+        self._end("update", mark)
         self.cool(learning_rate)
         return loss.mean
+
+    def _end(self, phase: Phase, mark: Mark) -> None:
+        """Mark the end of a phase once all of its work is done, not only handed to the device."""
+        devices.wait_for(self.device)
+        mark(phase)
 
     def cool(self, learning_rate: float) -> None:
         """Tell the moving averages the rate of the last step; see `schedule.average_share`."""
@@ -244,10 +250,15 @@ def _weights(layer: Layer, job: Job) -> Slot:
         return out if factor == 1.0 else out.mul_(factor)
 
     border = job.settings.get("border", "cancel" if signs else "clip")
-    latent = job.optimizer.latent_weights and layer.stage.binary
+    method = job.optimizer
+    latent = method.latent_weights and layer.stage.binary
+    of_ones = signs and not gradient.scaled
+    real = method.rate if layer.stage.binary else method.real_rate
     return Slot(
         f"W.{layer.stage.name}", layer.weights.storage, read, attenuation,
-        latent=latent, clip=latent and border == "clip", signs=signs, elements=layer.stage.weights,
+        latent=latent, clip=latent and border == "clip", rate=method.sign_rate if of_ones else real,
+        threshold=method.sign_threshold if of_ones else method.threshold / attenuation,
+        elements=layer.stage.weights,
     )  # fmt: skip
 
 
@@ -257,4 +268,4 @@ def _beta(beta: Tensor, job: Job) -> Slot:
     def read(part: slice, out: Tensor, scratch: Scratch) -> Tensor:
         return out.copy_(beta[1, part])
 
-    return Slot("beta", beta[0], read, _mean(job), latent=False, clip=False)
+    return Slot("beta", beta[0], read, _mean(job), latent=False, clip=False, rate=job.optimizer.beta_rate)

@@ -1,6 +1,5 @@
 """What the torch engine's tests share: the oracle, scratch, and a training built on a small network."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `tests_support`, plain functions that fixtures cannot be
 
-from tests_support import Build  # noqa: E402
+from tests_support import Build, oracle_module  # noqa: E402
 
 from workloads.engines.base import Job  # noqa: E402
 from workloads.engines.torch.scratch import Scratch  # noqa: E402
@@ -20,17 +19,17 @@ from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
 from workloads.recipes import optimizer, recipe  # noqa: E402
 from workloads.specification import Specification  # noqa: E402
 
-TESTS = Path(__file__).parents[3]
-
 
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
     """The float64 oracle of `tests/oracle`."""
-    spec = importlib.util.spec_from_file_location("float64_oracle", TESTS / "oracle" / "float64_oracle.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["float64_oracle"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return oracle_module("float64_oracle")
+
+
+@pytest.fixture(params=[None, 512], ids=["one block", "many blocks"])
+def block_bytes(request: pytest.FixtureRequest) -> int | None:
+    """What a view of scratch may take: as much as ever, or so little that everything is done in many blocks."""
+    return request.param
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import Build, close, odd_network, of_seeds, pixels_and_labels, real_pixels  # noqa: E402
 
 from workloads.engines.torch import stage  # noqa: E402
 from workloads.engines.torch.bits import unpack  # noqa: E402
@@ -93,13 +93,12 @@ def engine_step(training: TorchTraining, images: memoryview, labels: memoryview)
 
 
 def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview, labels: memoryview) -> Any:
-    x = (2.0 * np.frombuffer(images, dtype=np.uint8).astype(np.float64) - 255) / 255
     weights = [layer.weights.storage.double().numpy() for layer in training.layers]
     betas = [layer.beta.detach().double().numpy() for layer in training.layers]
     target = np.frombuffer(labels, dtype=np.uint8).astype(np.int64)
     stages = training.job.specification.stages
     shapes = [oracle.Shape(s.kernel if s.kind == "conv" else 0, s.padding, s.pool) for s in stages]
-    x = x.reshape(len(labels), *training.job.specification.image_shape)
+    x = real_pixels(images).reshape(len(labels), *training.job.specification.image_shape)
     return oracle.step(x, target, weights, betas, training.job.recipe.norm, shapes)
 
 
@@ -121,11 +120,6 @@ def trainer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[None, 512], ids=["one block", "many blocks"])
-def block_bytes(request: pytest.FixtureRequest) -> int | None:
-    return request.param
-
-
 @pytest.fixture(params=list(NETWORKS))
 def compared(
     request: pytest.FixtureRequest, trainer: str, block_bytes: int | None, build: Build, oracle: ModuleType
@@ -133,24 +127,14 @@ def compared(
     """Both steps from the same weights, β and batch, with the first seed that is clear."""
     network, batch = NETWORKS[request.param]
     key = (request.param, trainer)
-    for seed in [_clear_seeds[key]] if key in _clear_seeds else range(2000):
-        training = build(trainer, network, batch, seed=seed)
-        if block_bytes:
-            training.scratch.block_bytes = block_bytes
-        for layer in training.layers:
-            layer.beta.data.normal_(0, 0.3, generator=training.generator)
-        images, labels = pixels_and_labels(network, batch, seed)
-        expected = oracle_step(oracle, training, images, labels)
+    for seed, training, labelled in of_seeds(
+        build, trainer, network, batch, block_bytes, _clear_seeds.get(key)
+    ):
+        expected = oracle_step(oracle, training, *labelled)
         if is_clear(expected, training.job.recipe.norm, MARGIN.get(trainer, 2e-3)):
             _clear_seeds[key] = seed
-            return training, engine_step(training, images, labels), expected
+            return training, engine_step(training, *labelled), expected
     pytest.fail("no seed keeps clear of the borders")
-
-
-def close(actual: Any, expected: Any, tolerance: float) -> None:
-    assert actual.size == expected.size
-    actual = actual.reshape(expected.shape)
-    assert np.abs(actual - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-12)
 
 
 def test_one_step_agrees_with_the_oracle(compared: tuple[TorchTraining, Step, Any], trainer: str) -> None:

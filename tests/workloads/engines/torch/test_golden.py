@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import GOLDEN, Build, golden_module, odd_network  # noqa: E402
+from tests_support import GOLDEN, Build, odd_network, oracle_module  # noqa: E402
 
 
 @pytest.fixture(params=sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
@@ -16,7 +16,7 @@ def document(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def losses_of(document: dict[str, Any], build: Build, seed: int = 0) -> list[float]:
-    golden, task = golden_module(), document["task"]
+    golden, task = oracle_module("golden"), document["task"]
     training = build(document["trainer"], odd_network(*task["widths"]), task["batch_size"], seed=seed)
     for index, layer in enumerate(training.layers):
         weights = torch.from_numpy(golden.initial_weights(index, *layer.weights.shape))
@@ -40,6 +40,6 @@ def test_the_curve_is_followed(document: dict[str, Any], build: Build) -> None:
 
 
 def test_the_stored_curve_is_what_the_oracle_gives(document: dict[str, Any]) -> None:
-    golden = golden_module()
+    golden = oracle_module("golden")
     norm, one_bit, _ = golden.TRAINERS[document["trainer"]]
     assert golden.curve(norm, one_bit) == pytest.approx(document["train_loss"], abs=1e-8)

@@ -102,15 +102,13 @@ def test_a_clipped_weight_at_the_border_may_come_back() -> None:
 
 def test_momentum_is_the_textbook_one() -> None:
     gradients = [torch.tensor([1.0, -1.0]), torch.tensor([1.0, 1.0])]
-    slot = optimize(Momentum, torch.zeros(2), gradients, 0.1 / Momentum.RATE, attenuation=0.5)
+    slot = optimize(Momentum, torch.zeros(2), gradients, 0.1, attenuation=0.5)
     # m: ±0.5, then 0.9·(±0.5) + 0.5; w = −0.1·(sum of both)
     assert slot.values.tolist() == pytest.approx([-0.1 * (0.5 + 0.95), -0.1 * (-0.5 + 0.05)])
 
 
-def bop(
-    signs: list[int], gradients: list[list[float]], dtype: torch.dtype, **settings: float
-) -> tuple[list, list]:
-    """Take steps of γ = 0.5 (at a rate of 5); return the signs and m."""
+def bop(signs: list[int], gradients: list[list[float]], dtype: torch.dtype) -> tuple[list, list]:
+    """Take steps of γ = 0.5 (a rate of 0.1 at a learning rate of 5) with τ = 0.3; return the signs and m."""
     from workloads.engines.torch.bits import pack, unpack
 
     current = torch.zeros(len(signs))
@@ -119,9 +117,11 @@ def bop(
     def read(part: slice, out: torch.Tensor, scratch: Scratch) -> torch.Tensor:
         return out.copy_(current[part])
 
-    slot = Slot("w", packed, read, 1.0, latent=False, clip=False, elements=len(signs))
+    slot = Slot(
+        "w", packed, read, 1.0, latent=False, clip=False, rate=0.1, threshold=0.3, elements=len(signs)
+    )
     dither = Dither(torch.Generator().manual_seed(0))
-    optimizer = Bop([slot], dtype, dither, Scratch(torch.device("cpu")), settings)
+    optimizer = Bop([slot], dtype, dither, Scratch(torch.device("cpu")))
     for gradient in gradients:
         current = torch.tensor(gradient)
         optimizer.step(5.0)
@@ -141,7 +141,7 @@ def test_bop_flips_as_worked_by_hand(dtype: torch.dtype) -> None:
     first = [1.0, -1.0, 0.5, -1.0, 1.0]
     second = [1.0, -1.0, 0.5, 1.0, -1.0]
     start = [1, 1, 1, -1, -1]
-    assert bop(start, [first], dtype, bop_threshold=0.3)[0] == [-1, 1, 1, 1, -1]
-    signs, momentum = bop(start, [first, second], dtype, bop_threshold=0.3)
+    assert bop(start, [first], dtype)[0] == [-1, 1, 1, 1, -1]
+    signs, momentum = bop(start, [first, second], dtype)
     assert signs == [-1, 1, -1, 1, -1]
     assert momentum == [0.75, -0.75, 0.375, 0.25, -0.25]

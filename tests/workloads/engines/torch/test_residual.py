@@ -1,7 +1,5 @@
 """Residual networks: one step of every recipe against the float64 oracle, and the ledger against the honest model."""
 
-import importlib.util
-import sys
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -10,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import TESTS, Build, pixels_and_labels  # noqa: E402
+from tests_support import Build, close, of_seeds, oracle_module, pixels_and_labels, real_pixels  # noqa: E402
 
 from workloads.engines.torch import residual  # noqa: E402
 from workloads.engines.torch.bits import unpack  # noqa: E402
@@ -43,13 +41,7 @@ _clear_seeds: dict[tuple[str, str], int] = {}
 
 @pytest.fixture(scope="session")
 def residual_oracle(oracle: ModuleType) -> ModuleType:
-    path = TESTS / "oracle" / "residual_oracle.py"
-    spec = importlib.util.spec_from_file_location("residual_oracle", path)
-    assert spec is not None and spec.loader is not None
-    # A dataclass looks its module up.
-    module = sys.modules["residual_oracle"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return oracle_module("residual_oracle")
 
 
 class Step(NamedTuple):
@@ -85,9 +77,8 @@ def engine_step(training: TorchTraining, images: memoryview, labels: memoryview)
 def oracle_step(
     module: ModuleType, training: TorchTraining, images: memoryview, labels: memoryview
 ) -> tuple[float, list[Any]]:
-    x = (2.0 * np.frombuffer(images, dtype=np.uint8).astype(np.float64) - 255) / 255
     return module.step(
-        x.reshape(len(labels), *training.job.specification.image_shape),
+        real_pixels(images).reshape(len(labels), *training.job.specification.image_shape),
         np.frombuffer(labels, dtype=np.uint8).astype(np.int64),
         list(training.job.specification.stages),
         [layer.weights.storage.double().numpy() for layer in training.layers],
@@ -123,11 +114,6 @@ def trainer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[None, 512], ids=["one block", "many blocks"])
-def block_bytes(request: pytest.FixtureRequest) -> int | None:
-    return request.param
-
-
 @pytest.fixture(params=list(NETWORKS))
 def compared(
     request: pytest.FixtureRequest,
@@ -139,25 +125,14 @@ def compared(
     network, norm = NETWORKS[request.param], recipe(trainer).norm
     margin = 1e-5 if trainer == "standard" else 1e-3
     key = (request.param, trainer)
-    for seed in [_clear_seeds[key]] if key in _clear_seeds else range(3000):
-        training = build(trainer, network, BATCH, seed=seed)
-        if block_bytes:
-            training.scratch.block_bytes = block_bytes
-        for layer in training.layers:
-            layer.beta.data.normal_(0, 0.3, generator=training.generator)
-        images, labels = pixels_and_labels(network, BATCH, seed)
-        loss, records = oracle_step(residual_oracle, training, images, labels)
+    for seed, training, labelled in of_seeds(
+        build, trainer, network, BATCH, block_bytes, _clear_seeds.get(key)
+    ):
+        loss, records = oracle_step(residual_oracle, training, *labelled)
         if is_clear(network.stages, records, norm, margin):
             _clear_seeds[key] = seed
-            return training, engine_step(training, images, labels), loss, records
+            return training, engine_step(training, *labelled), loss, records
     pytest.fail("no seed keeps clear of the borders")
-
-
-def close(actual: Any, expected: Any, tolerance: float) -> None:
-    assert actual.size == expected.size
-    assert np.abs(actual.reshape(expected.shape) - expected).max() <= tolerance * max(
-        np.abs(expected).max(), 1e-12
-    )
 
 
 def test_one_step_agrees_with_the_oracle(compared: Any, trainer: str) -> None:
@@ -255,7 +230,21 @@ def test_bop_flips_signs_and_leaves_full_precision_weights_to_adam(build: Build)
     bop, adam = training.updates
     assert {slot.name for slot in bop.slots} == {"W.conv2_1", "W.conv2_2", "W.conv3_1", "W.conv3_2"}
     assert {slot.name for slot in adam.slots} == {"W.conv1", "W.down3", "W.fc", "beta"}
-    assert not any(slot.latent or slot.clip or slot.signs for slot in adam.slots)
+    assert not any(slot.latent or slot.clip for slot in adam.slots)
+    row = OPTIMIZERS["bop"]
+    assert {(slot.rate, slot.threshold) for slot in bop.slots} == {(row.sign_rate, row.sign_threshold)}
+
+
+def test_every_variable_has_the_rate_of_its_kind(build: Build) -> None:
+    row = OPTIMIZERS["sgd"]
+    for trainer, binary in (("standard", row.rate), ("lowmem", row.sign_rate)):
+        (update,) = build(trainer, NETWORKS["clip"], BATCH, method="sgd").updates
+        found = {slot.name: slot.rate for slot in update.slots}
+        assert found["W.conv2_1"] == binary
+        assert found["W.conv1"] == found["W.down3"] == found["W.fc"] == row.real_rate
+        assert found["beta"] == row.beta_rate
+    (update,) = build("lowmem", NETWORKS["clip"], BATCH, method="sgd", gradient_scale="layer").updates
+    assert {slot.rate for slot in update.slots} == {row.rate, row.real_rate, row.beta_rate}
 
 
 def test_full_precision_weights_are_not_clipped(build: Build) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
 
 from workloads.engines.base import Job  # noqa: E402
 from workloads.engines.torch import create  # noqa: E402
@@ -14,19 +14,8 @@ from workloads.memory_model import model  # noqa: E402
 from workloads.recipes import optimizer, recipe  # noqa: E402
 from workloads.registry import ENGINES, workload  # noqa: E402
 from workloads.schedule import average_share  # noqa: E402
-from workloads.specification import Sequence  # noqa: E402
 
 NETWORK, BATCH = odd_network(20, 9, 7, 4), 10
-# Both poolings, padded and valid, an odd width, a dense end.
-CONVOLUTIONS = (
-    Sequence("convolutions", (3, 10, 9))
-    .conv(6, padding=1, pool="before_norm")
-    .conv(5)
-    .conv(4, padding=1, pool="after_sign")
-    .dense(7)
-    .dense(4)
-    .build()
-)
 
 
 def train(training: TorchTraining, steps: int, start: int = 0, rate: float = 1e-2) -> list[float]:

@@ -1,10 +1,13 @@
 """Small networks and batches for the torch engine's tests."""
 
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from workloads.engines.torch.trainer import TorchTraining
@@ -13,6 +16,18 @@ from workloads.specification import Sequence, Specification
 TESTS = Path(__file__).parents[3]
 GOLDEN = TESTS / "data" / "golden"
 Build = Callable[..., TorchTraining]
+
+
+# Both poolings, padded and valid, an odd width, a dense end.
+CONVOLUTIONS = (
+    Sequence("convolutions", (3, 10, 9))
+    .conv(6, padding=1, pool="before_norm")
+    .conv(5)
+    .conv(4, padding=1, pool="after_sign")
+    .dense(7)
+    .dense(4)
+    .build()
+)
 
 
 def odd_network(*widths: int) -> Specification:
@@ -32,10 +47,44 @@ def pixels_and_labels(network: Specification, batch: int, seed: int) -> tuple[me
     return memoryview(bytearray(images.numpy().tobytes())), memoryview(bytearray(labels.numpy().tobytes()))
 
 
-def golden_module() -> ModuleType:
-    """The maker of the golden curves, with the task's weights and data."""
-    spec = importlib.util.spec_from_file_location("golden", TESTS / "oracle" / "golden.py")
+def oracle_module(name: str) -> ModuleType:
+    """A module of `tests/oracle`, which is no package: the oracles, and the maker of the golden curves."""
+    spec = importlib.util.spec_from_file_location(name, TESTS / "oracle" / f"{name}.py")
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    # A dataclass looks its module up.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class Seeded(NamedTuple):
+    """A training whose weights and β, and whose batch, follow from a seed."""
+
+    seed: int
+    training: TorchTraining
+    batch: tuple[memoryview, memoryview]
+
+
+def of_seeds(
+    build: Build, trainer: str, network: Specification, batch: int, block_bytes: int | None, seed: int | None
+) -> Iterator[Seeded]:
+    """Yield that of the seed, or of one seed after the other where none is known yet to suit."""
+    for each in range(3000) if seed is None else [seed]:
+        training = build(trainer, network, batch, seed=each)
+        if block_bytes:
+            training.scratch.block_bytes = block_bytes
+        for layer in training.layers:
+            layer.beta.data.normal_(0, 0.3, generator=training.generator)
+        yield Seeded(each, training, pixels_and_labels(network, batch, each))
+
+
+def real_pixels(images: memoryview) -> Any:
+    """Return the image x = (2u − 255) / 255 in float64."""
+    return (2.0 * np.frombuffer(images, dtype=np.uint8).astype(np.float64) - 255) / 255
+
+
+def close(actual: Any, expected: Any, tolerance: float) -> None:
+    """Assert that arrays agree, relative to the largest element expected."""
+    assert actual.size == expected.size
+    off = np.abs(actual.reshape(expected.shape) - expected).max()
+    assert off <= tolerance * max(np.abs(expected).max(), 1e-12)

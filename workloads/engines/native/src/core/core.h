@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define HARNESS_CORE_ABI 2
+#define HARNESS_CORE_ABI 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -61,7 +61,7 @@ typedef struct harness_config {
   int32_t activation, norm, ste_mask;
   int32_t gradient, output_gradient, weight, weight_gradient, momentum, statistic, pool_mask, image;
   int32_t optimizer, second_moment, single_buffer;
-  float beta1, beta2, epsilon, decay, bop_rate, bop_threshold;
+  float beta1, beta2, epsilon, decay, weight_rate, beta_rate, bop_threshold;  // the rates are factors on the learning rate
   uint64_t seed;
   const harness_stage* stages;
 } harness_config;

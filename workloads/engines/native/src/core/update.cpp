@@ -27,13 +27,15 @@ struct Slot {
   float attenuation;  // x stored gradient = gradient of the loss
 };
 
-// What one step multiplies with.
+// What one step multiplies with. For Bop `rate` is the share of the gradient in the momentum.
 struct Step {
   float rate, epsilon;
 };
 
-Step step_of(const Network& net, const Slot& slot, float learning_rate) {
+Step step_of(const Network& net, const Slot& slot, float given_rate) {
   const harness_config& c = net.config;
+  const float learning_rate = given_rate * (slot.is_beta ? c.beta_rate : c.weight_rate);
+  if (slot.bop) return {learning_rate, 0};
   const double steps = (double)net.steps, first = 1.0 - pow((double)c.beta1, steps), second = sqrt(1.0 - pow((double)c.beta2, steps));
   if (slot.second) return {(float)(learning_rate * second / first), (float)(c.epsilon / slot.attenuation * second)};
   if (c.optimizer == HARNESS_SGD) return {(float)(learning_rate * slot.attenuation / (1.0 - c.decay)), 0};
@@ -69,7 +71,7 @@ void update_values(Network& net, const Slot& slot, const Step& step, size_t at, 
     net.passes->adam(w, m, s, g, count, 1.0f - c.beta1, c.beta2, slot.momenta_dtype != HARNESS_F32, step.rate, step.epsilon);
     store_rounded(net, s, count, words, kSecondBits, slot.momenta_dtype, slot.momenta, slot.elements + at);
   } else if (slot.bop) {
-    net.passes->bop(w, m, g, count, c.bop_rate, c.bop_threshold);
+    net.passes->bop(w, m, g, count, step.rate, c.bop_threshold);
   } else {
     net.passes->momentum(w, m, g, count, c.optimizer == HARNESS_SGD ? 1.0f - c.decay : 1.0f - c.beta1, step.rate);
   }

@@ -145,8 +145,8 @@ void read_config(const Object& from, harness_config& to) {
   HARNESS_FIELD(image) HARNESS_FIELD(optimizer) HARNESS_FIELD(second_moment) HARNESS_FIELD(single_buffer)
 #undef HARNESS_FIELD
 #define HARNESS_FIELD(name) to.name = (float)from.real(#name);
-  HARNESS_FIELD(beta1) HARNESS_FIELD(beta2) HARNESS_FIELD(epsilon) HARNESS_FIELD(decay) HARNESS_FIELD(bop_rate)
-  HARNESS_FIELD(bop_threshold)
+  HARNESS_FIELD(beta1) HARNESS_FIELD(beta2) HARNESS_FIELD(epsilon) HARNESS_FIELD(decay)
+  HARNESS_FIELD(weight_rate) HARNESS_FIELD(beta_rate) HARNESS_FIELD(bop_threshold)
 #undef HARNESS_FIELD
   to.seed = from.modulo("seed");
 }
@@ -164,7 +164,7 @@ void read_ledger(const Object& from, Network& to) {
 void read_network(const Object& from, Network& to) {
   if (from.whole("abi", 0, INT_MAX) != HARNESS_CORE_ABI) fail("the plan is for another version of the core; reinstall edge-harness");
   const Object config = from.object("config");
-  constexpr int32_t kConfigFields = 24, kStageFields = 7;
+  constexpr int32_t kConfigFields = 25, kStageFields = 7;
   if (config.node().count != kConfigFields) fail("the plan is unusable: 'config' has %d fields, not %d", config.node().count, kConfigFields);
   read_config(config, to.config);
   const Node &stages = from.array("stages"), &variables = from.array("variables");
