@@ -187,8 +187,8 @@ class Reader:
 
     def _batch(self) -> None:
         if self.sampled:
-            for at_ns, samples in self.sampled.rounds():
-                self._note(samples, at_ns)
+            for samples in self.sampled.rounds():
+                self._note(samples, samples[-1].t_ns)
 
     def _note(self, samples: list[Sample], at_ns: int) -> None:
         """Keep the samples of a read that succeeded at `at_ns`."""

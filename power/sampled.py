@@ -8,7 +8,7 @@ meter's `read` would have.
 import os
 from collections.abc import Iterator
 from ctypes import c_int64
-from itertools import islice
+from itertools import cycle, islice
 
 from power.base import Sample
 from power.errors import MeterReadError
@@ -31,15 +31,18 @@ class SampledMeter:
         self._batch = max(1, round(_BATCH_S / period_s))
         self._sampler: Sampler | None = None
 
-    def rounds(self) -> Iterator[tuple[int, list[Sample]]]:
-        """Wait for a batch and yield its rounds, each with the instant after it (ns).
+    def rounds(self) -> Iterator[list[Sample]]:
+        """Wait for a batch and yield its rounds.
 
         The first round after opening is a batch of its own: somebody waits for it. Raises `MeterReadError` where a
         round failed; the rounds before it were yielded.
         """
         count = 1 if self._sampler is None else self._batch
-        for readings in self._opened().run(list(islice(self._waits_ns, count))):
-            yield readings[-1].after_ns, self._meter.samples(map(self._checked, self._meter.paths, readings))
+        raw = self._opened().run(list(islice(self._waits_ns, count)))
+        paths = self._meter.paths
+        readings = map(_checked, cycle(paths), raw)
+        for _ in range(len(raw) // len(paths)):
+            yield self._meter.samples(readings)
 
     def wake(self) -> None:
         """Have a round read at once and the batch end."""
@@ -61,11 +64,12 @@ class SampledMeter:
                 raise MeterReadError(f"meter '{self._meter.name}': {error}") from error
         return self._sampler
 
-    @staticmethod
-    def _checked(path: str, raw: RawReading) -> Reading:
-        """Return the reading. Raises `OSError` for one that failed, `ValueError` for one that was cut off."""
-        if raw.length < 0:
-            raise OSError(-raw.length, os.strerror(-raw.length), path)
-        if raw.length >= TEXT_BYTES:
-            raise ValueError(f"more than a number: {raw.text!r}")
-        return Reading(raw.before_ns, raw.after_ns, raw.text[: raw.length])
+
+def _checked(path: str, raw: RawReading) -> Reading:
+    """Return the reading. Raises `OSError` for one that failed, `ValueError` for one that was cut off."""
+    before_ns, after_ns, length, text = raw
+    if length < 0:
+        raise OSError(-length, os.strerror(-length), path)
+    if length >= TEXT_BYTES:
+        raise ValueError(f"more than a number: {text!r}")
+    return Reading(before_ns, after_ns, text[:length])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char, c_char_p, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 NAME = "libharness_sampler.so"
 ABI = 1
@@ -35,13 +35,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-class RawReading(NamedTuple):
-    """What one file said between two instants (ns): `length` bytes of `text`, or a negative errno."""
-
-    before_ns: int
-    after_ns: int
-    length: int
-    text: bytes
+#: What one file said: the instants before and after (ns), the length of the text or a negative errno, the text, padded.
+RawReading = tuple[int, int, int, bytes]
 
 
 def find() -> Path | None:
@@ -97,8 +92,8 @@ class Sampler:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), paths[failed.value])
 
-    def run(self, waits_ns: Sequence[int]) -> list[list[RawReading]]:
-        """Read all files once when due and again after each wait but the last; return the readings by round.
+    def run(self, waits_ns: Sequence[int]) -> list[RawReading]:
+        """Read all files once when due and again after each wait but the last; return the readings of whole rounds.
 
         At most `rounds` waits. Ends early when woken and after a reading that failed or is no integer. The interpreter
         is free meanwhile; the readings lie in a buffer that no later one overwrites, as this returns when it is full.
@@ -109,8 +104,7 @@ class Sampler:
             self._handle, byref(self._due_ns), waits, count, self._readings
         )
         data = memoryview(self._readings)[: done * self._files * _READING.size]
-        readings = [RawReading(*fields) for fields in _READING.iter_unpack(data)]
-        return [readings[i : i + self._files] for i in range(0, len(readings), self._files)]
+        return cast(list[RawReading], list(_READING.iter_unpack(data)))
 
     def wake(self) -> None:
         """Have `run` read at once and return, now or when it is called next."""

@@ -55,7 +55,7 @@ class BySampler(Meter):
         self.inner.open()
 
     def read(self) -> list[Sample]:
-        return [sample for _, samples in self.rounds.rounds() for sample in samples]
+        return [sample for samples in self.rounds.rounds() for sample in samples]
 
     def close(self) -> None:
         self.rounds.close()

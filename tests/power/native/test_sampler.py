@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from ctypes import c_int64
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,7 +33,7 @@ def sampling() -> Callable[..., Sampler]:
     made: list[Sampler] = []
 
     def make(paths: list[Path], rounds: int = 100, clock: c_int64 | None = None) -> Sampler:
-        made.append(Sampler([str(path) for path in paths], rounds, clock))
+        made.append(ByRound([str(path) for path in paths], rounds, clock))
         return made[-1]
 
     yield make
@@ -46,7 +47,22 @@ def file(folder: Path, name: str, text: str | bytes) -> Path:
     return path
 
 
-def texts(rounds) -> list[list[bytes]]:
+class Reading(NamedTuple):
+    before_ns: int
+    after_ns: int
+    length: int
+    text: bytes
+
+
+class ByRound(Sampler):
+    """A sampler whose readings come named, and by round."""
+
+    def run(self, waits_ns: list[int]) -> list[list[Reading]]:  # type: ignore[override]
+        readings = [Reading(*raw) for raw in super().run(waits_ns)]
+        return [readings[i : i + self._files] for i in range(0, len(readings), self._files)]
+
+
+def texts(rounds: list[list[Reading]]) -> list[list[bytes]]:
     return [[reading.text[: reading.length] for reading in each] for each in rounds]
 
 
@@ -171,7 +187,7 @@ def test_what_is_no_integer_ends_the_batch(tmp_path, sampling, text) -> None:
 def test_any_text_is_what_python_reads(tmp_path: Path, contents: list[bytes]) -> None:
     paths = [file(tmp_path, f"file{i}", content) for i, content in enumerate(contents)]
     attributes = [Attribute(str(path)) for path in paths]
-    sampler_ = Sampler([str(path) for path in paths], 1)
+    sampler_ = ByRound([str(path) for path in paths], 1)
     try:
         oracle = [attribute.read()[: sampler.TEXT_BYTES] for attribute in attributes]
         assert texts(sampler_.run([0])) == [oracle]
