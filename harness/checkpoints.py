@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "accumulate")
 
 
+def measured_steps(steps: int, *, resumed_at: int | None, warmup: int) -> int:
+    """Return how many of all `steps` one process measures: after those of its checkpoint and its own warm-up."""
+    return max(0, steps - (resumed_at or 0) - warmup)
+
+
 class Order(msgspec.Struct, kw_only=True, frozen=True):
     """What a trial's worker is told: write to `path` every so many steps; `resumed_at` is the step it goes on from."""
 

@@ -14,6 +14,7 @@ from harness.traces import power_trace
 from power import registry
 from power.base import Meter
 from power.errors import MeterUnavailableError
+from power.reader import Overhead
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
@@ -91,16 +92,14 @@ class EnergyWatch:
         rows = self._unread()
         if self._recorder is None:
             return rows
-        if "begin" not in window or "end" not in window:
-            reason = "the trial ended before its measured window did"
+        span = _measured_span(window)
+        if span is None or steps == 0:
+            reason = "no step was measured" if span else "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
-        if steps == 0:
-            reason = "no step was measured"
-            return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
-        begin, end = window["begin"], window["end"]
-        measured = self._recorder.energy(begin, end, idle=(self._before, self._after))
-        shares = {each.meter: each.share for each in self._recorder.overhead()}
-        return rows + [row_of(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
+        measured = self._recorder.energy(*span, idle=(self._before, self._after))
+        costs = {each.meter: each for each in self._recorder.overhead()}
+        duration_s = (span[1] - span[0]) * 1e-9
+        return rows + [row_of(each, steps, duration_s, costs.get(each.meter)) for each in measured]
 
     def phase_window_s(self) -> float:
         """Return how long repetitions of one phase must last for the slowest meter here, in s; 0 without a meter."""
@@ -129,9 +128,9 @@ class EnergyWatch:
 
     def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
         """Return when the trial's windows were, or None where it ended before its measured one did."""
-        if "begin" not in window or "end" not in window:
+        measured = _measured_span(window)
+        if measured is None:
             return None
-        measured = (window["begin"], window["end"])
         return schema.Windows(measured_ns=measured, idle_before_ns=self._before, idle_after_ns=self._after)
 
     def traces(self, window: Mapping[str, int], zero_ns: int | None) -> list[schema.Trace]:
@@ -139,13 +138,10 @@ class EnergyWatch:
 
         `zero_ns` is when the worker began; without it, or without a measured window, there is nothing to draw.
         """
-        if self._recorder is None or zero_ns is None or "begin" not in window or "end" not in window:
+        measured = _measured_span(window)
+        if self._recorder is None or zero_ns is None or measured is None:
             return []
-        named = {
-            "idle": self._before,
-            "measured": (window["begin"], window["end"]),
-            "idle after": self._after,
-        }
+        named = {"idle": self._before, "measured": measured, "idle after": self._after}
         windows = {name: span for name, span in named.items() if span is not None}
         found = []
         for meter, all_series in self._recorder.all_series():
@@ -184,6 +180,11 @@ class EnergyWatch:
         return schema.Energy.unavailable(meter.name, "none", meter.absence or "this meter measures nothing")
 
 
+def _measured_span(window: Mapping[str, int]) -> Window | None:
+    """Return begin and end (ns) of the measured window; None where the trial ended before it did."""
+    return (window["begin"], window["end"]) if {"begin", "end"} <= window.keys() else None
+
+
 def why_no_meter() -> str:
     """Return one line: which of this machine's own meters came nearest, and where to read more."""
     probes = [registry.probe(name) for name in registry.names() if registry.make(name).automatic]
@@ -193,9 +194,9 @@ def why_no_meter() -> str:
 
 
 def row_of(
-    measured: WindowEnergy, steps: int, window_s: float, reader_cpu_share: float | None = None
+    measured: WindowEnergy, steps: int, window_s: float, cost: Overhead | None = None
 ) -> schema.Energy:
-    """Return the energy of a window of so many steps as the document keeps it."""
+    """Return the energy of a window of so many steps as the document keeps it, and what reading the meter cost."""
     net_j, reason = measured.net_j, measured.reason
     if measured.needed_s is not None and window_s > 0:
         # A tenth more than the meter asks for: the next run's steps may be a little quicker.
@@ -214,5 +215,6 @@ def row_of(
         reason=reason,
         window_s=measured.duration_s,
         idle_drift_w=measured.idle_drift_w,
-        reader_cpu_share=reader_cpu_share,
+        reader_cpu_share=cost.share if cost else None,
+        reader=cost.reader if cost else None,
     )

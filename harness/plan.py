@@ -87,8 +87,8 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def measured_steps(self) -> int:
-        """Steps that this process measures: after those of its checkpoint and its own warm-up."""
-        return max(0, self.steps - self.resumed_at - self.warmup)
+        """Steps that this process measures."""
+        return checkpoints.measured_steps(self.steps, resumed_at=self.resumed_at, warmup=self.warmup)
 
     def job(self) -> dict[str, Any]:
         """Return the job document that the worker reads; harness-train needs a part of its own."""

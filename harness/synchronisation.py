@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harness.checkpoints import measured_steps
 from harness.energy import row_of
 from harness.errors import UsageError
 from harness.throttling import invalidated, why_invalid
@@ -82,8 +83,10 @@ def _row(trial: schema.Trial, trace: Series, meter: str, how: str) -> schema.Ene
     windows = trial.windows
     if windows is None:
         return schema.Energy.unavailable(meter, "trace", "the trial ended before its measured window did")
-    steps = _measured_steps(trial)
-    if steps <= 0:
+    planned, warmup = (int(str(trial.settings[name])) for name in ("steps", "warmup"))
+    resumed_at = trial.checkpoint.resumed_at_step if trial.checkpoint else None
+    steps = measured_steps(planned, resumed_at=resumed_at, warmup=warmup)
+    if steps == 0:
         return schema.Energy.unavailable(meter, "trace", "no step was measured")
     idle = (windows.idle_before_ns, windows.idle_after_ns)
     measured = measure(trace, windows.measured_ns, idle, meter=meter)
@@ -94,12 +97,6 @@ def _row(trial: schema.Trial, trace: Series, meter: str, how: str) -> schema.Ene
     reason = f"{how}; {row.reason}" if row.reason else how
     uncertainty_j = hypot(row.uncertainty_j or 0.0, _place_j(measured, trace))
     return msgspec.structs.replace(row, reason=reason, uncertainty_j=uncertainty_j)
-
-
-def _measured_steps(trial: schema.Trial) -> int:
-    """Return the steps in the measured window: after those of a checkpoint and the process's own warm-up."""
-    before = (trial.checkpoint and trial.checkpoint.resumed_at_step) or 0
-    return int(str(trial.settings["steps"])) - before - int(str(trial.settings["warmup"]))
 
 
 def _place_j(measured: WindowEnergy, trace: Series) -> float:

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from power.base import Meter, now_ns
+from power.reader import ReaderKind
 from power.recorder import Recorder
 from power.window import WindowEnergy, sum_gross_j
 
 
 @dataclass(frozen=True, slots=True)
 class OverheadReport:
-    """Cost of polling one meter: `share` of one core, CPU seconds a read, and extra power in W."""
+    """Cost of polling one meter: `share` of one core, CPU seconds a read, and extra power in W; and who read."""
 
     meter: str
+    reader: ReaderKind
     rate_hz: float
     share: float
     cpu_per_read_s: float
@@ -40,6 +42,7 @@ def measure_overhead(
     extra_w, uncertainty_w, reason = _extra_power(make_meter, polled, seconds, seed)
     return OverheadReport(
         meter=cost.meter,
+        reader=cost.reader,
         rate_hz=cost.reads / cost.wall_s,
         share=cost.share,
         cpu_per_read_s=cost.cpu_s / max(1, cost.reads),

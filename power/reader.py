@@ -1,15 +1,26 @@
-"""The thread that reads one meter, and what it notes: samples, failures, its own cost."""
+"""The thread that reads one meter, and what it notes: samples, failures, its own cost.
+
+A stream is read as fast as it delivers, a polled meter at jittered times: one whose values stand in files by the native
+sampler, in batches of about a second, where it was built, any other (or without it) by a Python loop.
+"""
 
 import os
 import select
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from power.base import Meter, now_ns
+from power.base import Meter, Sample, now_ns
 from power.errors import PowerError
 from power.integrate import jittered_periods
+from power.native import sampler
+from power.sampled import SampledMeter
 from power.series import Series
+from power.sysfs import SysfsMeter
+
+ReaderKind = Literal["native", "python"]
 
 #: A meter that failed is opened again after this long, doubling up to the maximum, in s.
 _RETRY_S, _RETRY_MAX_S = 0.1, 2.0
@@ -17,13 +28,14 @@ _RETRY_S, _RETRY_MAX_S = 0.1, 2.0
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What reading a meter cost: CPU time of its thread, over the wall time it ran, for so many reads."""
+    """What reading a meter cost: CPU time of its thread, over the wall time it ran, for so many reads; and who read."""
 
     meter: str
     cpu_s: float
     wall_s: float
     reads: int
     failures: int
+    reader: ReaderKind
 
     @property
     def share(self) -> float:
@@ -89,30 +101,53 @@ class Reader:
     waker: Waker = field(default_factory=Waker)
     stopping: bool = False
     thread: threading.Thread | None = None
+    sampled: SampledMeter | None = None
+    _waits_s: Iterator[float] = field(init=False)
+    _due_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self._waits_s = jittered_periods(self.period_s, self.seed)
+        if isinstance(self.meter, SysfsMeter) and sampler.missing() is None:
+            self.sampled = SampledMeter(self.meter, self.period_s, self.seed)
+
+    @property
+    def kind(self) -> ReaderKind:
+        """Who reads the meter: the native sampler, or a loop in Python."""
+        return "native" if self.sampled else "python"
 
     def run(self) -> None:
-        """Read until told to stop (the thread's body).
+        """Read until told to stop (the thread's body)."""
+        retry_s, self._due_ns = _RETRY_S, now_ns()
+        while not self.stopping:
+            if self._succeeds(self._batch if self.sampled else self._read):
+                retry_s = _RETRY_S
+                if not self.sampled and not self.meter.streams:
+                    self._wait()
+            else:
+                self.waker.sleep(retry_s)
+                retry_s, self._due_ns = min(2 * retry_s, _RETRY_MAX_S), now_ns()
+        if not self.meter.streams:
+            self._succeeds(self._read)  # so that a window which ends with the recording is bracketed
+        if self.sampled:
+            self.sampled.close()
+        self.final_cpu_s = time.thread_time()
+
+    def wake(self) -> None:
+        """Have a polled meter read now; from any thread."""
+        self.waker.wake()
+        if self.sampled:
+            self.sampled.wake()
+
+    def _wait(self) -> None:
+        """Sleep until the next poll is due.
 
         Polls are due at absolute times, so that what a read and a late wake-up take is not added to every
         period; after a stall one poll is made up for, not all that were missed.
         """
-        retry_s, due_ns = _RETRY_S, now_ns()
-        waits_s = jittered_periods(self.period_s, self.seed)
-        while not self.stopping:
-            if not self._read_once():
-                self.waker.sleep(retry_s)
-                retry_s, due_ns = min(2 * retry_s, _RETRY_MAX_S), now_ns()
-                continue
-            retry_s = _RETRY_S
-            if self.meter.streams:
-                continue
-            at_ns = now_ns()
-            if at_ns >= due_ns:  # else woken early, by a mark
-                due_ns = max(due_ns + round(next(waits_s) * 1e9), at_ns)
-            self.waker.sleep((due_ns - at_ns) * 1e-9)
-        if not self.meter.streams:
-            self._read_once()  # so that a window which ends with the recording is bracketed
-        self.final_cpu_s = time.thread_time()
+        at_ns = now_ns()
+        if at_ns >= self._due_ns:  # else woken early, by a mark
+            self._due_ns = max(self._due_ns + round(next(self._waits_s) * 1e9), at_ns)
+        self.waker.sleep((self._due_ns - at_ns) * 1e-9)
 
     def cpu_s(self) -> float:
         """CPU time of the reader thread until now, by its own clock, asked from outside."""
@@ -122,12 +157,12 @@ class Reader:
             return 0.0
         return time.clock_gettime(time.pthread_getcpuclockid(self.thread.ident))
 
-    def _read_once(self) -> bool:
+    def _succeeds(self, read: Callable[[], None]) -> bool:
+        """Read, a meter that has failed opened again before; note a failure."""
         try:
-            if self.failures and self.failures[-1].end_ns is None:
-                self.meter.close()
-                self.meter.open()
-            samples = self.meter.read()
+            if self._failing():
+                self._reopen()
+            read()
         except PowerError as error:
             self._note_failure(str(error))
             return False
@@ -135,17 +170,38 @@ class Reader:
             # A fault of a driver or of ours must cost this meter's energy only, never the run.
             self._note_failure(f"{type(error).__name__}: {error}")
             return False
+        return True
+
+    def _failing(self) -> bool:
+        return bool(self.failures) and self.failures[-1].end_ns is None
+
+    def _reopen(self) -> None:
+        if self.sampled:
+            self.sampled.close()
+        self.meter.close()
+        self.meter.open()
+
+    def _read(self) -> None:
+        samples = self.meter.read()
+        self._note(samples, now_ns())
+
+    def _batch(self) -> None:
+        if self.sampled:
+            for samples in self.sampled.rounds():
+                self._note(samples, samples[-1].t_ns)
+
+    def _note(self, samples: list[Sample], at_ns: int) -> None:
+        """Keep the samples of a read that succeeded at `at_ns`."""
         self.reads += 1
         for sample in samples:
             series = self.series.get(sample.domain)
             if series is not None:
                 series.add(sample.t_ns, sample.value)
-        if self.failures and self.failures[-1].end_ns is None:
-            self.failures[-1].end_ns = now_ns()
-        return True
+        if self._failing():
+            self.failures[-1].end_ns = at_ns
 
     def _note_failure(self, reason: str) -> None:
-        if not self.failures or self.failures[-1].end_ns is not None:
+        if not self._failing():
             self.failures.append(Failure(now_ns(), reason))
 
     def failure_in(self, t0_ns: int, t1_ns: int) -> str | None:

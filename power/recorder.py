@@ -1,7 +1,7 @@
 """Records meters while something else runs; run by the parent process, never by what is measured.
 
-One thread a meter: a polled meter is read at jittered times, a stream as fast as it delivers. The threads
-sleep between reads, and what their own work costs in CPU time is measured with the thread's own clock and
+One thread a meter (`power/reader.py`): a polled meter is read at jittered times, a stream as fast as it delivers.
+The threads sleep between reads, and what their own work costs in CPU time is measured with the thread's own clock and
 reported. A meter that fails in the middle takes nothing else with it: the failure is kept, the meter is tried
 again, and the windows it spoiled are unavailable with the reason.
 """
@@ -84,14 +84,14 @@ class Recorder:
         """Have every polled meter read now: called when an edge is reported, it sharpens that edge."""
         for reader in self._readers:
             if reader.end_ns is None:
-                reader.waker.wake()
+                reader.wake()
 
     def stop(self) -> None:
         """End the recording and close the meters; `energy` still answers afterwards."""
         running = [reader for reader in self._readers if reader.end_ns is None]
         for reader in running:
             reader.stopping = True
-            reader.waker.wake()
+            reader.wake()
         for reader in running:
             if reader.thread is not None:
                 reader.thread.join(timeout=10.0)
@@ -121,7 +121,7 @@ class Recorder:
         limit_s = max(1.0, _WAIT_PERIODS * reader.meter.period_s) if wait_s is None else wait_s
         deadline = time.monotonic() + limit_s
         while reader.behind(t_ns) and reader.alive() and time.monotonic() < deadline:
-            reader.waker.wake()
+            reader.wake()
             time.sleep(0.005)
             if reader.failure_in(t_ns, t_ns + 1) is not None:
                 return
@@ -171,6 +171,7 @@ class Recorder:
                 ((reader.end_ns or now_ns()) - reader.start_ns) * 1e-9,
                 reader.reads,
                 len(reader.failures),
+                reader.kind,
             )
             for reader in self._readers
             if reader.meter.absence is None

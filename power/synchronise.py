@@ -17,6 +17,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, groupby, pairwise
 from math import sqrt
 
@@ -206,17 +207,24 @@ class _Trace:
         return self._sum[i] + part_s * (p + q) / 2, self._squares[i] + part_s * (p * p + q * q) / 2
 
 
-def _correlation(trace: _Trace, pattern: Pattern, at_s: float) -> float:
-    """Pearson's correlation of the trace with the pattern whose code begins at `at_s`."""
+@cache
+def _weights(pattern: Pattern) -> tuple[tuple[float, ...], tuple[float, ...], float, float]:
+    """Return what every place has in common: edges, signs less their mean, the whole length (s), the signs' spread."""
     stretches = pattern.stretches()
-    edges = [trace.sums(at_s + start) for start, _, _ in stretches]
-    edges.append(trace.sums(at_s + stretches[-1][1]))
     span_s = stretches[-1][1] - stretches[0][0]
     level = sum((end - start) * sign for start, end, sign in stretches) / span_s
-    total, squares = edges[-1][0] - edges[0][0], edges[-1][1] - edges[0][1]
-    product = sum((b[0] - a[0]) * sign for (a, b), (*_, sign) in zip(pairwise(edges), stretches, strict=True))
-    spread = (squares - total * total / span_s) * (1.0 - level * level) * span_s
-    return (product - total * level) / sqrt(spread) if spread > 0.0 else 0.0
+    edges_s = (*(start for start, _, _ in stretches), stretches[-1][1])
+    return edges_s, tuple(sign - level for _, _, sign in stretches), span_s, (1.0 - level * level) * span_s
+
+
+def _correlation(trace: _Trace, pattern: Pattern, at_s: float) -> float:
+    """Pearson's correlation of the trace with the pattern whose code begins at `at_s`."""
+    edges_s, weights, span_s, signs = _weights(pattern)
+    sums = [trace.sums(at_s + edge_s) for edge_s in edges_s]
+    total, squares = sums[-1][0] - sums[0][0], sums[-1][1] - sums[0][1]
+    product = sum((b[0] - a[0]) * weight for (a, b), weight in zip(pairwise(sums), weights, strict=True))
+    spread = (squares - total * total / span_s) * signs
+    return product / sqrt(spread) if spread > 0.0 else 0.0
 
 
 def _refined(trace: _Trace, pattern: Pattern, around_s: float, step_s: float) -> tuple[float, float]:

@@ -196,6 +196,8 @@ class Energy(msgspec.Struct, kw_only=True):
     idle_drift_w: float | None = None
     reader_cpu_share: Annotated[float, msgspec.Meta(ge=0)] | None = None
     """Part of one core that reading this meter took, over the whole run."""
+    reader: Literal["native", "python"] | None = None
+    """Who read it: the native sampler, or a loop in Python."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)

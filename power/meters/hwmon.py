@@ -15,13 +15,13 @@ correction stands in the record.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from power.base import Domain, Kind, Meter, Sample, Setting, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
+from power.base import Domain, Kind, Setting
+from power.errors import MeterUnavailableError
 from power.options import positive, split_argument
-from power.sysfs import Attribute
+from power.sysfs import Attribute, Gauge, SysfsMeter
 
 ROOT = Path("/sys/class/hwmon")
 HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-sensor,ina226,addr=0x40"
@@ -41,33 +41,7 @@ _STEPS = {"ina219": (20, 10e-6), "ina220": (20, 10e-6)}
 _STEPS |= dict.fromkeys(("ina226", "ina230", "ina231"), (25, 2.5e-6))
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One channel of a chip: its files (one, or voltage and current) and the factor to J or W."""
-
-    domain: Domain
-    files: tuple[Attribute, ...]
-    factor: float
-
-    @property
-    def folder(self) -> Path:
-        """The chip's folder."""
-        return Path(self.files[0].path).parent
-
-    def value(self) -> float:
-        """Read the channel, in J or W. Raises `OSError` or `ValueError`."""
-        product = self.factor
-        for file in self.files:
-            product *= int(file.read())
-        return product
-
-    def close(self) -> None:
-        """Close the channel's files."""
-        for file in self.files:
-            file.close()
-
-
-def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Channel]:
+def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Gauge]:
     """Return the channels that measure energy or power, of all chips or of those named `chip`.
 
     Raises `OSError` for a chip that cannot be described.
@@ -88,7 +62,7 @@ def shunt_correction(folder: Path, shunt_ohm: float | None) -> float:
     return int(file.read_text()) * 1e-6 / shunt_ohm
 
 
-def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Channel]:
+def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Gauge]:
     kinds: dict[int, set[str]] = {}
     for path in sorted(folder.iterdir()):
         if match := _CHANNEL.match(path.name):
@@ -98,7 +72,7 @@ def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Channel]
     return [channel for channel in found if channel is not None]
 
 
-def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: float) -> Channel | None:
+def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: float) -> Gauge | None:
     files, factor, kind = _files(folder, chip, number, kinds)
     if not files:
         return None
@@ -114,7 +88,7 @@ def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: 
         resolution_j=1e-6 if kind == "energy" else 0.0,
         gain_limit=_GAIN.get(chip, 0.05),
     )
-    return Channel(domain, tuple(Attribute(str(file)) for file in files), factor * correction)
+    return Gauge(domain, tuple(Attribute(str(file)) for file in files), factor * correction)
 
 
 def _files(folder: Path, chip: str, number: int, kinds: set[str]) -> tuple[tuple[Path, ...], float, Kind]:
@@ -152,19 +126,23 @@ def _resolution_w(folder: Path, chip: str) -> float:
     return factor * step_v / (int(file.read_text()) * 1e-6)
 
 
-def _unique(channels: list[Channel]) -> list[Channel]:
+def _unique(channels: list[Gauge]) -> list[Gauge]:
     """Give channels of several chips of one kind their folder's name."""
     names = [channel.domain.name for channel in channels]
     return [_named_by_folder(c) if names.count(c.domain.name) > 1 else c for c in channels]
 
 
-def _named_by_folder(channel: Channel) -> Channel:
+def _folder(channel: Gauge) -> Path:
+    return Path(channel.files[0].path).parent
+
+
+def _named_by_folder(channel: Gauge) -> Gauge:
     return replace(
-        channel, domain=replace(channel.domain, name=f"{channel.domain.name}@{channel.folder.name}")
+        channel, domain=replace(channel.domain, name=f"{channel.domain.name}@{_folder(channel).name}")
     )
 
 
-def _nested(channels: list[Channel]) -> list[Channel]:
+def _nested(channels: list[Gauge]) -> list[Gauge]:
     """Put rails inside what feeds them: an ACPI meter of the machine, or the input of a Jetson's module."""
     machine = [c for c in channels if c.domain.name.startswith("power_meter-")]
     inputs = [
@@ -177,14 +155,14 @@ def _nested(channels: list[Channel]) -> list[Channel]:
     return channels
 
 
-def _inside(channel: Channel, whole: Channel) -> Channel:
+def _inside(channel: Gauge, whole: Gauge) -> Gauge:
     if channel is whole:
         return channel
     return replace(channel, domain=replace(channel.domain, parent=whole.domain.name))
 
 
-class HwmonMeter(Meter):
-    """All channels of the kernel's sensor chips, or of one chip by name."""
+class HwmonMeter(SysfsMeter):
+    """All channels of the kernel's sensor chips, or of one chip by name; one domain a channel."""
 
     name = "hwmon"
     automatic = True
@@ -193,49 +171,34 @@ class HwmonMeter(Meter):
     def __init__(self, argument: str = "", root: Path = ROOT) -> None:
         super().__init__(argument)
         self._root = root
-        self._channels: list[Channel] = []
-
-    @property
-    def domains(self) -> tuple[Domain, ...]:
-        """One domain a channel."""
-        return tuple(channel.domain for channel in self._channels)
 
     def open(self) -> None:
-        """Find the channels. Raises `MeterUnavailableError`: none, a bad option, an unreadable one."""
-        if self._channels:
+        """Find the channels and read them. Raises `MeterUnavailableError`: none, a bad option, an unreadable one."""
+        if self.is_open:
             return
+        channels: list[Gauge] = []
         try:
             chip, shunt_ohm = self._options()
             channels = find_channels(self._root, chip, shunt_ohm)
             for channel in channels:
-                channel.value()
+                channel.read()
         except (OSError, ValueError) as error:
+            for channel in channels:
+                channel.close()
             raise MeterUnavailableError(self.name, str(error)) from error
         if not channels:
             which = f"named '{chip}' " if chip else ""
             raise MeterUnavailableError(self.name, f"no chip {which}under {self._root} measures power", HINT)
         slowest_s = max(channel.domain.update_s for channel in channels)
-        self._channels, self.period_s = channels, max(0.01, min(0.1, slowest_s))
-
-    def read(self) -> list[Sample]:
-        """Return one sample a channel."""
-        try:
-            return [self._sample(channel) for channel in self._channels]
-        except (OSError, ValueError) as error:
-            raise MeterReadError(f"meter '{self.name}': {error}") from error
-
-    def close(self) -> None:
-        """Close the channels."""
-        channels, self._channels = self._channels, []
-        for channel in channels:
-            channel.close()
+        self.period_s = max(0.01, min(0.1, slowest_s))
+        self.gauges, self.is_open = tuple(channels), True
 
     def settings(self) -> dict[str, Setting]:
         """Return the chip, the true shunt and the correction by which readings were multiplied."""
         chip, shunt_ohm = self._options()
         if shunt_ohm is None:
             return {"chip": chip} if chip else {}
-        folders = {channel.folder for channel in self._channels}
+        folders = {_folder(gauge) for gauge in self.gauges}
         factors = [shunt_correction(folder, shunt_ohm) for folder in folders]
         correction: dict[str, Setting] = {"shunt_correction": factors[0]} if factors else {}
         return {"chip": chip, "shunt_ohm": shunt_ohm, **correction}
@@ -243,11 +206,3 @@ class HwmonMeter(Meter):
     def _options(self) -> tuple[str, float | None]:
         chip, options = split_argument(self.argument, {"shunt": ""})
         return chip, positive("shunt", options["shunt"]) if options["shunt"] else None
-
-    def _sample(self, channel: Channel) -> Sample:
-        before_ns = now_ns()
-        value = channel.value()
-        t_ns = (before_ns + now_ns()) // 2
-        if channel.domain.kind == "energy":
-            return Sample(t_ns, channel.domain.name, energy_j=value)
-        return Sample(t_ns, channel.domain.name, power_w=value)

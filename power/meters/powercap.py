@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from power.base import Domain, Meter, Sample, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
-from power.sysfs import Attribute
+from power.base import Domain
+from power.errors import MeterUnavailableError
+from power.sysfs import Attribute, Gauge, SysfsMeter
 
 ROOT = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::(\d+))?$")
@@ -92,8 +92,8 @@ def covers(name: str) -> str:
     return known.get(name, "one processor package: cores, caches, memory controller; not the memory")
 
 
-class PowercapMeter(Meter):
-    """RAPL read from powercap; one domain a zone."""
+class PowercapMeter(SysfsMeter):
+    """RAPL read from powercap; one domain a zone, outermost first, each read at its own instant."""
 
     name = "powercap"
     automatic = True
@@ -102,17 +102,10 @@ class PowercapMeter(Meter):
     def __init__(self, argument: str = "", root: Path = ROOT) -> None:
         super().__init__(argument)
         self._root = root
-        self._zones: list[Zone] = []
-        self._counters: list[Attribute] = []
-
-    @property
-    def domains(self) -> tuple[Domain, ...]:
-        """The zones found, outermost first."""
-        return tuple(zone.domain for zone in self._zones)
 
     def open(self) -> None:
-        """Open every counter and read it once. Raises `MeterUnavailableError`: no zone, or no permission."""
-        if self._counters:
+        """Open every counter and read it twice. Raises `MeterUnavailableError`: no zone, or no permission."""
+        if self.is_open:
             return
         try:
             zones = find_zones(self._root)
@@ -120,38 +113,26 @@ class PowercapMeter(Meter):
             raise MeterUnavailableError(self.name, f"its zones cannot be described: {error}") from error
         if not zones:
             raise MeterUnavailableError(self.name, f"no intel-rapl zone under {self._root}", HINT_MODULE)
+        counters: list[Attribute] = []
         try:
             for zone in zones:
-                self._counters.append(Attribute(zone.counter))
-            self._zones = _without_mirrors(zones, self._counters)
-        except PermissionError as error:
-            self.close()
-            raise MeterUnavailableError(self.name, "energy_uj is readable by root only", HINT_READ) from error
+                counters.append(Attribute(zone.counter))
+            domains = _without_mirrors([zone.domain for zone in zones], counters)
         except (OSError, ValueError) as error:
-            self.close()
-            raise MeterUnavailableError(self.name, f"a counter cannot be read: {error}") from error
+            for counter in counters:
+                counter.close()
+            raise self._unreadable(error) from error
+        pairs = zip(domains, counters, strict=True)
+        self.gauges = tuple(Gauge(domain, (counter,), 1e-6) for domain, counter in pairs)
+        self.is_open = True
 
-    def read(self) -> list[Sample]:
-        """Return one sample a zone, each with its own instant (the middle of its read)."""
-        try:
-            return [_sample(zone, file) for zone, file in zip(self._zones, self._counters, strict=True)]
-        except (OSError, ValueError) as error:
-            raise MeterReadError(f"meter '{self.name}': a counter could not be read: {error}") from error
-
-    def close(self) -> None:
-        """Close the counters."""
-        counters, self._counters = self._counters, []
-        for counter in counters:
-            counter.close()
+    def _unreadable(self, error: Exception) -> MeterUnavailableError:
+        if isinstance(error, PermissionError):
+            return MeterUnavailableError(self.name, "energy_uj is readable by root only", HINT_READ)
+        return MeterUnavailableError(self.name, f"a counter cannot be read: {error}")
 
 
-def _sample(zone: Zone, counter: Attribute) -> Sample:
-    before_ns = now_ns()
-    text = counter.read()
-    return Sample((before_ns + now_ns()) // 2, zone.domain.name, energy_j=int(text) * 1e-6)
-
-
-def _without_mirrors(zones: list[Zone], counters: list[Attribute]) -> list[Zone]:
+def _without_mirrors(domains: list[Domain], counters: list[Attribute]) -> list[Domain]:
     """Nest a package that repeats another one's counter inside it, so that it is not added up twice.
 
     Counters of two dies started at different energies: values that agree twice, a few milliseconds apart
@@ -161,10 +142,10 @@ def _without_mirrors(zones: list[Zone], counters: list[Attribute]) -> list[Zone]
     time.sleep(0.005)
     values = list(zip(first, [int(counter.read()) for counter in counters], strict=True))
     seen: dict[tuple[int, int], str] = {}
-    apart: list[Zone] = []
-    for zone, (a, b) in zip(zones, values, strict=True):
-        if zone.domain.name.startswith("package") and (a, b) in seen and a != b:
-            zone = replace(zone, domain=replace(zone.domain, parent=seen[a, b]))
-        seen.setdefault((a, b), zone.domain.name)
-        apart.append(zone)
+    apart: list[Domain] = []
+    for domain, (a, b) in zip(domains, values, strict=True):
+        if domain.name.startswith("package") and (a, b) in seen and a != b:
+            domain = replace(domain, parent=seen[a, b])
+        seen.setdefault((a, b), domain.name)
+        apart.append(domain)
     return apart

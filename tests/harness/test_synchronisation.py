@@ -63,17 +63,27 @@ def document(make_plan):
     return document
 
 
-def test_the_truth_is_covered_whatever_the_clock(document, tmp_path):
-    path, covered, errors = tmp_path / "trace.csv", 0, []
-    for seed in range(40):
+@pytest.mark.parametrize(
+    ("seeds", "least"),
+    [(40, 36), pytest.param(1000, 930, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+)
+def test_the_truth_is_covered_whatever_the_clock(document, tmp_path, seeds, least):
+    path, covered, intervals, errors = tmp_path / "trace.csv", 0, [], []
+    for seed in range(seeds):
         true_j = trace_csv(path, seed)
         synchronisation.bring_in(document, path, meter="fnirsi-app", gain_limit=0.01)
         (row,) = document.trials[0].energy
         assert (row.meter, row.provenance) == ("fnirsi-app", "measured")
         covered += abs(row.net_j - true_j) <= row.uncertainty_j
-        errors.append(row.uncertainty_j / true_j)
-    assert covered >= 36, covered
-    assert sorted(errors)[20] < 0.05  # an interval that covers all because it is wide says nothing
+        errors.append(abs(row.net_j - true_j) / true_j)
+        intervals.append(row.uncertainty_j / true_j)
+    errors, intervals = sorted(errors), sorted(intervals)
+    print(
+        f"{covered} of {seeds} covered; median interval ± {intervals[seeds // 2]:.2%}, error {errors[seeds // 2]:.2%}, "
+        f"95th percentile {errors[seeds * 95 // 100]:.2%}"
+    )
+    assert covered >= least, covered
+    assert intervals[seeds // 2] < 0.05  # an interval that covers all because it is wide says nothing
 
 
 def test_the_drift_is_told_and_the_document_keeps_it(document, tmp_path):

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from power.base import Domain, Meter, now_ns
+from power.base import Domain, Meter, Sample, now_ns
 from power.capture import write_capture
 from power.meters import fnirsi, tc66
 from power.meters.hwmon import HwmonMeter
 from power.meters.perf import PerfMeter, perf_event_open
 from power.meters.pi5_pmic import Pi5PmicMeter
 from power.meters.powercap import PowercapMeter
+from power.native import sampler
 from power.registry import make
+from power.sampled import SampledMeter
 from power.series import Series
+from power.sysfs import SysfsMeter
 
 PMIC = Path(__file__).parents[1] / "data" / "power" / "pmic_read_adc.txt"
 
@@ -35,6 +38,30 @@ def files(folder: Path, **contents: object) -> Path:
     return folder
 
 
+class BySampler(Meter):
+    """A sysfs meter read by the native sampler: the contract's suite runs over that way too."""
+
+    def __init__(self, meter: SysfsMeter) -> None:
+        super().__init__(meter.argument)
+        self.inner = meter
+        self.name = meter.name
+        self.rounds = SampledMeter(meter, 0.005, seed=1)
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return self.inner.domains
+
+    def open(self) -> None:
+        self.inner.open()
+
+    def read(self) -> list[Sample]:
+        return [sample for samples in self.rounds.rounds() for sample in samples]
+
+    def close(self) -> None:
+        self.rounds.close()
+        self.inner.close()
+
+
 class Bench:
     """Sets up stand-ins; everything is taken down again by `stack`."""
 
@@ -44,6 +71,14 @@ class Bench:
     def meter(self, name: str) -> Meter:
         builder: Callable[[], Meter] = getattr(self, name.replace("-", "_"), lambda: make(name))
         return builder()
+
+    def sampled(self, name: str) -> Meter:
+        """The stand-in of a sysfs meter, read by the native sampler."""
+        if reason := sampler.missing():
+            pytest.skip(reason)
+        meter = self.meter(name)
+        assert isinstance(meter, SysfsMeter)
+        return BySampler(meter)
 
     def powercap(self) -> Meter:
         zone = {"energy_uj": 5_000_000, "max_energy_range_uj": 262_143_328_850}
@@ -206,6 +241,17 @@ def answering(answer: bytes) -> Callable[[int], None]:
             os.write(far, answer)
 
     return work
+
+
+@pytest.fixture(params=["native", "python"])
+def reader_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who reads a sysfs meter: the native sampler (skipped where it was not built), or the loop in Python."""
+    kind: str = request.param
+    if kind == "python":
+        monkeypatch.setenv(sampler.VARIABLE, "none")
+    elif reason := sampler.missing():
+        pytest.skip(reason)
+    return kind
 
 
 @pytest.fixture

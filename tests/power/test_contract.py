@@ -9,18 +9,27 @@ import pytest
 from power import registry
 from power.base import Meter, now_ns
 from power.errors import MeterUnavailableError, UnknownMeterError
+from power.sysfs import SysfsMeter
 
 #: Meters that measure nothing, with the provenance of their values.
 SCRIPTED = {"mock": "modelled", "none": "unavailable", "replay": "measured"}
 
 
+#: Meters whose values stand in files, which the native sampler can read.
+OF_FILES = [name for name in registry.names() if isinstance(registry.make(name), SysfsMeter)]
+
+
 @pytest.fixture(
-    params=[f"{name}, {how}" for name in registry.names() for how in ("as it is here", "stand-in")]
+    params=[
+        *(f"{name}, {how}" for name in registry.names() for how in ("as it is here", "stand-in")),
+        *(f"{name}, sampled" for name in OF_FILES),
+    ]
 )
 def meter(request: pytest.FixtureRequest, bench: Any) -> Meter:
-    """Every meter twice: on this machine's hardware (or skipped with its reason), and on a stand-in."""
+    """Every meter on this machine's hardware (or skipped with its reason), on a stand-in, and that by the sampler."""
     name, _, how = request.param.partition(", ")
-    made: Meter = bench.meter(name) if how == "stand-in" else registry.make(name)
+    makers = {"stand-in": bench.meter, "sampled": bench.sampled}
+    made: Meter = makers.get(how, registry.make)(name)
     return made
 
 
@@ -92,6 +101,10 @@ def test_the_record_of_a_meter_is_plain(usable: Meter) -> None:
     for key, value in usable.settings().items():
         assert isinstance(key, str)
         assert isinstance(value, (str, int, float, bool))
+
+
+def test_the_meters_of_files_are_known() -> None:
+    assert OF_FILES == ["powercap", "hwmon"]
 
 
 def test_every_row_can_be_imported_and_is_what_it_says() -> None:

@@ -46,12 +46,13 @@ def script(path: Path, lines: list[tuple[str, int, bytes]]) -> Path:
     return path
 
 
-def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys() -> None:
+def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys(reader_kind: str) -> None:
     # package-0 and psys stand 5 J and 9 J before their end.
     watts = {"0": 10, "0:0": 6, "0:1": 2, "1": 7, "1:0": 2, "2": 25}
     zones = [f"intel-rapl:{zone}={watt}" for zone, watt in watts.items()]
     tree = DATA / "rapl-two-sockets.umockdev"
     document = umockdev("-d", tree, child=["powercap", "0.1", "5", *zones])
+    assert document["reader"] == reader_kind
     rows = document["by_domain"]
     powers = {name: power_w(row) for name, row in rows.items()}
     truth = {"package-0": 10, "core-0": 6, "dram-0": 2, "package-1": 7, "dram-1": 2, "psys": 25}
@@ -63,14 +64,16 @@ def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys() -> None:
     }
 
 
-def test_hwmon_with_a_corrected_shunt() -> None:
+def test_hwmon_with_a_corrected_shunt(reader_kind: str) -> None:
     document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "5"])
+    assert document["reader"] == reader_kind
     assert power_w(document["by_domain"]["ina219-1"]) == pytest.approx(2.5)
     assert document["settings"]["shunt_correction"] == pytest.approx(0.1)
 
 
-def test_hwmon_rails_inside_their_input() -> None:
+def test_hwmon_rails_inside_their_input(reader_kind: str) -> None:
     document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "5"])
+    assert document["reader"] == reader_kind
     rows = document["by_domain"]
     assert power_w(rows["ina3221-VDD_IN"]) == pytest.approx(10.0)
     assert power_w(rows["ina3221-VDD_CPU"]) == pytest.approx(6.0)

@@ -25,6 +25,7 @@ if scripted:
     # Before `power` is imported: it reads its clock by this name.
     time.monotonic_ns = lambda: scripted_ns.value
 
+from power import sampled  # noqa: E402
 from power.base import now_ns  # noqa: E402
 from power.meters import fnirsi  # noqa: E402
 from power.recorder import Recorder  # noqa: E402
@@ -82,6 +83,7 @@ def main() -> None:
     if rest == ["--paced"]:
         pace_by_reports()
     elif rest:
+        sampled.CLOCK_NS = scripted_ns.get_obj()
         Counters({name: float(watt) for name, _, watt in (zone.partition("=") for zone in rest)}).start()
     meter = make(spec)
     with Recorder([meter]) as recorder:
@@ -94,10 +96,10 @@ def main() -> None:
         if not scripted:
             time.sleep(0.1)
         rows = recorder.energy(start_ns, end_ns, wait_s=30.0)
-        settings, failures = meter.settings(), recorder.overhead()[0].failures
+        settings, (cost,) = meter.settings(), recorder.overhead()
         ((_, every),) = recorder.all_series()
         inside = [sum(start_ns < t < end_ns for t in series.t_ns) for series in every]
-    document = {"rows": [asdict(row) for row in rows], "settings": settings, "failures": failures}
+    document = {"rows": [asdict(row) for row in rows], "settings": settings, **asdict(cost)}
     sys.stdout.write(json.dumps(document | {"span_s": (end_ns - start_ns) * 1e-9, "inside": inside}))
 
 

@@ -4,12 +4,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from ctypes import c_int64
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from power import reader
+from power import reader, sampled, sysfs
 from power import recorder as recorder_module
 from power.base import now_ns
 from power.errors import MeterReadError, MeterUnavailableError
@@ -100,9 +101,13 @@ class Turning:
     """
 
     def __init__(self, root: Path, watts: dict[str, float], range_uj: int) -> None:
-        self.t_ns = 0
+        self.clock = c_int64(0)
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.work, args=(root, watts, range_uj))
+
+    @property
+    def t_ns(self) -> int:
+        return self.clock.value
 
     def now_ns(self) -> int:
         return self.t_ns
@@ -113,7 +118,7 @@ class Turning:
             t_ns = self.t_ns + 500_000
             for name, watt in watts.items():
                 os.pwrite(files[name], f"{int(watt * t_ns / 1000) % range_uj:020d}\n".encode(), 0)
-            self.t_ns = t_ns
+            self.clock.value = t_ns
         for fd in files.values():
             os.close(fd)
 
@@ -126,7 +131,7 @@ class Turning:
 
 
 def test_wraps_in_the_window_two_sockets_memory_and_psys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader_kind: str
 ) -> None:
     watts = {"intel-rapl:0": 10.0, "intel-rapl:0:0": 2.0, "intel-rapl:1": 7.0, "intel-rapl:2": 25.0}
     names = dict(zip(watts, ("package-0", "dram", "package-1", "psys"), strict=True))
@@ -135,14 +140,17 @@ def test_wraps_in_the_window_two_sockets_memory_and_psys(
     # A range of 12 J is passed twice a second by psys; its plausible power is 2000 W, so the recorder's
     # ordinary period of 50 ms is what tells wraps apart here, as it does on a real range.
     turning = Turning(tmp_path, watts, 12_000_000)
-    for module in (powercap, reader, recorder_module):
+    for module in (sysfs, reader, recorder_module):
         monkeypatch.setattr(module, "now_ns", turning.now_ns)
+    monkeypatch.setattr(sampled, "CLOCK_NS", turning.clock)
     with turning, Recorder([PowercapMeter(root=tmp_path)]) as recorder:
         wait_until(lambda: turning.t_ns >= 200_000_000)
         start_ns = turning.t_ns
         wait_until(lambda: turning.t_ns >= start_ns + 1_500_000_000)
         end_ns = turning.t_ns
         rows = recorder.energy(start_ns, end_ns, wait_s=30.0)
+        (cost,) = recorder.overhead()
+    assert cost.reader == reader_kind
     span_s = (end_ns - start_ns) * 1e-9
     powers = {row.domain: (row.gross_j or 0.0) / span_s for row in rows}
     expected = {"psys": 25.0, "package-0": 10.0, "package-1": 7.0, "dram-0": 2.0}

@@ -1,0 +1,1 @@
+"""The sampler: reading sysfs files at due times without Python in between."""
