@@ -25,7 +25,12 @@ struct Slot {
   int32_t momenta_dtype;
   bool clips, second, bop;
   float attenuation;  // x stored gradient = gradient of the loss
+  bool signs;         // the gradient is of one bit
 };
+
+// The learning rate of a workload is Adam's. Momentum takes so much more of it for real gradients, which are far smaller
+// than one-bit ones of 1 / sqrt(N), as in the torch engine.
+constexpr double kRealMomentumRate = 100.0;
 
 // What one step multiplies with.
 struct Step {
@@ -36,7 +41,10 @@ Step step_of(const Network& net, const Slot& slot, float learning_rate) {
   const harness_config& c = net.config;
   const double steps = (double)net.steps, first = 1.0 - pow((double)c.beta1, steps), second = sqrt(1.0 - pow((double)c.beta2, steps));
   if (slot.second) return {(float)(learning_rate * second / first), (float)(c.epsilon / slot.attenuation * second)};
-  if (c.optimizer == HARNESS_SGD) return {(float)(learning_rate * slot.attenuation / (1.0 - c.decay)), 0};
+  if (c.optimizer == HARNESS_SGD) {
+    const double share = slot.signs ? 1.0 : kRealMomentumRate;
+    return {(float)(learning_rate * share * slot.attenuation / (1.0 - c.decay)), 0};
+  }
   return {(float)(learning_rate / first), 0};  // Adam of a gradient of one magnitude: the root is that magnitude
 }
 
@@ -82,7 +90,7 @@ Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
   const bool signs = c.weight_gradient == HARNESS_BIT, bop = c.optimizer == HARNESS_BOP;
   // Without a second moment no gradient may be cancelled, or its magnitude would not be constant: W is clipped instead.
   const bool cancels = !bop && c.second_moment;
-  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, c.momentum, false, false, bop, 1.0f};
+  Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, c.momentum, false, false, bop, 1.0f, signs};
   slot.border = cancels ? (signs ? 1 : 2) : 0;
   slot.clips = !bop && (!signs || !c.second_moment);
   slot.second = c.optimizer == HARNESS_ADAM && c.second_moment;
@@ -118,7 +126,7 @@ void update_beta(Network& net, Stage& s, int32_t index, float learning_rate) {
   const harness_config& c = net.config;
   const float mean = c.gradient == HARNESS_F32 ? 1.0f : 1.0f / (float)net.items;
   // Bop flips weights and leaves beta to Adam (Helwegen et al. 2019, section 4).
-  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, 1, 0, beta_momenta_type(c), false, c.optimizer != HARNESS_SGD, false, mean};
+  const Slot slot = {s.beta, c.statistic, s.beta_momenta, channels_of(s), index, 1, 0, beta_momenta_type(c), false, c.optimizer != HARNESS_SGD, false, mean, false};
   load_values(net, s.beta, c.statistic, 0, slot.elements, tile_of(net, 0, 0));
   load_values(net, s.beta, c.statistic, slot.elements, slot.elements, tile_of(net, 0, 3));
   const uint32_t* words = rounds(net, slot) ? draw_words(net, slot, 0, slot.elements, 0) : nullptr;
