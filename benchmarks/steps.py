@@ -126,7 +126,8 @@ def main() -> None:
     given = parser.parse_args()
     pairs = [REFERENCE, *(pair for pair in given.pair or PAIRS if pair != REFERENCE)]
     if "plain compiled" in pairs:
-        measure_plain("compiled", given)  # what it compiles is kept on disk: no round waits for the compiler
+        # What it compiles is kept on disk: no round waits for the compiler.
+        measure_plain("compiled", argparse.Namespace(**{**vars(given), "steps": 1, "warmup": 0}))
     rounds: list[dict[str, Figures]] = []
     host: Any = None
     for _ in range(given.rounds):
@@ -137,10 +138,10 @@ def main() -> None:
         rounds.append(figures)
     summary = {pair: summarise(rounds, pair) for pair in pairs}
     for pair, each in summary.items():
-        print(f"{pair:18} {1e3 * (each['step_s'] or 0):9.2f} ms  {each['times_faster']:6.2f}x faster"
-              f"  (eager {each['times_faster_than_eager']}, compiled {each['times_faster_than_compiled']})"
-              f"  {each['training_peak_mib']:8.2f} MiB  {each['times_smaller']:5.2f}x smaller"
-              f"  worker {each['peak_rss_mib']:7.2f} MiB")  # fmt: skip
+        print(
+            f"{pair:18}",
+            "  ".join(f"{name} {value:.4g}" for name, value in each.items() if value is not None),
+        )
     record = {"given": vars(given), "cpu": host.cpu, "cores": host.cores, "load_before": host.load_before,
               "libraries": host.libraries, "summary": summary, "rounds": rounds}  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
