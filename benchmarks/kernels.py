@@ -1,12 +1,13 @@
-"""Kernels against their floor and against torch's own float32 operators, on BinaryNet's layers.
+"""Kernels against their floor and against torch's own float32 operators, on BinaryNet's layers and the MLP's first.
 
     python benchmarks/kernels.py [--library build/.../libharness_core.so] [--batch 20] [--rounds 7]
 
 One thread. Every round times each kernel and its torch counterpart one after the other, and takes the
 ratio of the two: the machine's speed changes between runs, the ratio hardly does. Reported are medians over
 the rounds; the float32 peak of the same rounds (independent chains of FMAs) gives the share of the floor.
-torch uses the processor's best instruction set whichever one the kernels use.
-Results go to benchmarks/results/kernels.json with the machine.
+torch uses the processor's best instruction set whichever one the kernels use. The first layers (conv1, and mlp1 of
+the MLP) take pixels as they are, in 8 bits, where torch takes the float32 image, converted beforehand; for them no
+floor is known. Results go to benchmarks/results/kernels.json with the machine.
 """
 
 import argparse
@@ -21,18 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.functional import conv2d, linear
+from kernel_layers import FirstLayer, NativeLayer, first_layers, layers, torch_calls
 
-from workloads.engines.native.kernel_table import (
-    ConvShape,
-    Gradient,
-    KernelTable,
-    Output,
-    Range,
-    available_isas,
-)
+from workloads.engines.native.kernel_table import KernelTable, available_isas
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,127 +35,6 @@ FLOORS = {
     "avx512": {"fma": 75, "forward": 708, "7": 336, "6": 412, "5": 497, "16": 185},
     "avx2": {"fma": 42, "forward": 368, "7": 252, "6": 315, "5": 360, "16": 140},
 }
-
-
-def layers(batch: int) -> dict[str, ConvShape]:
-    """The layers measured; fc1 always takes 100 samples."""
-    return {
-        "conv2": ConvShape(batch, 32, 32, 128, 128, 3, 1, 1),
-        "conv4": ConvShape(batch, 16, 16, 256, 256, 3, 1, 1),
-        "conv6": ConvShape(batch, 8, 8, 512, 512, 3, 1, 1),
-        "fc1": ConvShape.dense(100, 8192, 1024),
-    }
-
-
-def aligned(size: int) -> np.ndarray:
-    """`size` bytes that start at a multiple of 64."""
-    block = np.zeros(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
-    return block[start : start + size]
-
-
-class NativeLayer:
-    """One layer's inputs and calls for one instruction set. Weights are prepared inside each call."""
-
-    def __init__(self, table: KernelTable, shape: ConvShape) -> None:
-        self.table, self.s = table, shape
-        rng = np.random.default_rng(1)
-        self.pixels = shape.images * shape.height * shape.width
-        words = shape.in_channels // 64
-        self.x = rng.integers(0, 2**64, (self.pixels, words), np.uint64)
-        self.w = rng.integers(0, 2**64, (shape.out_channels * shape.kernel**2, words), np.uint64)
-        self.y = np.zeros((self.pixels, shape.out_channels), np.int16)
-        self.dx = np.zeros((self.pixels, shape.in_channels), np.float16)
-        self.dw = np.zeros_like(self.w)
-        self.outputs, self.inputs = Range(0, shape.out_channels), Range(0, shape.in_channels)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one product; padded taps count."""
-        return int(self.w.shape[0] * self.s.in_channels * self.pixels)
-
-    def gradient(self, bits: int) -> tuple[np.ndarray, Gradient]:
-        """Random rows of ∂Y of a format, and their description."""
-        rng = np.random.default_rng(2)
-        held: Any
-        if bits == 16:
-            held = rng.standard_normal(self.y.shape, np.float32).astype(np.float16)
-            return held, Gradient(held.ctypes.data, 16, 4000.0 / float(abs(held).max()))
-        limit = 2 ** (bits - 1) - 1
-        held = rng.integers(-limit, limit + 1, self.y.shape, np.int8)
-        return held, Gradient(held.ctypes.data, bits, 0.0)
-
-    def forward(self) -> Callable[[], None]:
-        """Y = X̂ ∗ Ŵ."""
-        prepared = aligned(self.table.forward_prepared_bytes(self.s, self.outputs))
-        scratch = aligned(self.table.forward_scratch_bytes(self.s))
-
-        def call() -> None:
-            self.table.forward_prepare(self.s, self.w.ctypes.data, self.outputs, prepared.ctypes.data)
-            self.table.forward(
-                self.s,
-                self.x.ctypes.data,
-                prepared.ctypes.data,
-                self.outputs,
-                self.y.ctypes.data,
-                scratch.ctypes.data,
-            )
-
-        return call
-
-    def grad_input(self, bits: int) -> Callable[[], None]:
-        """∂X in float16."""
-        prepared = aligned(self.table.grad_input_prepared_bytes(self.s, self.inputs))
-        scratch = aligned(self.table.grad_input_scratch_bytes(self.s, bits))
-        held, dy = self.gradient(bits)
-        out = Output(self.dx.ctypes.data, 2, 1 / 1024)
-
-        def call(_keep: np.ndarray = held) -> None:
-            self.table.grad_input_prepare(self.s, self.w.ctypes.data, self.inputs, prepared.ctypes.data)
-            self.table.grad_input(self.s, dy, prepared.ctypes.data, self.inputs, out, scratch.ctypes.data)
-
-        return call
-
-    def grad_weight(self, bits: int) -> Callable[[], None]:
-        """The signs of ∂W."""
-        scratch = aligned(self.table.grad_weight_scratch_bytes(self.s, bits))
-        units = Range(0, self.table.grad_weight_units(self.s))
-        held, dy = self.gradient(bits)
-
-        def call(_keep: np.ndarray = held) -> None:
-            self.table.grad_weight(
-                self.s, self.x.ctypes.data, dy, units, self.dw.ctypes.data, None, scratch.ctypes.data
-            )
-
-        return call
-
-
-def torch_calls(s: ConvShape) -> dict[str, Callable[[], Any]]:
-    """The float32 operators autograd would run: channels-last convolutions, or matrix products."""
-    if s.height == 1:
-        x, w = torch.randn(s.images, s.in_channels), torch.randn(s.out_channels, s.in_channels)
-        dy = torch.randn(s.images, s.out_channels)
-        return {
-            "forward": lambda: linear(x, w),
-            "grad_input": lambda: dy @ w,
-            "grad_weight": lambda: dy.t() @ x,
-        }
-    last = torch.channels_last
-    x = torch.randn(s.images, s.in_channels, s.height, s.width).to(memory_format=last)
-    w = torch.randn(s.out_channels, s.in_channels, s.kernel, s.kernel).to(memory_format=last)
-    dy = torch.randn(s.images, s.out_channels, s.height, s.width).to(memory_format=last)
-
-    def backward(mask: list[bool]) -> Any:
-        ones, zeros = [1, 1], [0, 0]
-        return torch.ops.aten.convolution_backward(
-            dy, x, w, None, ones, [s.pad] * 2, ones, False, zeros, 1, mask
-        )
-
-    return {
-        "forward": lambda: conv2d(x, w, padding=s.pad),
-        "grad_input": lambda: backward([True, False, False]),
-        "grad_weight": lambda: backward([False, True, False]),
-    }
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -178,19 +50,9 @@ def peak_call(table: KernelTable) -> tuple[Callable[[], Any], int]:
     return lambda: table.fma_chain(steps, 0.5), steps * int(table.fma_chain_macs())
 
 
-def native_calls(layer: NativeLayer) -> dict[str, tuple[str, str, Callable[[], None]]]:
-    """Row name → (torch operator, floor, call)."""
-    calls = {"forward": ("forward", "forward", layer.forward())}
-    for bits in (7, 6, 5, 16):
-        calls[f"grad_input {bits} bit"] = ("grad_input", str(bits), layer.grad_input(bits))
-        calls[f"grad_weight {bits} bit"] = ("grad_weight", str(bits), layer.grad_weight(bits))
-    return calls
-
-
-def measure(table: KernelTable, name: str, shape: ConvShape, rounds: int) -> list[dict[str, Any]]:
+def measure(table: KernelTable, name: str, layer: NativeLayer, rounds: int) -> list[dict[str, Any]]:
     """One row a kernel: native, torch and the float32 peak, interleaved."""
-    layer = NativeLayer(table, shape)
-    natives, torches = native_calls(layer), torch_calls(shape)
+    natives, torches = layer.calls(), torch_calls(layer.s)
     peak, peak_macs = peak_call(table)
     rows: dict[str, list[tuple[float, float, float]]] = {row: [] for row in natives}
     for turn in range(rounds + 1):
@@ -208,7 +70,7 @@ def summarise(
     isa: str,
     name: str,
     row: str,
-    floor: str,
+    floor: str | None,
     macs: int,
     peak_macs: int,
     samples: list[tuple[float, float, float]],
@@ -217,7 +79,7 @@ def summarise(
     floors = FLOORS.get(isa)
     native_s = statistics.median(native for native, _, _ in samples)
     share = None
-    if floors is not None:
+    if floors is not None and floor is not None:
         shares = [macs / n / (peak_macs / p) * floors["fma"] / floors[floor] for n, _, p in samples]
         share = round(statistics.median(shares), 3)
     return {
@@ -253,7 +115,7 @@ def build_library(folder: Path, compiler: str | None) -> Path:
 
 
 LINE = (
-    "{isa:7} {layer:6} {kernel:19} {gmac_per_s:7.1f} GMAC/s, torch {torch_gmac_per_s:6.1f}, "
+    "{isa:7} {layer:6} {kernel:25} {gmac_per_s:7.1f} GMAC/s, torch {torch_gmac_per_s:6.1f}, "
     "{ratio_to_torch:5.2f}x, share of floor {share_of_floor}"
 )
 
@@ -262,8 +124,11 @@ def measure_all(library: ctypes.CDLL, isas: list[str], batch: int, rounds: int) 
     """Every layer on every instruction set, printed as it comes."""
     rows = []
     for isa in isas:
-        for name, shape in layers(batch).items():
-            for row in measure(KernelTable(library, isa), name, shape, rounds):
+        table = KernelTable(library, isa)
+        every = {name: NativeLayer(table, shape) for name, shape in layers(batch).items()}
+        every |= {name: FirstLayer(table, shape) for name, shape in first_layers(batch).items()}
+        for name, layer in every.items():
+            for row in measure(table, name, layer, rounds):
                 rows.append(row)
                 print(LINE.format(**row), flush=True)
     return rows

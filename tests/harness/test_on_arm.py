@@ -1,5 +1,6 @@
 """The whole program on an emulated Arm, from start to document, with an arm64 Python: `pytest -m arm` (ten minutes)."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from results import store
 
+GOLDEN = Path(__file__).parents[1] / "data" / "golden-native" / "native.json"
 SCRIPT = Path(__file__).parents[2] / ".ci" / "aarch64"
 CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
 WORKERS = ("python", "program")
@@ -17,8 +19,8 @@ pytestmark = [pytest.mark.arm, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="session")
-def documents(request):
-    """Run the script; what it downloads and builds is kept in pytest's cache."""
+def emulated(request):
+    """Run the script; what it downloads and builds is kept in pytest's cache, and what it says comes out there."""
     for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64", "apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             pytest.skip(f"no {tool}: an Arm cannot be emulated here")
@@ -31,11 +33,22 @@ def documents(request):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def documents(emulated):
     return {
-        (cpu, worker): store.loads((folder / f"{cpu}-{worker}.json").read_bytes())
+        (cpu, worker): store.loads((emulated / f"{cpu}-{worker}.json").read_bytes())
         for cpu in CPUS
         for worker in WORKERS
     }
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_the_golden_curves_are_those_of_plain_code(emulated, cpu):
+    """50 steps of every trainer, recorded on x86-64 (tests/workloads/engines/native/golden_steps.py)."""
+    assert json.loads((emulated / f"{cpu}-golden.json").read_text()) == json.loads(GOLDEN.read_text())
 
 
 @pytest.mark.parametrize("worker", WORKERS)

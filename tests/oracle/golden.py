@@ -1,4 +1,4 @@
-"""Golden curves: 20 steps of every trainer on a tiny task, by the float64 oracle; run as a script it writes them.
+"""Golden curves: 50 steps of every trainer on a tiny task, by the float64 oracle; run as a script it writes them.
 
 The task is made of integers alone, so that any engine in any language starts from the same weights and data:
 h(i) is a 32-bit hash of i; weight i of stage s is (h(i + 1000 s) mod 1023 − 511) · 2^-12, exact in float16 and
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import float64_oracle as oracle
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
-TASK = {"widths": [48, 64, 64, 5], "batch_size": 60, "items": 180, "steps": 20, "learning_rate": 0.003}
+TASK = {"widths": [48, 64, 64, 5], "batch_size": 60, "items": 180, "steps": 50, "learning_rate": 0.003}
 # name: (norm, one-bit ∂W, allowed difference of an engine's loss, relative). float32 follows to rounding. In float16 a
 # sign near zero may fall either way and the trajectories part: up to 0.08 was seen over six seeds of the rounding.
 TRAINERS = {

@@ -70,14 +70,6 @@ def test_the_fuzzer_finds_no_difference(core_path: Path) -> None:
     fuzz(core_path.parent, 40)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-def test_the_sanitizers_find_nothing(build_folder: Any, sanitizers: str) -> None:
-    options = ("-DHARNESS_BUILD_FUZZER=ON", f"-DHARNESS_SANITIZE={sanitizers}")
-    fuzz(build_folder(f"sanitize-{sanitizers.replace(',', '-')}", *options), 150)
-
-
 @pytest.fixture(scope="session")
 def arm_folder(build_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):

@@ -1,4 +1,4 @@
-"""Every trainer follows its golden curve: 20 steps from given weights, computed by the float64 oracle."""
+"""Every trainer follows its golden curve: 50 steps from given weights, computed by the float64 oracle."""
 
 import json
 from typing import Any

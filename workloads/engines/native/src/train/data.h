@@ -86,7 +86,7 @@ class BatchReader {
 
   const Split& split_;
   int64_t batch_size_, position_ = 0;
-  uint64_t seed_, epoch_ = 0;
+  uint64_t epoch_ = 0;
   bool shuffle_;
   int64_t* items_;
   Permutation order_;

@@ -64,7 +64,7 @@ void ColumnFiles::close() {
 }
 
 BatchReader::BatchReader(const Split& split, int64_t batch_size, uint64_t seed, bool shuffle)
-    : split_(split), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
+    : split_(split), batch_size_(batch_size), shuffle_(shuffle) {
   if (shuffle && batch_size > split.count)
     fail("a batch of %lld items is larger than the %lld training items; use a smaller --batch-size", (long long)batch_size, (long long)split.count);
   items_ = (int64_t*)allocate((size_t)batch_size * sizeof(int64_t), "the items of a batch");

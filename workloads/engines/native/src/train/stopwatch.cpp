@@ -30,7 +30,7 @@ void StepPeaks::report() const {
     if (seen_[part]) g_channel->peak(kNames[part], highest_[part]);
 }
 
-StepTimer::StepTimer(int64_t steps) : steps_(steps) {
+StepTimer::StepTimer(int64_t steps) {
   // Whole at once and touched step by step: a page is resident only once durations stand in it.
   for (int64_t*& each : durations_) each = (int64_t*)allocate((size_t)steps * sizeof(int64_t), "the durations of the steps");
 }

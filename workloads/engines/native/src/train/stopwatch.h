@@ -41,7 +41,7 @@ class StepTimer {
   void report() const;
 
  private:
-  int64_t steps_, done_ = 0, begun_ = 0, last_ = 0;
+  int64_t done_ = 0, begun_ = 0, last_ = 0;
   int64_t* durations_[kParts];
   bool marked_[kParts] = {};
 };
