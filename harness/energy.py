@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from harness import phase_energy
+from harness import phase_energy, segments
 from harness.messages import Repeated
 from harness.traces import power_trace
 from power import registry
@@ -85,8 +85,13 @@ class EnergyWatch:
         """Read the meters while nothing runs."""
         self._before = self._idle()
 
-    def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
-        """Return the energy of the measured window by meter and domain; rows without a value say why."""
+    def after_trial(
+        self, window: Mapping[str, int], steps: int, pauses: Sequence[Window] = ()
+    ) -> list[schema.Energy]:
+        """Return the energy of the measured window, without its pauses, by meter and domain.
+
+        Rows without a value say why.
+        """
         self._after = self._idle()
         rows = self._unread()
         if self._recorder is None:
@@ -98,7 +103,7 @@ class EnergyWatch:
             reason = "no step was measured"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
         begin, end = window["begin"], window["end"]
-        measured = self._recorder.energy(begin, end, idle=(self._before, self._after))
+        measured = segments.energy(self._recorder, (begin, end), pauses, (self._before, self._after))
         shares = {each.meter: each.share for each in self._recorder.overhead()}
         return rows + [row_of(each, steps, (end - begin) * 1e-9, shares.get(each.meter)) for each in measured]
 
@@ -127,12 +132,17 @@ class EnergyWatch:
             for row in phase_energy.without(absent.meter, absent.domain, absent.reason or "unknown")
         ]
 
-    def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
+    def windows(self, window: Mapping[str, int], pauses: Sequence[Window] = ()) -> schema.Windows | None:
         """Return when the trial's windows were, or None where it ended before its measured one did."""
         if "begin" not in window or "end" not in window:
             return None
         measured = (window["begin"], window["end"])
-        return schema.Windows(measured_ns=measured, idle_before_ns=self._before, idle_after_ns=self._after)
+        return schema.Windows(
+            measured_ns=measured,
+            idle_before_ns=self._before,
+            idle_after_ns=self._after,
+            evaluations_ns=list(pauses),
+        )
 
     def traces(self, window: Mapping[str, int], zero_ns: int | None) -> list[schema.Trace]:
         """Return the power that every working meter read around the last trial, one series a domain.

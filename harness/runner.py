@@ -209,10 +209,10 @@ def _metered(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, collector: Collector, ending: Ending
 ) -> Metered:
     """Read the meters at idle once more and cut what they recorded to the trial's window."""
-    rows = meters.after_trial(collector.window, trial.measured_steps)
+    rows = meters.after_trial(collector.window, trial.measured_steps, collector.pauses)
     by_phase = meters.by_phase(collector.repeated, ending.reason) if plan.options.energy_phases else []
     traces = meters.traces(collector.window, collector.began_ns())
-    return Metered(rows, by_phase, traces, meters.windows(collector.window))
+    return Metered(rows, by_phase, traces, meters.windows(collector.window, collector.pauses))
 
 
 def _judged(ending: Ending, metered: Metered, validity: schema.Validity) -> tuple[Ending, Metered]:

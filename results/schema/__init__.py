@@ -11,7 +11,7 @@ from results.schema.circumstances import Checkpoint, Phase, ProcessorUse, Trace,
 from results.schema.document import SCHEMA, SCHEMA_VERSION, Document, Trial, json_schema, now
 from results.schema.energy import Energy, PhaseEnergy, Synchronisation, Windows
 from results.schema.machine import Device, HarnessInfo, Host, NativeBuild
-from results.schema.measured import Ceiling, Estimate, Memory, Quality, Time
+from results.schema.measured import Ceiling, Estimate, Evaluation, Memory, Quality, Time
 from results.schema.parts import (
     VARIABLES,
     Allocator,
@@ -40,6 +40,7 @@ __all__ = [
     "Energy",
     "Engine",
     "Estimate",
+    "Evaluation",
     "Fraction",
     "HarnessInfo",
     "Host",

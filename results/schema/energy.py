@@ -92,12 +92,14 @@ class PhaseEnergy(msgspec.Struct, kw_only=True):
 class Windows(msgspec.Struct, kw_only=True):
     """When a trial's measured window was, and the idle ones beside it: (begin, end), CLOCK_MONOTONIC of the host.
 
-    With them a meter that records by itself can be read into the document later.
+    With them a meter that records by itself can be read into the document later. In `evaluations_ns` the measured one
+    was interrupted: they are no part of the energy.
     """
 
     measured_ns: tuple[int, int]
     idle_before_ns: tuple[int, int] | None
     idle_after_ns: tuple[int, int] | None
+    evaluations_ns: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
 
 class Synchronisation(msgspec.Struct, kw_only=True):

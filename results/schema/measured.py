@@ -94,17 +94,31 @@ class Memory(msgspec.Struct, kw_only=True):
         )
 
 
+class Evaluation(msgspec.Struct, kw_only=True):
+    """One point of the accuracy curve: the test set after `step` steps (those of the warm-up included).
+
+    `epoch` is how often the training items had been seen. `duration_s` is no part of `time`.
+    """
+
+    step: Count
+    epoch: Annotated[float, msgspec.Meta(ge=0)]
+    test_accuracy: Fraction
+    duration_s: Seconds | None
+
+
 class Quality(msgspec.Struct, kw_only=True):
     """What training reached. `test_accuracy` is a fraction, 0 to 1, over `test_items` items.
 
     `train_loss` has one value a logged interval; null in it is a loss that was not finite.
-    `statistics` says which batch-normalisation statistics the evaluation used.
+    `statistics` says which batch-normalisation statistics the evaluation used. `evaluations` is the accuracy curve, in
+    order, the end of the training its last point; empty where the test set was evaluated at the end alone.
     """
 
     train_loss: list[float | None]
     test_accuracy: Fraction | None
     test_items: Count
     statistics: str = "moving average"
+    evaluations: list[Evaluation] = msgspec.field(default_factory=list)
     reason: str | None = None
 
     def __post_init__(self) -> None:
