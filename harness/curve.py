@@ -48,7 +48,7 @@ def points(plan: "TrialPlan", said: list[Evaluated]) -> list[Evaluation]:
             step=each.step,
             epoch=each.step * plan.settings["accumulate"] / batches,
             test_accuracy=each.correct / each.items,
-            duration_s=None if each.duration_ns is None else each.duration_ns * 1e-9,
+            duration_s=each.duration_ns * 1e-9,
         )
         for each in said
         if each.items

@@ -73,12 +73,12 @@ class Ledger(Message, frozen=True, tag="ledger"):
 
 
 class Evaluated(Message, frozen=True, tag="evaluated"):
-    """The test set in between, after so many steps."""
+    """The test set after so many steps: a point of the accuracy curve."""
 
     step: int
     correct: int
     items: int
-    duration_ns: int | None
+    duration_ns: int
 
 
 class Quality(Message, frozen=True, tag="quality"):
@@ -88,7 +88,6 @@ class Quality(Message, frozen=True, tag="quality"):
     correct: int
     items: int
     statistics: str
-    duration_ns: int | None = None
 
 
 class Facts(Message, frozen=True, tag="facts"):

@@ -301,5 +301,6 @@ def _cell(
             "ste_mask": recipe.ste_mask,
             "test_items": options.test_items,
         }
-        | ({"evaluate_every": options.evaluate_every} if options.evaluate_every else {}),
+        | ({"evaluate_every": options.evaluate_every} if options.evaluate_every else {})
+        | ({"given": "; ".join(options.settings)} if options.settings else {}),
     )

@@ -100,13 +100,11 @@ class Channel:
         counted = {"step": step, "correct": correct, "items": items, "duration_ns": duration_ns}
         self.send({"type": "evaluated", **counted})
 
-    def quality(
-        self, losses: Sequence[float], correct: int, items: int, statistics: str, duration_ns: int
-    ) -> None:
+    def quality(self, losses: Sequence[float], correct: int, items: int, statistics: str) -> None:
         """How the training went: mean losses over equal stretches of it, and the test set at its end."""
         means = [finite(loss) for loss in losses]
         counted = {"train_loss": means, "correct": correct, "items": items, "statistics": statistics}
-        self.send({"type": "quality", **counted, "duration_ns": duration_ns})
+        self.send({"type": "quality", **counted})
 
     def facts(self, engine: Mapping[str, Any]) -> None:
         """What the record should say of the engine."""

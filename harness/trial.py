@@ -142,23 +142,21 @@ class Collector:
 
     def quality(self, plan: TrialPlan, reason: str | None) -> schema.Quality:
         """Return losses and accuracy, or why there is none; the curve is kept of a trial that ended early too."""
-        said, evaluated = self._quality, list(self.evaluated)
+        said, points = self._quality, curve.points(plan, self.evaluated)
         if said is None or said.items == 0:
             return schema.Quality(
                 train_loss=[],
                 test_accuracy=None,
-                test_items=evaluated[-1].items if evaluated else 0,
-                evaluations=curve.points(plan, evaluated),
+                test_items=self.evaluated[-1].items if points else 0,
+                evaluations=points,
                 reason=reason or "nothing was evaluated",
             )
-        if plan.evaluate_every is not None:
-            evaluated.append(Evaluated(plan.steps, said.correct, said.items, said.duration_ns))
         return schema.Quality(
             train_loss=said.train_loss,
             test_accuracy=said.correct / said.items,
             test_items=said.items,
             statistics=said.statistics,
-            evaluations=curve.points(plan, evaluated),
+            evaluations=points,
         )
 
     def checkpoint(self, plan: TrialPlan) -> schema.Checkpoint | None:

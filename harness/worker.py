@@ -190,8 +190,9 @@ class Trial:
 
     def _evaluate(self, training: Training) -> None:
         correct, items, duration_ns = self._count_right(training)
-        statistics = self._document["settings"]["statistics"]
-        self._channel.quality(self._losses.means, correct, items, statistics, duration_ns)
+        if self._document.get("evaluate"):
+            self._channel.evaluated(self._steps, correct, items, duration_ns)  # the curve's last point
+        self._channel.quality(self._losses.means, correct, items, self._document["settings"]["statistics"])
 
     def _count_right(self, training: Training) -> tuple[int, int, int]:
         """Return how many test items are classified rightly, of how many, and how long it took in ns."""

@@ -103,7 +103,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     step: Count
     epoch: Annotated[float, msgspec.Meta(ge=0)]
     test_accuracy: Fraction
-    duration_s: Seconds | None
+    duration_s: Seconds
 
 
 class Quality(msgspec.Struct, kw_only=True):

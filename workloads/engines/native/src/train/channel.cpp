@@ -166,13 +166,13 @@ void Channel::evaluated(int64_t step, int64_t correct, int64_t items, int64_t du
   begin("evaluated"), field("step", step), field("correct", correct), field("items", items), field("duration_ns", duration_ns), end();
 }
 
-void Channel::quality(const double* losses, int32_t count, int64_t correct, int64_t items, const char* statistics, int64_t duration_ns) {
+void Channel::quality(const double* losses, int32_t count, int64_t correct, int64_t items, const char* statistics) {
   begin("quality"), name("train_loss"), put("[");
   for (int32_t i = 0; i < count; i++) {
     if (i > 0) put(",");
     real(losses[i]);
   }
-  put("]"), field("correct", correct), field("items", items), field("statistics", statistics), field("duration_ns", duration_ns), end();
+  put("]"), field("correct", correct), field("items", items), field("statistics", statistics), end();
 }
 
 void Channel::facts(const char* isa, const char* build) {

@@ -121,7 +121,8 @@ void Trial::edge(const char* event) {
 
 void Trial::evaluate(Training& training) {
   const Counted counted = count_right(training);
-  g_channel->quality(losses_.means(), losses_.count(), counted.correct, counted.items, job_.statistics, counted.duration_ns);
+  if (job_.evaluate_every) g_channel->evaluated(job_.steps, counted.correct, counted.items, counted.duration_ns);  // the curve's last point
+  g_channel->quality(losses_.means(), losses_.count(), counted.correct, counted.items, job_.statistics);
 }
 
 // The end of the training has its own.
