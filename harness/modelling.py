@@ -17,6 +17,7 @@ def model(
     convention: str,
     *,
     by_layer: bool,
+    accumulate: int = 1,
 ) -> ModelDocument:
     """Model each trainer. Raises UnknownNameError for a name that no registry row has."""
     row = registry.workload(workload)
@@ -28,7 +29,13 @@ def model(
         optimizer=kind.name,
         convention=counted,
         trainers=[
-            _trainer(name, memory_model.model(network, recipes.recipe(name), kind, batch, counted), by_layer)
+            _trainer(
+                name,
+                memory_model.model(
+                    network, recipes.recipe(name), kind, batch, counted, accumulate=accumulate
+                ),
+                by_layer,
+            )
             for name in trainers or DEFAULT_TRAINERS
         ],
     )

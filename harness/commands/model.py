@@ -11,6 +11,9 @@ from harness.commands.options import write_text
     "--trainer", "trainers", multiple=True, metavar="T", help="Repeatable; default: standard and lowmem."
 )
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Default: the workload's.")
+@click.option(
+    "--accumulate", type=click.IntRange(min=1), default=1, metavar="N", help="Micro-batches an update."
+)
 @click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
 @click.option(
     "--convention",
@@ -25,6 +28,7 @@ def command(
     workload: str,
     trainers: tuple[str, ...],
     batch_size: int | None,
+    accumulate: int,
     optimizer: str,
     convention: str,
     by_layer: bool,
@@ -35,7 +39,9 @@ def command(
 
     from harness import modelling
 
-    document = modelling.model(workload, trainers, batch_size, optimizer, convention, by_layer=by_layer)
+    document = modelling.model(
+        workload, trainers, batch_size, optimizer, convention, by_layer=by_layer, accumulate=accumulate
+    )
     if json_path:
         write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
         return
