@@ -114,7 +114,11 @@ def accuracy_figure(rows: Sequence[Row]) -> Figure | None:
                 values = [point.test_accuracy * 100 for point in points]
                 line = _line([point.epoch for point in points], values, index, row.trainer, trial)
                 data.append(line | {"mode": "lines+markers", "marker": {"size": 5}})
-    return {"data": data, "layout": _layout("epoch", "test accuracy (%)")} if data else None
+    layout = _layout("epoch", "test accuracy (%)")
+    layout["yaxis"]["rangemode"] = (
+        "normal"  # trainers end near one another: the last points are what is compared
+    )
+    return {"data": data, "layout": layout} if data else None
 
 
 def memory_trace_figures(document: Document) -> list[tuple[str, Figure]]:
