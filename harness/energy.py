@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from harness import phase_energy
+from harness import phase_energy, segments
 from harness.messages import Repeated
 from harness.traces import power_trace
 from power import registry
@@ -86,8 +86,13 @@ class EnergyWatch:
         """Read the meters while nothing runs."""
         self._before = self._idle()
 
-    def after_trial(self, window: Mapping[str, int], steps: int) -> list[schema.Energy]:
-        """Return the energy of the measured window by meter and domain; rows without a value say why."""
+    def after_trial(
+        self, window: Mapping[str, int], steps: int, pauses: Sequence[Window] = ()
+    ) -> list[schema.Energy]:
+        """Return the energy of the measured window, without its pauses, by meter and domain.
+
+        Rows without a value say why.
+        """
         self._after = self._idle()
         rows = self._unread()
         if self._recorder is None:
@@ -96,7 +101,7 @@ class EnergyWatch:
         if span is None or steps == 0:
             reason = "no step was measured" if span else "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
-        measured = self._recorder.energy(*span, idle=(self._before, self._after))
+        measured = segments.energy(self._recorder, span, pauses, (self._before, self._after))
         costs = {each.meter: each for each in self._recorder.overhead()}
         duration_s = (span[1] - span[0]) * 1e-9
         return rows + [row_of(each, steps, duration_s, costs.get(each.meter)) for each in measured]
@@ -126,12 +131,17 @@ class EnergyWatch:
             for row in phase_energy.without(absent.meter, absent.domain, absent.reason or "unknown")
         ]
 
-    def windows(self, window: Mapping[str, int]) -> schema.Windows | None:
+    def windows(self, window: Mapping[str, int], pauses: Sequence[Window] = ()) -> schema.Windows | None:
         """Return when the trial's windows were, or None where it ended before its measured one did."""
         measured = _measured_span(window)
         if measured is None:
             return None
-        return schema.Windows(measured_ns=measured, idle_before_ns=self._before, idle_after_ns=self._after)
+        return schema.Windows(
+            measured_ns=measured,
+            idle_before_ns=self._before,
+            idle_after_ns=self._after,
+            evaluations_ns=list(pauses),
+        )
 
     def traces(self, window: Mapping[str, int], zero_ns: int | None) -> list[schema.Trace]:
         """Return the power that every working meter read around the last trial, one series a domain.

@@ -7,6 +7,7 @@ under the enforced ceiling: from the prediction the search gallops to where runs
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from typing import Any, cast
 
 import msgspec
@@ -18,10 +19,13 @@ from harness.plan import Options, Plan
 from results import schema
 from results.fit_document import Attempt, FitDocument, FittedTrainer, Outcome
 from results.format import size
+from results.summary import measured_energy, uncertainty_j_per_step
 
 _PROBE_BATCH = 8
 """Batch of the first run, which shows the baseline: as small as still has statistics over a batch."""
 _RELATIVE_RESOLUTION = 0.02
+_METERED_S = 5.0
+"""What the meters are read for at the answer, at least; the runs of the search are too short for any."""
 
 
 class Question(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,8 +63,9 @@ def answer(question: Question, say: Say) -> FitDocument:
     mechanism = _mechanism(limit_bytes, question.mechanism)
     build = partial(_plan, question, device.name, emulated, limit_bytes, mechanism)
     first = build(question.trainers[0], 1)
+    metered = question.options.meters != ("none",)
     fitted = [
-        _Search(partial(build, trainer), limit_bytes, question.resolution, say).run()
+        _Search(partial(build, trainer), limit_bytes, question.resolution, say, metered=metered).run()
         for trainer in question.trainers
     ]
     head = runner.empty_document(first)
@@ -75,6 +80,8 @@ def answer(question: Question, say: Say) -> FitDocument:
         optimizer=trial.optimizer.name,
         threads=trial.threads,
         steps=trial.steps,
+        worker=question.options.worker,
+        accumulate=question.options.accumulate,
         limit_bytes=limit_bytes,
         reserve_bytes=question.reserve_bytes,
         mechanism=mechanism,
@@ -114,10 +121,12 @@ class _Search:
     """One trainer: its runs so far, and what they say."""
 
     def __init__(
-        self, build: Callable[[int], Plan], limit_bytes: int, resolution: int | None, say: Say
+        self, build: Callable[..., Plan], limit_bytes: int, resolution: int | None, say: Say, *, metered: bool
     ) -> None:
+        self._metered = metered
         self._build, self._limit_bytes, self._resolution, self._say = build, limit_bytes, resolution, say
         self._first = build(1).trials[0]
+        self._accumulate = int(self._first.settings["accumulate"])
         self._most = self._first.dataset.train.count
         self._trials: dict[int, schema.Trial] = {}
 
@@ -151,19 +160,34 @@ class _Search:
     def _fits(self, batch_size: int) -> bool:
         """Run that batch size under the ceiling, once, and tell whether it ended well."""
         if batch_size not in self._trials:
-            trial = next(iter(runner.trials(self._build(batch_size), Quiet())))
-            name = f"{trial.workload} {trial.trainer} at batch {batch_size}"
-            if trial.outcome == "error":
-                raise TrialFailedError(f"{name} failed: {trial.reason}")
-            peak = trial.memory.peak_rss_bytes
-            shown = "unknown" if peak is None else size(peak)
-            self._say(f"{name}: {trial.outcome.replace('_', ' ')}, peak {shown}")
-            self._trials[batch_size] = trial
+            self._trials[batch_size] = self._run(self._build(batch_size), "")
         return self._trials[batch_size].outcome != "out_of_memory"
+
+    def _run(self, one: Plan, how: str) -> schema.Trial:
+        """Run the one trial of a plan and say what became of it."""
+        trial = next(iter(runner.trials(one, Quiet())))
+        name = f"{trial.workload} {trial.trainer} at batch {trial.batch_size}{how}"
+        if trial.outcome == "error":
+            raise TrialFailedError(f"{name} failed: {trial.reason}")
+        peak = trial.memory.peak_rss_bytes
+        shown = "unknown" if peak is None else size(peak)
+        self._say(f"{name}: {trial.outcome.replace('_', ' ')}, peak {shown}")
+        return trial
+
+    def _with_meters(self, best: schema.Trial | None) -> schema.Trial | None:
+        """Run the answer once more, long enough for a meter, where one was asked for."""
+        if best is None or not self._metered or best.time.step_s is None:
+            return None
+        steps = ceil(_METERED_S / best.time.step_s.median)
+        return self._run(self._build(best.batch_size, steps), ", metered")
 
     def _fitted(self, found: int, predicted: int, resolution: int, baseline: int | None) -> FittedTrainer:
         best = self._trials.get(found)
-        step = best.time.step_s if best else None
+        metered = self._with_meters(best)
+        step = ((metered and metered.time.step_s) or best.time.step_s) if best else None
+        energy = measured_energy(metered) if metered else None
+        items = found * self._accumulate
+        uncertainty_j = uncertainty_j_per_step(energy) if energy else None
         return FittedTrainer(
             trainer=self._first.recipe.name,
             engine=self._first.engine.name,
@@ -176,7 +200,10 @@ class _Search:
             modelled_bytes=best.memory.modelled_bytes if best else None,
             peak_rss_bytes=best.memory.peak_rss_bytes if best else None,
             step_s=step.median if step else None,
-            energy=best.energy if best else [],
+            sample_s=step.median / items if step else None,
+            energy=metered.energy if metered else [],
+            net_j_per_sample=None if not energy else (energy.net_j_per_step or 0.0) / items,
+            uncertainty_j_per_sample=None if uncertainty_j is None else uncertainty_j / items,
             attempts=[self._attempt(trial, baseline) for trial in self._trials.values()],
         )
 
@@ -237,10 +264,18 @@ def _plan(
     mechanism: str,
     trainer: str,
     batch_size: int,
+    metered_steps: int | None = None,
 ) -> Plan:
-    """Return the plan of one run. One batch of the test set shows all that an evaluation needs."""
+    """Return the plan of one run; without `metered_steps` no meter is read, since a search's runs are too short.
+
+    One batch of the test set shows all that an evaluation needs.
+    """
+    given = question.options
+    if metered_steps is None:
+        given = msgspec.structs.replace(given, meters=("none",), idle_s=0.0)
     options = msgspec.structs.replace(
-        question.options,
+        given,
+        steps=max(given.steps or 0, metered_steps or 0),
         device=device,
         emulate=emulated,
         workloads=(question.workload,),

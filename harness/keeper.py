@@ -29,10 +29,12 @@ class Keeper:
         training: Training,
         reader: BatchReader,
         losses: Losses,
+        evaluated: list[list[int]],
     ) -> None:
         self._path, self._every, self._steps = str(order["path"]), int(order["every"]), steps
         self._resumes, self._fingerprint = bool(order["resume"]), order["fingerprint"]
         self._channel, self._training, self._reader, self._losses = channel, training, reader, losses
+        self._evaluated = evaluated
 
     def resume(self) -> int:
         """Put the training where its checkpoint left it and return the steps taken until then: 0 without one.
@@ -48,6 +50,9 @@ class Keeper:
         snapshot.adopt()
         self._reader.seek(head["data"]["epoch"], head["data"]["position"])
         self._losses.restore(head["losses"])
+        self._evaluated[:] = head.get("evaluated", [])  # the curve is of the whole training
+        for point in self._evaluated:
+            self._channel.evaluated(*point)
         return int(head["step"])
 
     def after(self, step: int) -> None:
@@ -60,6 +65,7 @@ class Keeper:
             "step": step,
             "data": {"epoch": self._reader.epoch, "position": self._reader.position},
             "losses": self._losses.state(),
+            "evaluated": self._evaluated,
         }
         size = checkpoint.write(self._path, head, self._training.snapshot().blocks)
         self._channel.saved(step, size, time.monotonic_ns() - begun)

@@ -37,7 +37,7 @@ class Progress(Message, frozen=True, tag="progress"):
 
 
 class WindowEdge(Message, frozen=True, tag="window"):
-    """The measured window begins or ends."""
+    """The measured window begins or ends, or an evaluation interrupts it (`pause`, `resume`)."""
 
     event: str
     t_ns: int
@@ -72,8 +72,17 @@ class Ledger(Message, frozen=True, tag="ledger"):
     allocated: dict[str, int]
 
 
+class Evaluated(Message, frozen=True, tag="evaluated"):
+    """The test set after so many steps: a point of the accuracy curve."""
+
+    step: int
+    correct: int
+    items: int
+    duration_ns: int
+
+
 class Quality(Message, frozen=True, tag="quality"):
-    """Losses and the test set."""
+    """Losses, and the test set at the end."""
 
     train_loss: list[float | None]
     correct: int
@@ -108,6 +117,7 @@ AnyMessage = (
     | Timing
     | Saved
     | Ledger
+    | Evaluated
     | Quality
     | Facts
     | Failure

@@ -5,7 +5,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from harness import ceilings, checkpoints, devices, settings
+from harness import ceilings, checkpoints, curve, devices, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -53,6 +53,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     checkpoint: Path | None = None
     checkpoint_every: int | None = None
     resume: bool = False
+    evaluate_every: int | None = None  # epochs, or measured steps where `steps` is given
     silence_s: float = 900.0
     idle_s: float = 10.0
     energy_phases: bool = False
@@ -77,6 +78,8 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     settings: dict[str, Any]
     trigger: bool = False
     worker: Worker = "python"  # "program": harness-train, which holds no Python
+    evaluate_every: int | None = None  # micro-batches between evaluations; None: at the end alone
+    evaluate_after: int = 0  # steps from which they are counted
     checkpoint: checkpoints.Order | None = None
     python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
 
@@ -108,6 +111,8 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
             "trigger": self.trigger,
             "checkpoint": self.checkpoint and self.checkpoint.to_json(),
         }
+        if self.evaluate_every is not None:
+            document["evaluate"] = {"every": self.evaluate_every, "after": self.evaluate_after}
         return document | ({"program": self._program()} if self.worker == "program" else {})
 
     def _program(self) -> dict[str, Any]:
@@ -189,6 +194,7 @@ def _check(options: Options) -> None:
         "--ceiling": options.ceiling_bytes,
         "--checkpoint-every": options.checkpoint_every,
         "--accumulate": options.accumulate,
+        "--evaluate-every": options.evaluate_every,
     }
     for name, value in positive.items():
         if value is not None and value < 1:
@@ -207,6 +213,7 @@ def _check(options: Options) -> None:
         raise UsageError(
             "--energy-phases repeats steps of one batch and does not know --accumulate; leave one of the two out"
         )
+    curve.check(options)
     if options.threads is not None and options.threads > usable_cores():
         raise UsageError(
             f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
@@ -262,6 +269,7 @@ def _cell(
     steps = options.warmup + options.steps if options.steps else batches * (epochs or 0) // options.accumulate
     if steps <= options.warmup:
         raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
+    evaluate_every, evaluate_after = curve.interval(options, epochs, batches)
     return TrialPlan(
         workload=workload,
         specification=specification,
@@ -277,6 +285,8 @@ def _cell(
         repeat=0,
         trigger=options.trigger_pin is not None,
         worker=cast(Worker, options.worker),
+        evaluate_every=evaluate_every,
+        evaluate_after=evaluate_after,
         settings={
             "learning_rate": workload.learning_rate,
             "schedule": workload.schedule,
@@ -290,5 +300,7 @@ def _cell(
             "warmup": options.warmup,
             "ste_mask": recipe.ste_mask,
             "test_items": options.test_items,
-        },
+        }
+        | ({"evaluate_every": options.evaluate_every} if options.evaluate_every else {})
+        | ({"given": "; ".join(options.settings)} if options.settings else {}),
     )

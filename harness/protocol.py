@@ -64,7 +64,7 @@ class Channel:
     def window(self, event: str, t_ns: int) -> None:
         """The measured window is about to begin (`ready`), begins (`begin`) or has ended (`end`);
 
-        or one of repetitions begins (`repeat`).
+        or an evaluation interrupts it (`pause`, `resume`); or one of repetitions begins (`repeat`).
         """
         self.send({"type": "window", "event": event, "t_ns": t_ns})
 
@@ -96,8 +96,13 @@ class Channel:
         """Bytes by class of variable, as allocated."""
         self.send({"type": "ledger", "allocated": dict(allocated)})
 
+    def evaluated(self, step: int, correct: int, items: int, duration_ns: int) -> None:
+        """After so many steps this many of the test items were classified rightly; counting took so long."""
+        counted = {"step": step, "correct": correct, "items": items, "duration_ns": duration_ns}
+        self.send({"type": "evaluated", **counted})
+
     def quality(self, losses: Sequence[float], correct: int, items: int, statistics: str) -> None:
-        """How the training went: mean losses over equal stretches of it, and the test set."""
+        """How the training went: mean losses over equal stretches of it, and the test set at its end."""
         means = [finite(loss) for loss in losses]
         counted = {"train_loss": means, "correct": correct, "items": items, "statistics": statistics}
         self.send({"type": "quality", **counted})

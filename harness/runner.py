@@ -3,40 +3,26 @@
 The document is written after each trial, so that whatever ends the harness loses at most the trial under way.
 """
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from harness import __version__, ceilings, host, synchronisation, throttling
 from harness.energy import EnergyWatch
-from harness.errors import WorkerError
 from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
-from harness.others import LOOK_S, OthersWatch
 from harness.plan import Plan, TrialPlan
-from harness.supervisor import Supervisor
-from harness.traces import ResidencyTrace
+from harness.supervisor import Ending, Supervisor
 from harness.trial import Collector, assemble
+from harness.trial_watch import TrialWatch
 from harness.window import WindowEdges, open_trigger
+from harness.workers import program_command, worker_command, worker_environment
 from results import schema
 from workloads.errors import WorkloadError
 
-# What a worker inherits of the environment; everything else could change what it does.
-_INHERITED = (
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    # Which core, and which of its kernels: the parent planned with the same.
-    "HARNESS_NATIVE_LIBRARY",
-    "HARNESS_ISA",
-)
 LIBRARIES = ("edge-harness", "torch", "numpy")
 
 
@@ -144,106 +130,103 @@ def _native_build(plan: Plan) -> schema.NativeBuild | None:
     return schema.NativeBuild(**{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__})
 
 
+class Metered(NamedTuple):
+    """What the meters saw of one trial."""
+
+    rows: list[schema.Energy]
+    by_phase: list[schema.PhaseEnergy]
+    traces: list[schema.Trace]
+    windows: schema.Windows | None
+
+
 def run_trial(
     plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
-    collector, looks = Collector(), ResidencyTrace()
-    others = OthersWatch(LOOK_S if plan.options.idle_s > 0 else 0.0)
-    with others.idle():
-        meters.before_trial()
-    watch = throttling.Watch()
-
-    def hear(message: AnyMessage, pid: int) -> None:
-        edges.hear(message)
-        others.hear(message, pid)
-        collector.take(message)
-        observer.message(message, pid)
-
-    def see(residency: Residency) -> None:
-        watch.look()
-        looks.look(residency)
-        observer.residency(residency)
-
+    watch = TrialWatch(plan.options, meters, edges)
     ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
+    phase_s = meters.phase_window_s() if plan.options.energy_phases else 0.0
     begun = time.monotonic()
     try:
-        ending = Supervisor(
-            program_command() if trial.worker == "program" else worker_command(trial.python),
-            trial.job() | {"phase_s": meters.phase_window_s() if plan.options.energy_phases else 0.0},
-            worker_environment(trial.threads, plan.options.allocator),
-            launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
-            ceiling=ceiling,
-            silence_s=plan.options.silence_s,
-            answers=trial.trigger,
-            on_message=hear,
-            on_residency=see,
-        ).run()
+        ending = _supervisor(plan, trial, phase_s, watch, ceiling, observer).run()
     finally:
         if ceiling:
             ceiling.close()
     wall_s = time.monotonic() - begun
     validity = watch.end()
-    pin = edges.end_trial()
-    energy = meters.after_trial(collector.window, trial.measured_steps)
-    by_phase = meters.by_phase(collector.repeated, ending.reason) if plan.options.energy_phases else []
-    validity = others.judge(validity)
     validity.notes += _notes(trial)
-    why = throttling.why_invalid(validity)
-    if why:
-        energy = [throttling.invalidated(row, why) for row in energy]
-        by_phase = [throttling.invalidated(row, why) for row in by_phase]
-        if ending.outcome == "ok":
-            ending = msgspec.structs.replace(ending, outcome="invalid", reason=why)
+    pin = edges.end_trial()
+    metered = _metered(plan, trial, meters, watch.collector, ending)
+    ending, metered = _judged(ending, metered, validity)
     return assemble(
         trial,
-        collector,
+        watch.collector,
         ending,
         allocator=plan.options.allocator,
         ceiling=ceiling,
-        energy=energy,
-        energy_by_phase=by_phase,
+        energy=metered.rows,
+        energy_by_phase=metered.by_phase,
         validity=validity,
         wall_s=wall_s,
         trigger=pin,
-        traces=[
-            *collector.residency_trace(looks, ending.look_cpu_share),
-            *meters.traces(collector.window, collector.began_ns()),
-        ],
-        windows=meters.windows(collector.window),
+        traces=[*watch.collector.residency_trace(watch.looks, ending.look_cpu_share), *metered.traces],
+        windows=metered.windows,
     )
 
 
-def worker_command(python: str | None = None) -> list[str]:
-    """Return how a worker is started, by this interpreter or the one named.
+def _supervisor(
+    plan: Plan,
+    trial: TrialPlan,
+    phase_s: float,
+    watch: TrialWatch,
+    ceiling: ceilings.Ceiling | None,
+    observer: Observer,
+) -> Supervisor:
+    """Return what starts the worker and stays with it; the watch hears of everything before the observer."""
 
-    `-P` keeps a user's folder named `power` from shadowing ours.
-    """
-    return [python or sys.executable, "-P", "-m", "harness.worker"]
+    def hear(message: AnyMessage, pid: int) -> None:
+        watch.hear(message, pid)
+        observer.message(message, pid)
+
+    def see(residency: Residency) -> None:
+        watch.see(residency)
+        observer.residency(residency)
+
+    return Supervisor(
+        program_command() if trial.worker == "program" else worker_command(trial.python),
+        trial.job() | {"phase_s": phase_s},
+        worker_environment(trial.threads, plan.options.allocator),
+        launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
+        ceiling=ceiling,
+        silence_s=plan.options.silence_s,
+        answers=trial.trigger,
+        on_message=hear,
+        on_residency=see,
+    )
 
 
-def program_command() -> list[str]:
-    """Return how harness-train is started. Raises WorkerError where it is gone since the plan was made."""
-    from workloads.engines.native import program
+def _metered(
+    plan: Plan, trial: TrialPlan, meters: EnergyWatch, collector: Collector, ending: Ending
+) -> Metered:
+    """Read the meters at idle once more and cut what they recorded to the trial's window."""
+    rows = meters.after_trial(collector.window, trial.measured_steps, collector.pauses)
+    by_phase = meters.by_phase(collector.repeated, ending.reason) if plan.options.energy_phases else []
+    traces = meters.traces(collector.window, collector.began_ns())
+    return Metered(rows, by_phase, traces, meters.windows(collector.window, collector.pauses))
 
-    path = program.find()
-    if path is None:
-        raise WorkerError(program.missing() or "harness-train is missing")
-    return [str(path.absolute())]
 
-
-def worker_environment(threads: int, allocator: str) -> dict[str, str]:
-    """Return the worker's whole environment.
-
-    `pinned` fixes what makes the peak of identical runs differ: the allocator's moving threshold for mmap
-    (mallopt(3), M_MMAP_THRESHOLD) and the hash seed; address randomisation is switched off by `launch.py`.
-    Every worker has the C locale with UTF-8: a user's locale has tables of its own, which would be in the peak.
-    """
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    pinned = {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONHASHSEED": "0"} if allocator == "pinned" else {}
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "1"}
-    return {**inherited, **counts, **locale, **pinned, "PYTHONDONTWRITEBYTECODE": "1"}
+def _judged(ending: Ending, metered: Metered, validity: schema.Validity) -> tuple[Ending, Metered]:
+    """Return both as they are, or as invalid where the device slowed itself down."""
+    why = throttling.why_invalid(validity)
+    if not why:
+        return ending, metered
+    metered = metered._replace(
+        rows=[throttling.invalidated(row, why) for row in metered.rows],
+        by_phase=[throttling.invalidated(row, why) for row in metered.by_phase],
+    )
+    if ending.outcome == "ok":
+        ending = msgspec.structs.replace(ending, outcome="invalid", reason=why)
+    return ending, metered
 
 
 def _notes(trial: TrialPlan) -> list[str]:

@@ -74,6 +74,7 @@ class Supervisor:
         self._repeats = (
             False  # what is resident while phases are repeated for a meter is no figure of the trial
         )
+        self._measured = False
         self._look_cpu_ns = 0
         self._look_cpu_share: float | None = None
         self._fault: str | None = None  # what the parent itself found wrong
@@ -181,8 +182,11 @@ class Supervisor:
             if isinstance(message, Failure):
                 self._failure = message
             self._done = self._done or isinstance(message, Done)
-            if isinstance(message, Peak) and message.phase == "evaluate" and self._job.get("phase_s"):
-                self._repeats = True
+            if isinstance(message, WindowEdge) and message.event == "end":
+                self._measured = True
+            if self._measured and self._job.get("phase_s") and isinstance(message, Peak):
+                # An evaluation in between is none of these: it lies before the end of the window.
+                self._repeats = self._repeats or message.phase == "evaluate"
             self._on_message(message, pid)
             if self._answers and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
                 with contextlib.suppress(BrokenPipeError):

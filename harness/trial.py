@@ -4,10 +4,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+from harness import curve
 from harness.ceilings import Ceiling
 from harness.memory import Residency
 from harness.messages import (
     AnyMessage,
+    Evaluated,
     Facts,
     Ledger,
     Peak,
@@ -32,8 +34,12 @@ class Collector:
 
     def __init__(self) -> None:
         self.peaks: dict[str, Peak] = {}
+        self._last: dict[str, Peak] = {}
         self.phases: list[PhaseBegun] = []
         self.window: dict[str, int] = {}
+        self.pauses: list[tuple[int, int]] = []
+        self.evaluated: list[Evaluated] = []
+        self._phase_ends_ns: dict[int, int] = {}  # by the phase's place in `phases`
         self.repeated: list[Repeated] = []
         self.steps_done = 0
         self.facts: dict[str, Any] = {}
@@ -46,6 +52,8 @@ class Collector:
         """Keep one message; the highest peak of a phase counts."""
         match message:
             case Peak():
+                self._close(message)
+                self._last[message.phase] = message
                 known = self.peaks.get(message.phase)
                 if known is None or (message.peak_rss_bytes or 0) > (known.peak_rss_bytes or 0):
                     self.peaks[message.phase] = message
@@ -53,6 +61,8 @@ class Collector:
                 self.phases.append(message)
             case WindowEdge():
                 self.window[message.event] = message.t_ns
+                if message.event == "resume" and "pause" in self.window:
+                    self.pauses.append((self.window.pop("pause"), self.window.pop("resume")))
             case Repeated():
                 self.repeated.append(message)
             case Progress():
@@ -63,12 +73,20 @@ class Collector:
                 self._saved.append(message)
             case Ledger():
                 self._ledger = message.allocated
+            case Evaluated():
+                self.evaluated.append(message)
             case Quality():
                 self._quality = message
             case Facts():
                 self.facts = message.engine
             case _:
                 pass  # Done and Failure are the supervisor's
+
+    def _close(self, peak: Peak) -> None:
+        """Keep when the phase ended that this peak is of; a phase that evaluations interrupt is there several times."""
+        last = len(self.phases) - 1
+        if last >= 0 and self.phases[last].name == peak.phase:
+            self._phase_ends_ns[last] = peak.t_ns
 
     def time(self, reason: str | None) -> schema.Time:
         """Return the medians over the measured steps; a fused update is null with that reason."""
@@ -122,18 +140,23 @@ class Collector:
             reason=missing if baseline is None or peak is None or not trained else None,
         )
 
-    def quality(self, reason: str | None) -> schema.Quality:
-        """Return losses and accuracy, or why there is none."""
-        said = self._quality
+    def quality(self, plan: TrialPlan, reason: str | None) -> schema.Quality:
+        """Return losses and accuracy, or why there is none; the curve is kept of a trial that ended early too."""
+        said, points = self._quality, curve.points(plan, self.evaluated)
         if said is None or said.items == 0:
             return schema.Quality(
-                train_loss=[], test_accuracy=None, test_items=0, reason=reason or "nothing was evaluated"
+                train_loss=[],
+                test_accuracy=None,
+                test_items=self.evaluated[-1].items if points else 0,
+                evaluations=points,
+                reason=reason or "nothing was evaluated",
             )
         return schema.Quality(
             train_loss=said.train_loss,
             test_accuracy=said.correct / said.items,
             test_items=said.items,
             statistics=said.statistics,
+            evaluations=points,
         )
 
     def checkpoint(self, plan: TrialPlan) -> schema.Checkpoint | None:
@@ -156,15 +179,14 @@ class Collector:
         if not self.phases:
             return []
         first_ns = self.phases[0].t_ns
-        ends_ns = {phase: each.t_ns for phase, each in self.peaks.items()}
         return [
             schema.Phase(
                 name=each.name,
                 start_s=(each.t_ns - first_ns) * 1e-9,
-                end_s=(ends_ns[each.name] - first_ns) * 1e-9,
+                end_s=(self._phase_ends_ns[place] - first_ns) * 1e-9,
             )
-            for each in self.phases
-            if each.name in ends_ns  # a worker that died in a phase never said when that ended
+            for place, each in enumerate(self.phases)
+            if place in self._phase_ends_ns  # a worker that died in a phase never said when that ended
         ]
 
     def began_ns(self) -> int | None:
@@ -195,7 +217,7 @@ class Collector:
         return max([*said, *([highest.peak_rss_bytes] if highest else [])], default=None)
 
     def _at_end_of_training(self, field: str) -> int | None:
-        trained = self.peaks.get("train")
+        trained = self._last.get("train")
         return None if trained is None else cast("int | None", getattr(trained, field))
 
 
@@ -243,7 +265,7 @@ def assemble(
         memory=memory,
         energy=energy,
         energy_by_phase=energy_by_phase,
-        quality=collector.quality(reason),
+        quality=collector.quality(plan, reason),
         validity=validity,
         wall_s=wall_s,
         worker=plan.worker,

@@ -38,6 +38,9 @@ class Trial:
         self._peaks = PhasePeaks(channel)
         self._steps, self._warmup = int(document["steps"]), int(document["warmup"])
         self._losses = Losses(self._steps)
+        self._evaluated: list[
+            list[int]
+        ] = []  # step, correct, items, ns: what a checkpoint keeps of the curve
         self._said_ns = 0
 
     def run(self) -> None:
@@ -92,7 +95,9 @@ class Trial:
             return None
         from harness.keeper import Keeper
 
-        return Keeper(order, self._steps, self._channel, training, self._reader, self._losses)
+        return Keeper(
+            order, self._steps, self._channel, training, self._reader, self._losses, self._evaluated
+        )
 
     def _train(self, training: Training, first: int, keeper: "Keeper | None") -> None:
         """Take every step from `first` on: those of the warm-up, then those that are measured."""
@@ -102,8 +107,7 @@ class Trial:
         for step in range(first, measured):
             step_peaks.start()
             self._step(training, step, step_peaks.mark)
-            if keeper:
-                keeper.after(step + 1)
+            self._between(training, step + 1, keeper, measured=False)
         step_peaks.report(self._channel)
         self._peaks.begin("train")
         self._edge("ready")
@@ -112,13 +116,41 @@ class Trial:
             timer.start()
             self._step(training, step, timer.lap, lambda: timer.lap("data"))
             timer.stop()
-            if keeper:
-                keeper.after(step + 1)
+            self._between(training, step + 1, keeper, measured=True)
         self._edge("end")
         self._peaks.end()
         self._losses.flush()
         self._durations_ns = timer.durations_ns()
         self._channel.timing(self._durations_ns)
+
+    def _between(self, training: Training, step: int, keeper: "Keeper | None", *, measured: bool) -> None:
+        """Evaluate after so many steps if it is time, then keep a checkpoint if it is: it knows the evaluation."""
+        if self._evaluation_is_due(step):
+            if measured:
+                self._channel.window("pause", time.monotonic_ns())
+            self._evaluate_between(training, step)
+            if measured:
+                self._peaks.begin("train")
+                self._channel.window("resume", time.monotonic_ns())
+        if keeper:
+            keeper.after(step)
+
+    def _evaluation_is_due(self, step: int) -> bool:
+        """Whether one of the multiples of so many micro-batches was reached by this step; the last has its own."""
+        order = self._document.get("evaluate")
+        if not order or step >= self._steps or step <= order["after"]:
+            return False
+        each = int(self._document["settings"].get("accumulate", 1))
+        read = (step - order["after"]) * each
+        return bool(read // order["every"] > (read - each) // order["every"])
+
+    def _evaluate_between(self, training: Training, step: int) -> None:
+        """Evaluate in a phase of its own, so that neither the peaks nor the times of training know of it."""
+        self._peaks.begin("evaluate")
+        point = [step, *self._count_right(training)]
+        self._peaks.end()
+        self._evaluated.append(point)
+        self._channel.evaluated(*point)
 
     def _read_batch(self) -> None:
         """Read the next training batch, and shift and mirror its images where the workload says so."""
@@ -157,15 +189,22 @@ class Trial:
             self._channel.progress(step + 1, self._steps, loss)
 
     def _evaluate(self, training: Training) -> None:
-        settings = self._document["settings"]
-        statistics, most = settings["statistics"], settings.get("test_items") or self._data.test.count
-        if statistics == "recalibrated":
+        correct, items, duration_ns = self._count_right(training)
+        if self._document.get("evaluate"):
+            self._channel.evaluated(self._steps, correct, items, duration_ns)  # the curve's last point
+        self._channel.quality(self._losses.means, correct, items, self._document["settings"]["statistics"])
+
+    def _count_right(self, training: Training) -> tuple[int, int, int]:
+        """Return how many test items are classified rightly, of how many, and how long it took in ns."""
+        begun, settings = time.monotonic_ns(), self._document["settings"]
+        most = settings.get("test_items") or self._data.test.count
+        if settings["statistics"] == "recalibrated":
             training.recalibrate(self._first_batches(self._data.train, 10_000))
         correct = items = 0
         for images, labels in self._first_batches(self._data.test, most):
             correct += training.evaluate(images, labels)
             items += len(labels)
-        self._channel.quality(self._losses.means, correct, items, statistics)
+        return correct, items, time.monotonic_ns() - begun
 
     def _repeat_phases(self, training: Training, seconds: float) -> None:
         """Repeat the phases of a step for the meters, on one training batch."""
@@ -183,13 +222,13 @@ class Trial:
 
     def _first_batches(self, split: Split, items: int) -> Iterator[Batch]:
         """Yield the first items of a split in order, through the one buffer; the last batch may be short."""
-        reader = BatchReader(split, len(self._labels), seed=0, shuffle=False)
         item_bytes = len(self._images) // len(self._labels)
         left = min(items, split.count)
-        while left > 0:
-            count = min(reader.read_into(self._images, self._labels), left)
-            yield self._images[: count * item_bytes], self._labels[:count]
-            left -= count
+        with BatchReader(split, len(self._labels), seed=0, shuffle=False) as reader:
+            while left > 0:
+                count = min(reader.read_into(self._images, self._labels), left)
+                yield self._images[: count * item_bytes], self._labels[:count]
+                left -= count
 
 
 def _read_job() -> bytes:

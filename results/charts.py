@@ -1,4 +1,4 @@
-"""Charts of characters, for those without a browser: memory and step time as bars, loss as a line."""
+"""Charts of characters, for those without a browser: memory and step time as bars, loss and accuracy as lines."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from results import format as fmt
+from results.curves import curve
 from results.schema import Document
 from results.summary import Row, setup_title, summarize
 from results.tables import add_row, new_table, titled
@@ -23,7 +24,7 @@ def charts_view(document: Document) -> RenderableType:
         table.add_column("", justify="left", no_wrap=True)
         table.add_column("", justify="left", no_wrap=True)
         table.add_column("", justify="right", no_wrap=True)
-        for line in (*_memory(rows), *_steps(rows), *_losses(rows)):
+        for line in (*_memory(rows), *_steps(rows), *_losses(rows), *_accuracies(rows)):
             add_row(table, *line)
         parts.append(titled(setup_title(setup), table))
     return Group(*parts) if parts else Text("The document holds no trial.")
@@ -62,3 +63,11 @@ def _losses(rows: Sequence[Row]) -> Iterable[tuple[str, str, str, str]]:
         losses = [loss for loss in trial.quality.train_loss if loss is not None] if trial else []
         if losses:
             yield row.trainer, "loss", sparkline(losses, WIDTH), fmt.number(losses[-1])
+
+
+def _accuracies(rows: Sequence[Row]) -> Iterable[tuple[str, str, str, str]]:
+    """Yield the test accuracy while training of each trainer, with its last value."""
+    for row in rows:
+        points = [accuracy for _, accuracy in curve(row)]
+        if points:
+            yield row.trainer, "accuracy", sparkline(points, WIDTH), fmt.percent(points[-1])

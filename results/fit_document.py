@@ -28,7 +28,9 @@ class FittedTrainer(msgspec.Struct, kw_only=True):
 
     `batch_size` is the largest that was run and ended well; null, with a reason, where none did. `predicted_batch_size`
     is what honest model and measured baseline alone say. `bound` is `data` where the training set has no more items.
-    The figures below belong to the run at `batch_size`.
+    The figures below belong to the run at `batch_size`. Where meters were asked for, time and energy are of one more
+    run there, long enough for them; `energy` says why where `net_j_per_sample` is null (net of idle; half the 95 %
+    interval beside it). With micro-batches `batch_size` is one of them.
     """
 
     trainer: str
@@ -44,6 +46,9 @@ class FittedTrainer(msgspec.Struct, kw_only=True):
     step_s: Seconds | None
     energy: list[Energy]
     attempts: list[Attempt]
+    sample_s: Seconds | None = None
+    net_j_per_sample: float | None = None
+    uncertainty_j_per_sample: float | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is None and not self.reason:
@@ -68,3 +73,5 @@ class FitDocument(msgspec.Struct, kw_only=True):
     reserve_bytes: Bytes
     mechanism: str
     trainers: list[FittedTrainer]
+    worker: str = "python"
+    accumulate: int = 1

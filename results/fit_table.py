@@ -21,6 +21,7 @@ def sentence(document: FitDocument) -> str:
     """Return the answer as one sentence."""
     answers = [
         f"'{each.trainer}' {_answer(each, 'trains ' + document.workload + ' ' if index == 0 else '')}"
+        f"{_energy(each)}"
         for index, each in enumerate(document.trainers)
     ]
     return f"{place(document)}, {', '.join(answers)}."
@@ -44,6 +45,13 @@ def _answer(fitted: FittedTrainer, verb: str) -> str:
     return f"{verb}up to batch {fitted.batch_size}"
 
 
+def _energy(fitted: FittedTrainer) -> str:
+    """Return the energy a sample in words; nothing where none was measured."""
+    if fitted.net_j_per_sample is None:
+        return ""
+    return f" (at {fmt.joules(fitted.net_j_per_sample, fitted.uncertainty_j_per_sample)} a sample)"
+
+
 def _table(document: FitDocument) -> Table:
     table = new_table(
         "trainer",
@@ -63,27 +71,19 @@ def _table(document: FitDocument) -> Table:
             str(each.predicted_batch_size),
             fmt.mib(each.peak_rss_bytes),
             fmt.mib(each.baseline_rss_bytes),
-            fmt.seconds(_a_sample(each, each.step_s)),
-            fmt.joules(_a_sample(each, _net_j_per_step(each))),
+            fmt.seconds(each.sample_s),
+            fmt.joules(each.net_j_per_sample, each.uncertainty_j_per_sample),
         )
     return table
-
-
-def _a_sample(fitted: FittedTrainer, per_step: float | None) -> float | None:
-    return None if per_step is None or fitted.batch_size is None else per_step / fitted.batch_size
-
-
-def _net_j_per_step(fitted: FittedTrainer) -> float | None:
-    """Return the first measured energy; a modelled one never counts."""
-    rows = (row for row in fitted.energy if row.provenance == "measured")
-    return next((row.net_j_per_step for row in rows if row.net_j_per_step is not None), None)
 
 
 def _notes(document: FitDocument) -> list[str]:
     runs = sum(len(each.attempts) for each in document.trainers)
     notes = [
         f"{runs} runs of {document.steps} steps in {fmt.size(document.limit_bytes)}, enforced by {document.mechanism}; "
-        f"{document.dataset_variant} data, {document.optimizer}, {document.threads} threads",
+        f"{document.dataset_variant} data, {document.optimizer}, {document.threads} threads"
+        + (f", {document.accumulate} micro-batches an update" if document.accumulate > 1 else "")
+        + (", harness-train" if document.worker == "program" else ""),
     ]
     if any(each.bound == "memory" and each.batch_size for each in document.trainers):
         notes.append("'within': at most so many items above, a run did not fit")
@@ -92,4 +92,12 @@ def _notes(document: FitDocument) -> list[str]:
     if document.device.emulated:
         notes.append("emulated: memory and cores are the device's, speed is this machine's")
     notes += [f"{each.trainer}: {each.reason}" for each in document.trainers if each.reason]
-    return notes
+    return notes + list(dict.fromkeys(line for each in document.trainers for line in _of_energy(each)))
+
+
+def _of_energy(fitted: FittedTrainer) -> list[str]:
+    """Say which meter the energy is from, or for each meter why there is none."""
+    rows = [row for row in fitted.energy if row.provenance == "measured" and row.net_j is not None]
+    if rows:
+        return [f"energy: net of idle, measured by {rows[0].meter} ({rows[0].domain})"]
+    return [f"{fitted.trainer}: no energy from {row.meter}: {row.reason}" for row in fitted.energy]

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from results import curves
 from results import format as fmt
 from results.notes import notes_of
 from results.schema import Document
@@ -96,7 +97,18 @@ def _setup_table(setup: Setup, rows: Sequence[Row]) -> RenderableType:
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
     for row in rows:
         add_row(table, _trainer_cell(row), *row_cells(row), style="" if row.outcome == "ok" else "red")
-    return titled(setup_title(setup, repeats), table)
+    shown = titled(setup_title(setup, repeats), table)
+    found = curves.table(rows)
+    return shown if found is None else Group(shown, _curves_table(*found))
+
+
+def _curves_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> RenderableType:
+    """Return the table of accuracy while training."""
+    table = new_table(*heads)
+    table.columns[0].min_width = 15
+    for line in lines:
+        add_row(table, *line)
+    return titled("accuracy while training", table)
 
 
 def _trainer_cell(row: Row) -> str:

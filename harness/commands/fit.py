@@ -19,6 +19,10 @@ from harness.commands.options import DATA_DIR, SIZE, write_text
     "--trainer", "trainers", multiple=True, metavar="T", help="Repeatable; default: standard and lowmem."
 )
 @click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
+@click.option("--worker", metavar="W", help="python, or program: harness-train.  [default: python]")
+@click.option(
+    "--accumulate", type=int, metavar="N", help="Micro-batches an update; the answer is one of them."
+)
 @click.option("--optimizer", metavar="O", help="adam, sgd or bop.  [default: adam]")
 @click.option(
     "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory to fit, not the device's own."
@@ -38,7 +42,10 @@ from harness.commands.options import DATA_DIR, SIZE, write_text
     "--steps", type=int, metavar="N", help="Measured steps a run, after one of warming up.  [default: 2]"
 )
 @click.option("--threads", type=int, metavar="N", help="Threads a worker; default: all processors.")
-@click.option("--meter", "meters", multiple=True, metavar="M", help="Measure energy too; repeatable.")
+@click.option(
+    "--meter", "meters", multiple=True, metavar="M", help="Measure energy too, at the answer; repeatable."
+)
+@click.option("--idle", "idle_s", type=float, metavar="S", help="Idle reading a side.  [default: 10]")
 @click.option(
     "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
 )

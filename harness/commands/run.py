@@ -93,6 +93,12 @@ if TYPE_CHECKING:
 @click.option("--checkpoint-every", type=int, metavar="STEPS", help="How often; default: 100 steps.")
 @click.option("--resume", is_flag=True, help="Continue what --checkpoint holds; begin what it does not.")
 @click.option(
+    "--evaluate-every",
+    type=int,
+    metavar="N",
+    help="Evaluate every N epochs (with --steps: every N measured steps), for an accuracy curve.",
+)
+@click.option(
     "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
 )
 @click.option(

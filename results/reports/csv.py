@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable
 
 from results.schema import VARIABLES, Document, Trial
-from results.summary import measured_energy
+from results.summary import measured_energy, setup_of
 
 Cell = str | int | float | None
 
@@ -35,6 +35,7 @@ def _row(document: Document, trial: Trial) -> dict[str, Cell]:
         "harness": document.harness.version,
     }
     row |= {name: getattr(trial, name) for name in _IDENTITY}
+    row["accumulate"] = setup_of(trial).accumulate
     row |= {
         "step_s": step.median if step else None,
         "step_low_s": step.ci95[0] if step and step.ci95 else None,

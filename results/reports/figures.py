@@ -9,6 +9,7 @@ print. Nothing is told by colour alone: every value is in the hover text and in 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from results.curves import loss_epochs
 from results.reports.paper import modelled_bytes
 from results.schema import VARIABLES, Document, Phase, Trace, Trial
 from results.summary import Row, Setup
@@ -77,25 +78,47 @@ def time_figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def loss_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return the training loss of every trial; a loss that was not finite is a gap."""
-    data = []
-    for index, row in enumerate(rows):
-        for trial in row.trials:
-            losses = trial.quality.train_loss
-            if len(losses) > 1:
-                data.append(_line(range(1, len(losses) + 1), losses, index, row.trainer, trial))
-    return {"data": data, "layout": _layout("logged interval", "training loss")} if data else None
+    """Return the training loss of every trial, by epoch where all say how long one is; a gap where it is not finite."""
+    shown = [
+        (index, row.trainer, trial)
+        for index, row in enumerate(rows)
+        for trial in row.trials
+        if len(trial.quality.train_loss) > 1
+    ]
+    epochs = [loss_epochs(trial) for _, _, trial in shown]
+    known = None not in epochs
+    data = [
+        _line(
+            at if known and at else range(1, len(trial.quality.train_loss) + 1),
+            trial.quality.train_loss,
+            index,
+            trainer,
+            trial,
+        )
+        for (index, trainer, trial), at in zip(shown, epochs, strict=True)
+    ]
+    return (
+        {"data": data, "layout": _layout("epoch" if known else "logged interval", "training loss")}
+        if data
+        else None
+    )
 
 
 def accuracy_figure(rows: Sequence[Row]) -> Figure | None:
-    """Return the test accuracy over time of the trials that recorded one."""
+    """Return the test accuracy by epoch of the trials that were evaluated while training."""
     data = []
     for index, row in enumerate(rows):
         for trial in row.trials:
-            for trace in _traces(trial, "test_accuracy"):
-                values = [value * 100 for value in trace.values]
-                data.append(_line(trace.t_s, values, index, row.trainer, trial))
-    return {"data": data, "layout": _layout("time (s)", "test accuracy (%)")} if data else None
+            points = trial.quality.evaluations
+            if points:
+                values = [point.test_accuracy * 100 for point in points]
+                line = _line([point.epoch for point in points], values, index, row.trainer, trial)
+                data.append(line | {"mode": "lines+markers", "marker": {"size": 5}})
+    layout = _layout("epoch", "test accuracy (%)")
+    layout["yaxis"]["rangemode"] = (
+        "normal"  # trainers end near one another: the last points are what is compared
+    )
+    return {"data": data, "layout": layout} if data else None
 
 
 def memory_trace_figures(document: Document) -> list[tuple[str, Figure]]:

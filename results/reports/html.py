@@ -7,19 +7,20 @@ security policy. Without a script the tables, notes and facts are still there.
 import html
 import importlib
 import json
-import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
 
+from results import curves
 from results import format as fmt
 from results.errors import ReportError
 from results.fingerprint import machine_facts, shown, software_facts
 from results.model_table import MEANINGS
 from results.notes import notes_of
 from results.reports import figures as fig
+from results.reports.again import commands
 from results.reports.paper import ACCURACY
-from results.schema import VARIABLES, Document, Setting, Trial
-from results.summary import Row, Setup, setup_of, setup_title, summarize
+from results.schema import VARIABLES, Document
+from results.summary import Row, Setup, setup_title, summarize
 from results.tables import HEADS, machine_line, row_cells
 
 MAX_BYTES = 6_000_000
@@ -116,13 +117,14 @@ def _setup(page: _Page, setup: Setup, rows: Sequence[Row]) -> str:
         ),
         ("Time of a step: median, quartiles, range, outliers; all finished repeats.", fig.time_figure(rows)),
         (f"Training loss, a line a repeat.{claimed}", fig.loss_figure(rows)),
-        ("Test accuracy while training.", fig.accuracy_figure(rows)),
+        ("Test accuracy while training, a line a repeat.", fig.accuracy_figure(rows)),
     )
     return "\n".join(
         [
             f"<h3>{_text(setup_title(setup, repeats))}</h3>",
             _main_table(rows),
             *(page.figure(caption, figure) for caption, figure in figures),
+            _accuracies(rows),
             _variables(setup, rows),
         ]
     )
@@ -147,6 +149,16 @@ def _main_table(rows: Sequence[Row]) -> str:
 
 
 CLASS_FAILED = ' class="failed"'
+
+
+def _accuracies(rows: Sequence[Row]) -> str:
+    """Return the accuracy curves as a table, folded away; nothing where none was measured."""
+    found = curves.table(rows)
+    if found is None:
+        return ""
+    heads, lines = found
+    body = [f"<tr>{_cells(line)}</tr>" for line in lines]
+    return f"<details><summary>Test accuracy by epoch as a table</summary>{_table(heads, body)}</details>"
 
 
 def _variables(setup: Setup, rows: Sequence[Row]) -> str:
@@ -176,55 +188,6 @@ def _facts(document: Document) -> str:
     rows = [(name.removesuffix("_bytes"), shown(name, value)) for name, value in facts.items()]
     rows += [(name, f"unknown: {reason}") for name, reason in document.host.reasons.items()]
     return "<dl>" + "".join(f"<dt>{_text(n)}</dt><dd>{_text(v)}</dd>" for n, v in rows) + "</dl>"
-
-
-def commands(document: Document) -> list[str]:
-    """Return the command lines that measure the document's trials again, one a workload and setup."""
-    lines: dict[str, None] = {}
-    for setup, rows in summarize(document).items():
-        words = ["harness", "run", "--workload", setup.workload]
-        for row in rows:
-            words += ["--trainer", row.trainer]
-        words += [
-            "--engine",
-            setup.engine,
-            "--optimizer",
-            setup.optimizer,
-            "--batch-size",
-            str(setup.batch_size),
-        ]
-        words += ["--threads", str(setup.threads), "--repeats", str(max(len(row.trials) for row in rows))]
-        words += _options(rows[0].trials[0], document)
-        lines[shlex.join(words)] = None
-    return [f"pip install edge-harness=={document.harness.version}", *lines]
-
-
-def _options(trial: Trial, document: Document) -> list[str]:
-    """Return the options that only some runs have."""
-    words, length = ["--seed", str(trial.seed)], _length(trial)
-    for name, value in length.items():
-        words += [f"--{name}", str(value)]
-    if setup_of(trial).accumulate > 1:
-        words += ["--accumulate", str(setup_of(trial).accumulate)]
-    if trial.memory.allocator != "stock":
-        words += ["--allocator", trial.memory.allocator]
-    if trial.dataset_variant == "synthetic":
-        words.append("--synthetic")
-    ceiling = trial.memory.ceiling
-    if ceiling is not None and not document.device.emulated:
-        words += ["--ceiling", str(ceiling.limit_bytes)]
-    if document.device.requested != "auto":
-        words += ["--device", document.device.requested]
-    return [*words, *(["--emulate"] if document.device.emulated else [])]
-
-
-def _length(trial: Trial) -> dict[str, Setting]:
-    """Return the options that say how long was trained; `steps` of the settings counts the warm-up too."""
-    epochs, steps, warmup = (trial.settings.get(name) for name in ("epochs", "steps", "warmup"))
-    if epochs is None and isinstance(steps, int) and isinstance(warmup, int):
-        steps -= warmup
-    length = {"epochs": epochs, "steps": None if epochs else steps, "warmup": warmup}
-    return {name: value for name, value in length.items() if value is not None}
 
 
 def _table(heads: Iterable[str], lines: Iterable[str]) -> str:

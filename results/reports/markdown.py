@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from results import curves
 from results import format as fmt
 from results.gate import Status, Verdict
 from results.gate_table import cells, summary_line
@@ -21,8 +22,15 @@ def document_markdown(document: Document) -> str:
         heads = [head.replace("\n", " ") for head in HEADS]
         lines += _table(["trainer", *heads], [_row(row) for row in rows])
         lines.append("")
+        lines += _curves(rows)
     lines += [f"- {_escaped(note)}" for note in notes_of(document)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _curves(rows: Sequence[Row]) -> list[str]:
+    """Return the table of accuracy while training with its title; nothing where none was measured."""
+    found = curves.table(rows)
+    return [] if found is None else ["Test accuracy while training:", "", *_table(*found), ""]
 
 
 def gate_markdown(verdicts: Sequence[Verdict], strict: bool = False) -> str:

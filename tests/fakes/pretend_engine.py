@@ -1,8 +1,9 @@
 """An engine that trains nothing, in the standard library alone: it holds memory, takes time and fails on request.
 
 Its settings: `hold_bytes` allocated and touched at set-up, in the ledger as `hold_as` (W); `item_bytes`, the same for
-each item of a batch, in the ledger as X; `burst_bytes` allocated and freed again in each backward
-pass; `fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill.
+each item of a batch, in the ledger as X; `burst_bytes` allocated and freed again in each backward pass,
+`evaluate_bytes` in each evaluation of a batch, which takes `evaluate_s`; `fail_at`, a phase, with `fail_how`: raise,
+memory, exit, hang, garbage, print or kill.
 """
 
 import os
@@ -62,6 +63,9 @@ class PretendTraining:
 
     def evaluate(self, images, labels):
         self._reach("evaluate")
+        burst = touched(self._settings.get("evaluate_bytes", 0))
+        time.sleep(self._settings.get("evaluate_s", 0))
+        del burst
         return sum(label == 0 for label in labels)
 
     def ledger(self):

@@ -11,6 +11,7 @@ from harness import ceilings, fit, runner
 from harness import plan as planning
 from harness.display import Quiet
 from harness.errors import LimitUnavailableError, TrialFailedError, UsageError
+from power.meters.mock import MockMeter
 from results.fit_document import FitDocument
 from results.fit_table import fit_view, sentence
 
@@ -112,6 +113,33 @@ def test_the_answer_is_a_sentence_a_table_and_a_document(pretended, harness_main
     assert f"up to batch {fitted.batch_size}" in ended.err
     assert ended.err.count("out of memory") >= 1
     assert json.loads(ended.out)["schema"] == "harness.fit"
+
+
+def test_with_a_meter_the_answer_has_energy_a_sample_with_its_uncertainty(pretended, monkeypatch):
+    """The search reads no meter; one more run at the answer is long enough for it."""
+    monkeypatch.setattr(fit, "_METERED_S", 1.5)
+    monkeypatch.setattr(MockMeter, "provenance", "measured")
+    pretended["step_s"] = 0.05
+    said = []
+    given = {
+        "meters": ("mock:1W*0.6s+15W*1000s,counter",),
+        "idle_s": 0.3,
+        "resolution": 128,
+        "mechanism": "watchdog",
+    }
+    document = ask(said.append, trainers=("lowmem",), accumulate=2, **given)
+    (fitted,) = document.trainers
+    (row,) = fitted.energy
+    assert sum("metered" in line for line in said) == 1
+    assert row.window_s >= 1.4
+    items = 2 * fitted.batch_size
+    assert fitted.sample_s == pytest.approx(fitted.step_s / items)
+    assert fitted.net_j_per_sample == pytest.approx(row.net_j_per_step / items)
+    assert fitted.uncertainty_j_per_sample == pytest.approx(
+        row.uncertainty_j / row.net_j * row.net_j_per_step / items
+    )
+    assert "a sample)." in sentence(document)
+    assert document.accumulate == 2
 
 
 def test_where_the_engine_alone_does_not_fit_the_answer_says_so(pretended):

@@ -37,6 +37,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
     sender.window("begin", 6)
     sender.timing({"step": [1, 2], "update": None})
     sender.ledger({"W": 7})
+    sender.evaluated(1, 7, 9, 1000)
     sender.quality([0.5, float("inf")], 8, 9, "moving average")
     sender.facts({"version": "1"})
     sender.failure("error", "why", "where")
@@ -49,6 +50,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
         messages.WindowEdge("begin", 6),
         messages.Timing({"step": [1, 2], "update": None}),
         messages.Ledger({"W": 7}),
+        messages.Evaluated(1, 7, 9, 1000),
         messages.Quality([0.5, None], 8, 9, "moving average"),
         messages.Facts({"version": "1"}),
         messages.Failure("error", "why", "where"),

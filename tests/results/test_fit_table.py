@@ -25,6 +25,7 @@ def fitted(trainer="lowmem", batch_size=250, **changes):
         "modelled_bytes": 280 * MIB,
         "peak_rss_bytes": 501 * MIB,
         "step_s": 0.5,
+        "sample_s": 0.002,
         "energy": [],
         "attempts": [attempt],
     }
@@ -79,12 +80,16 @@ def test_the_table_gives_time_and_energy_a_sample_and_fits_80_columns(answered, 
         meter="rapl", domain="package-0", gross_j=5.0, idle_j=1.0, net_j=4.0, net_j_per_step=2.0, uncertainty_j=0.1,
         rate_hz=900.0, provenance="measured", reason=None,
     )  # fmt: skip
-    text = shown(fit_view(answered(fitted(energy=[measured]))))
+    known = fitted(energy=[measured], net_j_per_sample=0.008, uncertainty_j_per_sample=0.0002)
+    text = shown(fit_view(answered(known)))
     assert "2.00 ms" in text
-    assert "8.00 mJ" in text
+    assert text.count("8.0 ±0.2 mJ") == 2, "in the table and in the sentence"
+    assert "measured by rapl (package-0)" in text
+    assert sentence(answered(known)).endswith("up to batch 250 (at 8.0 ±0.2 mJ a sample).")
     assert max(map(len, text.splitlines())) <= 80
     text = shown(fit_view(answered(fitted(energy=[Energy.unavailable("rapl", "package-0", "no zone")]))))
     assert "mJ" not in text
+    assert "lowmem: no energy from rapl: no zone" in text
 
 
 def test_a_null_answer_needs_a_reason():

@@ -41,7 +41,7 @@ def plain(document: Document) -> Any:
 
 def test_the_published_schema_is_in_step_with_the_code() -> None:
     assert json.loads(PUBLISHED.read_text(encoding="utf-8")) == json_schema(), (
-        "schema.py changed: python -m results.schema > results/result.schema.json"
+        "the schema changed: python -m results.schema > results/result.schema.json"
     )
 
 

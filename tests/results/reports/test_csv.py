@@ -18,3 +18,9 @@ def test_csv_has_one_row_a_trial(document: Make, trial: Make, failed: Make) -> N
     assert rows[6]["step_s"] == rows[6]["test_accuracy"] == "", "not measured is empty, never 0"
     assert rows[6]["reason"] == '\'=cmd("x"),\n2'
     assert documents_csv([]) == "created\n"
+
+
+def test_csv_tells_batches_from_micro_batches(document: Make, trial: Make) -> None:
+    trials = [trial(), trial(settings={"steps": 60, "accumulate": 4})]
+    rows = list(csv.DictReader(io.StringIO(documents_csv([document(trials)]))))
+    assert [row["accumulate"] for row in rows] == ["1", "4"]

@@ -12,9 +12,9 @@ import pytest
 
 from results.errors import ReportError
 from results.reports import figures
-from results.reports.html import MAX_BYTES, commands, report_html
+from results.reports.html import MAX_BYTES, report_html
 from results.reports.paper import modelled_bytes
-from results.schema import Device, Phase, Quality, Trace
+from results.schema import Evaluation, Phase, Quality, Trace
 from results.summary import setup_of, summarize
 
 go = pytest.importorskip("plotly.graph_objects", reason="needs the report extra")
@@ -46,10 +46,22 @@ def traced(trial: Make, **changes: Any) -> Any:
     traces = [
         Trace(quantity="rss_bytes", source="kernel", t_s=[0.0, 1.0, 2.0], values=[1e6, 3e6, 2e6]),
         Trace(quantity="power_w", source="rapl/package-0", t_s=[0.0, 1.0], values=[10.0, 20.0]),
-        Trace(quantity="test_accuracy", source="worker", t_s=[0.0, 1.0], values=[0.1, 0.9]),
     ]
     phases = [Phase(name="setup", start_s=0, end_s=1), Phase(name="train", start_s=1, end_s=2)]
-    return trial(traces=traces, phases=phases, **changes)
+    return trial(traces=traces, phases=phases, **({"quality": evaluated()} | changes))
+
+
+def evaluated(*accuracies: float) -> Quality:
+    points = [
+        Evaluation(step=20 * epoch, epoch=epoch, test_accuracy=accuracy, duration_s=0.1)
+        for epoch, accuracy in enumerate(accuracies or (0.1, 0.8, 0.9), start=1)
+    ]
+    return Quality(
+        train_loss=[2.3 / epoch for epoch in range(1, 61)],
+        test_accuracy=points[-1].test_accuracy,
+        test_items=100,
+        evaluations=points,
+    )
 
 
 def all_figures(document: Any) -> list[dict[str, Any]]:
@@ -130,25 +142,25 @@ def test_long_series_are_thinned() -> None:
     assert figures.thinned([1.0, 2.0]) == [1.0, 2.0]
 
 
-def test_how_to_measure_it_again(document: Make) -> None:
-    device = Device(
-        requested="pi3b+", profile="pi3b+", detected=None, emulated=True, memory_limit_bytes=2**30
-    )
-    install, run = commands(document(device=device))
-    assert install == "pip install edge-harness==0.1.0"
-    assert run == (
-        "harness run --workload mlp-mnist --trainer standard --trainer lowmem --engine torch "
-        "--optimizer adam --batch-size 100 --threads 2 --repeats 3 --seed 0 --steps 60 "
-        "--allocator pinned --device pi3b+ --emulate"
-    )
+def test_accuracy_is_drawn_by_epoch_with_the_loss_beside_it(document: Make, trial: Make) -> None:
+    trials = [trial(quality=evaluated()), trial("lowmem", quality=evaluated(0.2, 0.7, 0.85))]
+    found = {each["layout"]["yaxis"]["title"]["text"]: each for each in all_figures(document(trials))}
+    curve, loss = found["test accuracy (%)"], found["training loss"]
+    assert [line["name"] for line in curve["data"]] == ["standard", "lowmem"]
+    assert [line["x"] for line in curve["data"]] == [[1, 2, 3]] * 2
+    assert curve["data"][1]["y"] == pytest.approx([20, 70, 85])
+    assert curve["layout"]["xaxis"]["title"]["text"] == loss["layout"]["xaxis"]["title"]["text"] == "epoch"
+    assert loss["data"][0]["x"][-1] == pytest.approx(3), "the last loss is that of the last step"
+    page = report_html([("a.json", document(trials))])
+    assert "Test accuracy by epoch as a table" in page
+    assert "<td>lowmem</td><td>20.0 %</td><td>70.0 %</td><td>85.0 %</td>" in page
 
 
-def test_the_steps_asked_for_are_those_after_the_warm_up(document: Make, trial: Make) -> None:
-    _, run = commands(document([trial(settings={"steps": 60, "warmup": 10, "epochs": None})]))
-    assert "--steps 50 --warmup 10" in run
-    _, run = commands(document([trial(settings={"steps": 600, "warmup": 10, "epochs": 4})]))
-    assert "--epochs 4 --warmup 10" in run
-    assert "--steps" not in run
+def test_losses_of_runs_without_a_curve_stay_by_interval(document: Make, trial: Make) -> None:
+    figures = all_figures(document([trial(quality=evaluated()), trial("lowmem")]))
+    loss = next(each for each in figures if each["layout"]["yaxis"]["title"]["text"] == "training loss")
+    assert loss["layout"]["xaxis"]["title"]["text"] == "logged interval"
+    assert loss["data"][1]["x"] == [1, 2, 3]
 
 
 def test_without_plotly_the_error_names_the_extra(document: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from results.reports.html import MAX_BYTES, report_html
-from results.schema import Phase, Trace
+from results.schema import Evaluation, Phase, Quality, Trace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("plotly", reason="needs the report extra")
@@ -46,10 +46,18 @@ def page_file(document: Make, trial: Make, failed: Make, tmp_path: Path) -> Path
     traces = [
         Trace(quantity="rss_bytes", source="kernel", t_s=[0.0, 1.0, 2.0], values=[1e6, 3e6, 2e6]),
         Trace(quantity="power_w", source="rapl/package-0", t_s=[0.0, 1.0, 2.0], values=[10.0, 20.0, 12.0]),
-        Trace(quantity="test_accuracy", source="worker", t_s=[0.0, 1.0], values=[0.1, 0.9]),
     ]
     phases = [Phase(name="setup", start_s=0, end_s=1), Phase(name="train", start_s=1, end_s=2)]
-    trials = [trial(traces=traces, phases=phases), trial("lowmem"), failed("lean")]
+    quality = Quality(
+        train_loss=[2.3, 1.1, 0.7],
+        test_accuracy=0.97,
+        test_items=100,
+        evaluations=[
+            Evaluation(step=20 * epoch, epoch=epoch, test_accuracy=accuracy, duration_s=0.1)
+            for epoch, accuracy in ((1, 0.9), (2, 0.95), (3, 0.97))
+        ],
+    )
+    trials = [trial(traces=traces, phases=phases, quality=quality), trial("lowmem"), failed("lean")]
     text = report_html([("first", document(trials)), ("second", document())])
     assert len(text.encode()) < MAX_BYTES
     (tmp_path / "page.html").write_text(text, encoding="utf-8")

@@ -162,6 +162,10 @@ void Channel::ledger(const char* const* classes, const uint64_t* bytes, int32_t 
   put("}"), end();
 }
 
+void Channel::evaluated(int64_t step, int64_t correct, int64_t items, int64_t duration_ns) {
+  begin("evaluated"), field("step", step), field("correct", correct), field("items", items), field("duration_ns", duration_ns), end();
+}
+
 void Channel::quality(const double* losses, int32_t count, int64_t correct, int64_t items, const char* statistics) {
   begin("quality"), name("train_loss"), put("[");
   for (int32_t i = 0; i < count; i++) {

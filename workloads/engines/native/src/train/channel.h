@@ -26,6 +26,7 @@ class Channel {
   // Durations in ns of `count` steps by part; a part whose list is nullptr was fused into another.
   void timing(const char* const* parts, const int64_t* const* durations, int32_t part_count, int64_t count);
   void ledger(const char* const* classes, const uint64_t* bytes, int32_t count);
+  void evaluated(int64_t step, int64_t correct, int64_t items, int64_t duration_ns);
   void quality(const double* losses, int32_t count, int64_t correct, int64_t items, const char* statistics);
   // Lines "key=value" of the core, beside its instruction set.
   void facts(const char* isa, const char* build);

@@ -228,6 +228,9 @@ void read_job(char* text, size_t length, Json& json, Job& job) {
   job.steps = plan.whole("steps", 1, INT_MAX), job.warmup = plan.whole("warmup", 0, job.steps - 1);
   job.seed = plan.modulo("seed"), job.trigger = plan.flag("trigger");
   read_settings(plan.object("settings"), job);
+  if (plan.absent("evaluate")) return;
+  const Object evaluate = plan.object("evaluate");
+  job.evaluate_every = evaluate.whole("every", 1, INT_MAX), job.evaluate_after = evaluate.whole("after", 0, INT_MAX);
 }
 
 }  // namespace harness_train

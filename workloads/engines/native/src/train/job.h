@@ -30,6 +30,7 @@ struct Job {
   bool cosine, shift, flip, recalibrated, trigger;
   const char* statistics;
   int64_t test_items;
+  int64_t evaluate_every, evaluate_after;  // steps: after every so many of those after the second; 0 for never
 };
 
 // Reads the plan; `text` must outlive the job, `text[length]` be writable. Ends the process with what is wrong with it.

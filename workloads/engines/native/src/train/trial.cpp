@@ -60,6 +60,7 @@ void Trial::train(Training& training, BatchReader& reader) {
     step_peaks.start();
     read_batch(reader);
     step(training, index, [&](Part part) { step_peaks.mark(part); });
+    if (evaluation_is_due(index + 1)) evaluate_between(training, index + 1);
   }
   step_peaks.report();
   peaks_.begin("train");
@@ -71,6 +72,11 @@ void Trial::train(Training& training, BatchReader& reader) {
     timer.lap(kData);
     step(training, index, [&](Part part) { timer.lap(part); });
     timer.stop();
+    if (!evaluation_is_due(index + 1)) continue;
+    g_channel->window("pause");
+    evaluate_between(training, index + 1);
+    peaks_.begin("train");
+    g_channel->window("resume");
   }
   edge("end");
   peaks_.end();
@@ -114,6 +120,27 @@ void Trial::edge(const char* event) {
 }
 
 void Trial::evaluate(Training& training) {
+  const Counted counted = count_right(training);
+  if (job_.evaluate_every) g_channel->evaluated(job_.steps, counted.correct, counted.items, counted.duration_ns);  // the curve's last point
+  g_channel->quality(losses_.means(), losses_.count(), counted.correct, counted.items, job_.statistics);
+}
+
+// The end of the training has its own.
+bool Trial::evaluation_is_due(int64_t step) const {
+  const int64_t past = step - job_.evaluate_after;
+  return job_.evaluate_every > 0 && step < job_.steps && past > 0 && past % job_.evaluate_every == 0;
+}
+
+// In a phase of its own, so that neither the peaks nor the times of training know of it.
+void Trial::evaluate_between(Training& training, int64_t step) {
+  peaks_.begin("evaluate");
+  const Counted counted = count_right(training);
+  peaks_.end();
+  g_channel->evaluated(step, counted.correct, counted.items, counted.duration_ns);
+}
+
+Trial::Counted Trial::count_right(Training& training) {
+  const int64_t begun = monotonic_ns();
   if (job_.recalibrated) {
     training.begin_recalibration();
     first_batches(job_.train, kRecalibrationItems, [&](int64_t count) { training.recalibrate(images_, count); });
@@ -123,7 +150,7 @@ void Trial::evaluate(Training& training) {
     correct += training.evaluate(images_, labels_, count);
     items += count;
   });
-  g_channel->quality(losses_.means(), losses_.count(), correct, items, job_.statistics);
+  return {correct, items, monotonic_ns() - begun};
 }
 
 // The first items of a split in order, through the one buffer; the last batch may be short.

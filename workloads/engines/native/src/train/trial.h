@@ -21,6 +21,12 @@ class Trial {
   void step(Training& training, int64_t index, const Mark& mark);
   void edge(const char* event);
   void evaluate(Training& training);
+  bool evaluation_is_due(int64_t step) const;
+  void evaluate_between(Training& training, int64_t step);
+  struct Counted {
+    int64_t correct, items, duration_ns;
+  };
+  Counted count_right(Training& training);
   template <typename Visit>
   void first_batches(const Split& split, int64_t items, const Visit& visit);
 
