@@ -10,6 +10,7 @@ from harness import ceilings, devices, host, others, throttling
 from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
+from power.native import sampler
 from results.noise import disturbed
 from results.schema import Host
 from workloads.engines.native import program
@@ -47,6 +48,7 @@ class Examination(msgspec.Struct, kw_only=True):
     machine: Machine
     engines: list[Finding]
     workers: list[Finding]
+    samplers: list[Finding]
     meters: list[Finding]
     limits: list[Finding]
 
@@ -57,16 +59,30 @@ def examine() -> Examination:
         machine=_machine(),
         engines=[_engine(name) for name in ENGINES],
         workers=[_program()],
+        samplers=[_sampler()],
         meters=[_meter(probe) for probe in meters.probe_all()],
         limits=list(_limits()),
     )
 
 
 def commands(examination: Examination) -> list[str]:
-    """Return the commands that would mend what is not usable, for `doctor --fix`, which prints and runs none."""
-    findings = [*examination.engines, *examination.workers, *examination.meters, *examination.limits]
-    hints = [finding.hint for finding in findings if not finding.usable and finding.hint]
-    return list(dict.fromkeys(hints))
+    """Return what would mend what is not usable, as lines for a shell, for `doctor --fix`, which prints and runs none.
+
+    A hint that is no command (plug it in) is a comment that names what it is for.
+    """
+    findings = [*examination.engines, *examination.workers, *examination.samplers, *examination.meters]
+    findings += examination.limits
+    lines = [_line(finding.name, finding.hint) for finding in findings if not finding.usable and finding.hint]
+    return list(dict.fromkeys(lines))
+
+
+def _line(name: str, hint: str) -> str:
+    if hint.startswith("--meter "):
+        return f"harness run {hint}"
+    command, remark, rest = hint.partition(" (")
+    if not command.startswith(("sudo ", "pip ", "apt ")):
+        return f"# {name}: {hint}"
+    return f"{command}  # {rest.removesuffix(')')}" if remark else command
 
 
 def _machine() -> Machine:
@@ -98,6 +114,11 @@ def _usable_or(name: str, missing: str | None) -> Finding:
 def _program() -> Finding:
     """Look at harness-train, which `run --worker program` starts in place of a Python worker."""
     return _usable_or(program.NAME, program.missing())
+
+
+def _sampler() -> Finding:
+    """Look at what reads sysfs meters without Python in between; Python reads them where it is not there."""
+    return _usable_or("native", sampler.missing())
 
 
 def _meter(probe: Probe) -> Finding:

@@ -71,10 +71,9 @@ class Supervisor:
         self._done = False
         self._launched = False  # until then the process is the launcher, whose memory is not the worker's
         self._highest: Residency | None = None
-        self._repeats = (
-            False  # what is resident while phases are repeated for a meter is no figure of the trial
-        )
         self._measured = False
+        # What is resident while phases are repeated for a meter, after the trial, is no figure of it.
+        self._repeats = False
         self._look_cpu_ns = 0
         self._look_cpu_share: float | None = None
         self._fault: str | None = None  # what the parent itself found wrong
@@ -184,9 +183,9 @@ class Supervisor:
             self._done = self._done or isinstance(message, Done)
             if isinstance(message, WindowEdge) and message.event == "end":
                 self._measured = True
-            if self._measured and self._job.get("phase_s") and isinstance(message, Peak):
-                # An evaluation in between is none of these: it lies before the end of the window.
-                self._repeats = self._repeats or message.phase == "evaluate"
+            # The last evaluation, not one in between.
+            if self._measured and isinstance(message, Peak) and message.phase == "evaluate":
+                self._repeats = bool(self._job.get("phase_s"))
             self._on_message(message, pid)
             if self._answers and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
                 with contextlib.suppress(BrokenPipeError):

@@ -7,7 +7,9 @@ from harness.commands.options import write_text
 
 @click.command(name="doctor")
 @click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")
-@click.option("--fix", is_flag=True, help="Print only the commands that would mend things; none is run.")
+@click.option(
+    "--fix", is_flag=True, help="Print only what would mend things, as lines for a shell; none is run."
+)
 def command(json_path: str | None, fix: bool) -> None:
     """Say what works on this machine, and what mends the rest. Nothing is changed."""
     import msgspec
@@ -32,6 +34,7 @@ def command(json_path: str | None, fix: bool) -> None:
     for title, findings in (
         ("engines", examination.engines),
         ("workers", examination.workers),
+        ("samplers", examination.samplers),
         ("meters", examination.meters),
         ("limits", examination.limits),
     ):

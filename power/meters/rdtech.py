@@ -19,7 +19,7 @@ from power.meters.serial_meter import MWH_J, SerialMeter, plug_domains
 from power.options import split_argument
 
 SIZE = 130
-HINT_BIND = "sudo rfcomm bind 0 AA:BB:CC:DD:EE:FF, then --meter um25c:/dev/rfcomm0"
+HINT_BIND = "sudo rfcomm bind 0 AA:BB:CC:DD:EE:FF (then --meter um25c:/dev/rfcomm0)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ SAY = "import os, sys, time; say = lambda text: os.write(int(os.environ['HARNESS
 DONE = 'say(b\'{"type":"done"}\\n\')\n'
 
 
+END = '{"type":"window","event":"end","t_ns":1}'
 PEAK = '{"type":"peak","phase":"evaluate","t_ns":1,"rss_bytes":1,"peak_rss_bytes":1,"anon_bytes":1,"file_bytes":0}'
 
 
@@ -59,7 +60,14 @@ def test_messages_arrive_in_order_and_prints_break_nothing():
 @pytest.mark.parametrize("repeats", [True, False])
 def test_what_is_resident_while_phases_are_repeated_is_no_peak_of_the_trial(repeats):
     program = "time.sleep(0.3)\n"
-    program += "say(b'" + PEAK + "\\n')\ntime.sleep(0.1)\nheld = b'1' * (200 << 20)\ntime.sleep(0.3)\n" + DONE
+    program += (
+        "say(b'"
+        + END
+        + "\\n')\nsay(b'"
+        + PEAK
+        + "\\n')\ntime.sleep(0.1)\nheld = b'1' * (200 << 20)\ntime.sleep(0.3)\n"
+        + DONE
+    )
     ending = supervise(program, job={"phase_s": 3.0 if repeats else 0.0})
     assert ending.outcome == "ok", ending.reason
     assert (ending.highest.peak_rss_bytes < 200 << 20) is repeats

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import pytest
 
 from harness import plan as planning
-from harness import runner
+from harness import runner, worker
 from harness.display import Quiet
 from workloads.engines.native import location
 
@@ -82,6 +84,9 @@ def test_nor_does_one_that_keeps_checkpoints_and_one_that_resumes(tmp_path):
 
 
 @pytest.mark.skipif(os.sysconf("SC_PAGE_SIZE") != 4096, reason="larger pages hold more")
+@pytest.mark.skipif(
+    not Path(cache_from_source(worker.__file__)).exists(), reason="the worker would compile itself"
+)
 @pytest.mark.parametrize("trainer", ["lowmem", "lowmem-q6", "lean", "lean8"])
 def test_the_whole_worker_of_the_mlp_is_below_16_mib(trainer):
     plan = plan_of(trainer, steps=10)

@@ -17,7 +17,7 @@ from workloads.specification import Sequence, Specification
 
 TRAINERS = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
 STEPS = 50  # as the oracle's task, whose are the rate of Adam and the batch of 60
-RATES = {"adam": 0.003, "sgd": 0.03}
+RATES = {"adam": 0.003, "sgd": 1e-3}
 BATCH = {"mlp": 60, "conv": 22}
 _FORMATS = {"float32": "f", "float16": "e", "int8": "b"}
 
