@@ -1,11 +1,11 @@
 """From options to trials: everything is checked and decided here, before anything runs."""
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from harness import ceilings, checkpoints, curve, devices, settings
+from harness import checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -19,7 +19,6 @@ from workloads.specification import Specification
 
 DEFAULT_WORKLOADS = ("mlp-mnist",)
 DEFAULT_TRAINERS = ("standard", "lowmem")
-WORKERS = get_args(Worker)
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
@@ -158,7 +157,7 @@ def build(options: Options) -> Plan:
     Raises UsageError, UnknownNameError, UnsupportedError or NotThatDeviceError for what cannot run, and DataError for
     data that is missing or corrupt, CheckpointError for a damaged one: before the first trial, not in the middle.
     """
-    _check(options)
+    option_checks.check(options)
     profile, found = devices.resolve(options.device, emulate=options.emulate)
     ceiling = options.ceiling_bytes or (profile.memory_bytes if options.emulate else None)
     if ceiling is None and options.mechanism != "auto":
@@ -183,64 +182,6 @@ def _pairs(options: Options) -> list[tuple[str, str]]:
     return list(dict.fromkeys(named))
 
 
-def _check(options: Options) -> None:
-    positive = {
-        "--batch-size": options.batch_size,
-        "--steps": options.steps,
-        "--epochs": options.epochs,
-        "--repeats": options.repeats,
-        "--threads": options.threads,
-        "--test-items": options.test_items,
-        "--ceiling": options.ceiling_bytes,
-        "--checkpoint-every": options.checkpoint_every,
-        "--accumulate": options.accumulate,
-        "--evaluate-every": options.evaluate_every,
-    }
-    for name, value in positive.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1, not {value}")
-    if options.worker not in WORKERS:
-        raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
-    if options.mechanism not in ceilings.MECHANISMS:
-        raise UsageError(f"--mechanism {options.mechanism}: there is: {', '.join(ceilings.MECHANISMS)}")
-    if options.trigger_active_low and options.trigger_pin is None:
-        raise UsageError("--trigger-active-low needs --trigger-pin N: the pin whose polarity it is")
-    if options.warmup < 0:
-        raise UsageError(f"--warmup must not be negative, not {options.warmup}")
-    if options.steps is not None and options.epochs is not None:
-        raise UsageError("--steps and --epochs exclude each other; give one of them")
-    if options.energy_phases and options.accumulate > 1:
-        raise UsageError(
-            "--energy-phases repeats steps of one batch and does not know --accumulate; leave one of the two out"
-        )
-    curve.check(options)
-    if options.threads is not None and options.threads > usable_cores():
-        raise UsageError(
-            f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
-        )
-
-
-def _engine(options: Options, workload: Workload, recipe: Recipe, asked: tuple[str, ...]) -> Engine:
-    """Return what trains; harness-train is a form of the native engine."""
-    engine = registry.engine_for(workload, recipe.name, options.engine, asked)
-    if options.worker == "python":
-        return engine
-    if engine.name != "native":
-        raise UsageError(
-            f"--worker program runs the native engine, and {engine.name} would train '{workload.name}' with "
-            f"'{recipe.name}'; leave --worker out"
-        )
-    given = {"--checkpoint": options.checkpoint is not None, "--energy-phases": options.energy_phases}
-    for option in (name for name, is_given in given.items() if is_given):
-        raise UsageError(f"--worker program does not know {option}; leave one of the two out")
-    from workloads.engines.native import program
-
-    missing = program.missing()
-    if missing:
-        raise UsageError(f"--worker program: {missing}")
-    return engine
-
-
 def _cell(
     options: Options, profile: devices.Profile, pair: tuple[str, str], prepared: dict[str, PreparedDataset]
 ) -> TrialPlan:
@@ -248,18 +189,56 @@ def _cell(
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
     asked = (*options.settings, *(["accumulate"] if options.accumulate > 1 else []))
-    engine = _engine(options, workload, recipe, asked)
+    engine = option_checks.engine_for(options, workload, recipe, asked)
+    dataset = _dataset(options, workload, prepared)
+    batch_size = options.batch_size or workload.batch_size
+    length = _length(options, workload, dataset, batch_size)
+    evaluate_every, evaluate_after = curve.interval(options, length.epochs, length.batches)
+    return TrialPlan(
+        workload=workload,
+        specification=workload.specification(),
+        dataset=dataset,
+        recipe=recipe,
+        optimizer=optimizer,
+        engine=engine,
+        batch_size=batch_size,
+        steps=length.steps,
+        warmup=options.warmup,
+        threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
+        seed=options.seed,
+        repeat=0,
+        trigger=options.trigger_pin is not None,
+        worker=cast(Worker, options.worker),
+        evaluate_every=evaluate_every,
+        evaluate_after=evaluate_after,
+        settings=_settings(options, workload, recipe, dataset, length),
+    )
+
+
+def _dataset(options: Options, workload: Workload, prepared: dict[str, PreparedDataset]) -> PreparedDataset:
+    """Return the workload's data, prepared once a plan; raise UsageError where its images do not fit the network."""
     source = f"synthetic-{workload.dataset}" if options.synthetic else workload.dataset
     if source not in prepared:
         prepared[source] = prepare(source, options.data_dir)
-    dataset = prepared[source]
-    specification = workload.specification()
+    dataset, specification = prepared[source], workload.specification()
     if dataset.shape != specification.image_shape or dataset.classes > specification.classes:
         raise UsageError(
             f"'{workload.name}' takes {specification.image_shape} images of up to {specification.classes} classes; "
             f"{dataset.description} has {dataset.shape} images of {dataset.classes}"
         )
-    batch_size = options.batch_size or workload.batch_size
+    return dataset
+
+
+class _Length(NamedTuple):
+    """How long a training is: `epochs` is None where its steps were given; `batches` are those of an epoch."""
+
+    epochs: int | None
+    batches: int
+    steps: int
+
+
+def _length(options: Options, workload: Workload, dataset: PreparedDataset, batch_size: int) -> _Length:
+    """Return the length of a training; raise UsageError where nothing is left to measure."""
     batches = dataset.train.count // batch_size
     if batches == 0:
         raise UsageError(
@@ -269,38 +248,29 @@ def _cell(
     steps = options.warmup + options.steps if options.steps else batches * (epochs or 0) // options.accumulate
     if steps <= options.warmup:
         raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
-    evaluate_every, evaluate_after = curve.interval(options, epochs, batches)
-    return TrialPlan(
-        workload=workload,
-        specification=specification,
-        dataset=dataset,
-        recipe=recipe,
-        optimizer=optimizer,
-        engine=engine,
-        batch_size=batch_size,
-        steps=steps,
-        warmup=options.warmup,
-        threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
-        seed=options.seed,
-        repeat=0,
-        trigger=options.trigger_pin is not None,
-        worker=cast(Worker, options.worker),
-        evaluate_every=evaluate_every,
-        evaluate_after=evaluate_after,
-        settings={
-            "learning_rate": workload.learning_rate,
-            "schedule": workload.schedule,
-            "augmentation": workload.augmentation,
-            **settings.DEFAULTS,
-            **settings.parse(options.settings),
-            "layout": dataset.layout,
-            "epochs": epochs,
-            "accumulate": options.accumulate,
-            "steps": steps,
-            "warmup": options.warmup,
-            "ste_mask": recipe.ste_mask,
-            "test_items": options.test_items,
-        }
-        | ({"evaluate_every": options.evaluate_every} if options.evaluate_every else {})
-        | ({"given": "; ".join(options.settings)} if options.settings else {}),
-    )
+    return _Length(epochs, batches, steps)
+
+
+def _settings(
+    options: Options, workload: Workload, recipe: Recipe, dataset: PreparedDataset, length: _Length
+) -> dict[str, Any]:
+    """Return what the worker and the document are told of how to train; a setting given overrules the workload's."""
+    found = {
+        "learning_rate": workload.learning_rate,
+        "schedule": workload.schedule,
+        "augmentation": workload.augmentation,
+        **settings.DEFAULTS,
+        **settings.parse(options.settings),
+        "layout": dataset.layout,
+        "epochs": length.epochs,
+        "accumulate": options.accumulate,
+        "steps": length.steps,
+        "warmup": options.warmup,
+        "ste_mask": recipe.ste_mask,
+        "test_items": options.test_items,
+    }
+    if options.evaluate_every:
+        found["evaluate_every"] = options.evaluate_every
+    if options.settings:
+        found["given"] = "; ".join(options.settings)
+    return found
