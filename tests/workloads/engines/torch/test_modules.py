@@ -1,6 +1,7 @@
 """The drop-in: bits are all that is retained, gradients are the formulas', and `convert` puts it in."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -99,6 +100,25 @@ def test_products_have_the_papers_gradients(kind: str, real_input: bool) -> None
     one_bit = torch.where(signs.grad >= 0, 1.0, -1.0) / math.sqrt(signs[0].numel())
     one_bit[0] = 0
     torch.testing.assert_close(layer.weight.grad, one_bit)
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"),
+    [
+        (lambda: BinaryLinear(6, 4, real_input=True), (3, 6)),
+        (lambda: BinaryConv2d(2, 3, 3, padding=1, real_input=True), (2, 2, 5, 4)),
+        (lambda: BinaryConv2d(2, 3, 3, stride=2, padding=1, real_input=True), (2, 2, 6, 5)),
+        (lambda: BinaryConv2d(2, 3, (1, 2), stride=(2, 1), real_input=True), (2, 2, 5, 4)),
+    ],
+    ids=["linear", "padded", "strided", "oblong"],
+)
+def test_the_gradient_of_the_input_is_the_numerical_one(
+    made: Callable[[], nn.Module], shape: tuple[int, ...]
+) -> None:
+    """A product is linear in its input, so ∂X is no approximation; ∂W and the sign's gradient are by design."""
+    torch.manual_seed(3)
+    layer, x = made().double(), torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (x,), nondet_tol=0.0)
 
 
 def test_evaluation_uses_the_moving_averages() -> None:
