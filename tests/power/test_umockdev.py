@@ -31,6 +31,15 @@ def umockdev(*options: str | Path, child: list[str]) -> dict[str, Any]:
     return document
 
 
+def undisturbed(*options: str | Path, child: list[str]) -> dict[str, Any]:
+    """As `umockdev`, again where this machine stood still: that such a window is refused is right, and tested elsewhere."""
+    for _ in range(3):
+        document = umockdev(*options, child=child)
+        if not any("samples are missing" in (row["reason"] or "") for row in document["rows"]):
+            break
+    return document
+
+
 def power_w(row: dict[str, Any]) -> float:
     assert row["gross_j"] is not None, row["reason"]
     return float(row["gross_j"] / row["duration_s"])
@@ -65,14 +74,14 @@ def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys(reader_kind: 
 
 
 def test_hwmon_with_a_corrected_shunt(reader_kind: str) -> None:
-    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "5"])
+    document = undisturbed("-d", DATA / "hwmon.umockdev", child=["hwmon:ina219,shunt=0.1", "0.1", "5"])
     assert document["reader"] == reader_kind
     assert power_w(document["by_domain"]["ina219-1"]) == pytest.approx(2.5)
     assert document["settings"]["shunt_correction"] == pytest.approx(0.1)
 
 
 def test_hwmon_rails_inside_their_input(reader_kind: str) -> None:
-    document = umockdev("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "5"])
+    document = undisturbed("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "5"])
     assert document["reader"] == reader_kind
     rows = document["by_domain"]
     assert power_w(rows["ina3221-VDD_IN"]) == pytest.approx(10.0)
@@ -168,7 +177,7 @@ def test_a_tc66c_on_its_serial_port(tmp_path: Path) -> None:
     answer = encryptor.update(plain) + encryptor.finalize()
     played = script(tmp_path / "tc66.script", [("w", 0, b"getva"), ("r", 1, answer)] * 2000)
     options = ("-d", tty(tmp_path, "ttyACM0"), "-s", f"/dev/ttyACM0={played}")
-    row = umockdev(*options, child=["tc66c:/dev/ttyACM0", "0.3", "11"])["by_domain"]["usb"]
+    row = undisturbed(*options, child=["tc66c:/dev/ttyACM0", "0.3", "11"])["by_domain"]["usb"]
     assert power_w(row) == pytest.approx(10.0)
     assert row["rate_hz"] > 12
 
