@@ -32,7 +32,7 @@ def umockdev(*options: str | Path, child: list[str]) -> dict[str, Any]:
 
 
 def undisturbed(*options: str | Path, child: list[str]) -> dict[str, Any]:
-    """As `umockdev`, again where this machine stood still: that such a window is refused is right, and tested elsewhere."""
+    """As `umockdev`, again where this machine stood still: to refuse such a window is right, and tested elsewhere."""
     for _ in range(3):
         document = umockdev(*options, child=child)
         if not any("samples are missing" in (row["reason"] or "") for row in document["rows"]):
