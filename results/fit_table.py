@@ -6,6 +6,7 @@ from rich.text import Text
 
 from results import format as fmt
 from results.fit_document import FitDocument, FittedTrainer
+from results.notes import no_energy
 from results.tables import new_table
 
 
@@ -100,4 +101,4 @@ def _of_energy(fitted: FittedTrainer) -> list[str]:
     rows = [row for row in fitted.energy if row.provenance == "measured" and row.net_j is not None]
     if rows:
         return [f"energy: net of idle, measured by {rows[0].meter} ({rows[0].domain})"]
-    return [f"{fitted.trainer}: no energy from {row.meter}: {row.reason}" for row in fitted.energy]
+    return [f"{fitted.trainer}: {no_energy(row)}" for row in fitted.energy]

@@ -81,7 +81,7 @@ def _energy(trial: Trial) -> list[str]:
         return [line + (f"; {shown.reason}" if shown.reason else "")]
     if not trial.energy:
         return ["energy: no meter was asked for"]
-    return [_no_energy(row) for row in trial.energy]
+    return [no_energy(row) for row in trial.energy]
 
 
 def _energy_by_phase(trials: Sequence[Trial]) -> list[str]:
@@ -118,7 +118,7 @@ def _phase(name: str, rows: Sequence[PhaseEnergy]) -> str:
     return f"{name} {fmt.joules(net_j, uncertainty_j)}{modelled}"
 
 
-def _no_energy(row: Energy) -> str:
+def no_energy(row: Energy) -> str:
     """Say why a meter's row is not in the energy column."""
     if row.provenance == "modelled":
         return f"energy by {row.meter} is modelled, not measured: it stands in the document only"

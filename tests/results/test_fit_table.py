@@ -1,5 +1,6 @@
 """The words of `harness fit`, from documents made here."""
 
+import msgspec
 import pytest
 
 from results.fit_document import Attempt, FitDocument, FittedTrainer
@@ -90,6 +91,10 @@ def test_the_table_gives_time_and_energy_a_sample_and_fits_80_columns(answered, 
     text = shown(fit_view(answered(fitted(energy=[Energy.unavailable("rapl", "package-0", "no zone")]))))
     assert "mJ" not in text
     assert "lowmem: no energy from rapl: no zone" in text
+    modelled = msgspec.structs.replace(measured, meter="mock", provenance="modelled")
+    text = shown(fit_view(answered(fitted(energy=[modelled]))))
+    assert "mJ" not in text
+    assert "energy by mock is modelled, not measured" in text
 
 
 def test_a_null_answer_needs_a_reason():
