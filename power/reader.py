@@ -1,7 +1,7 @@
 """The thread that reads one meter, and what it notes: samples, failures, its own cost.
 
 A stream is read as fast as it delivers, a polled meter at jittered times: one whose values stand in files by the native
-sampler, in batches of about a second, where it was built, any other (or without it) by a Python loop.
+sampler, in batches of about five seconds, where it was built, any other (or without it) by a Python loop.
 """
 
 import os

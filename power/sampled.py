@@ -1,4 +1,4 @@
-"""A sysfs meter read by the native sampler: about a second of rounds at a time, drained in between.
+"""A sysfs meter read by the native sampler: about five seconds of rounds at a time, drained in between.
 
 The sampler reads at the jittered times that the Python poller would have kept; its readings become samples by the
 meter's own conversion. A round that failed ends the batch, so that what failed is known at once, and raises as the
@@ -17,7 +17,7 @@ from power.native.sampler import TEXT_BYTES, RawReading, Sampler
 from power.sysfs import Reading, SysfsMeter
 
 #: How long a batch takes, in s: what is drained rarely costs little, and nobody waits for it (a mark ends it).
-_BATCH_S = 1.0
+_BATCH_S = 5.0
 #: Stands in for CLOCK_MONOTONIC in tests.
 CLOCK_NS: c_int64 | None = None
 
