@@ -5,11 +5,19 @@ from importlib.util import find_spec
 import hypothesis
 import pytest
 
+from harness.host import usable_cores
+
 pytest_plugins = ["pytester"]
 
 # The same examples in every run: a failure in CI is the same failure at home.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Half as many processes again as processors: tests of meters and workers wait for a third of their time."""
+    return max(1, usable_cores() * 3 // 2)
 
 
 def pytest_collection_modifyitems(items):
