@@ -6,8 +6,9 @@
 Batch 100, cosine schedule from the workload's rate to 0 over the run, the workload's augmentation. Accuracy is that of
 the whole test set, with the moving averages after every epoch, and at the end once more with statistics recalibrated
 over 10,000 training images. The record is written after every epoch; a run whose record is complete is skipped, so an
-interrupted series is taken up again by the same command. What a variant is chosen by should not be the test set: with
-`--held-out N` the last N training images stand in for it.
+interrupted series is taken up again by the same command, and with `--checkpoints DIR` an interrupted run from its last
+epoch. `--stop-after N` ends a run there, on the schedule of all its epochs. What a variant is chosen by should not be
+the test set: with `--held-out N` the last N training images stand in for it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from workloads import checkpoint
 from workloads.datasets import augment
 from workloads.datasets.base import Column, PreparedDataset, Segment, Split
 from workloads.datasets.cache import Cache
@@ -90,6 +92,10 @@ class Feed:
         self._labels = memoryview(bytearray(BATCH))
         self.batches = self._reader.batches_per_epoch
 
+    def seek(self, epoch: int) -> None:
+        """Go on with the first batch of that epoch."""
+        self._reader.seek(epoch, 0)
+
     def next(self) -> Batch:
         """Return the next batch, in the one buffer."""
         self._reader.read_into(self._images, self._labels)
@@ -129,10 +135,13 @@ class Run:
         variant += f",held-out-{args.held_out}" if args.held_out else ""
         name = f"{args.engine}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
         self.path = RESULTS / args.workload / name
+        folder: Path | None = args.checkpoints
+        self._checkpoint = folder and folder / f"{args.workload}-{name}{checkpoint.SUFFIX}"
+        self._last_epoch = args.stop_after or args.epochs
         self._record: dict[str, Any] = {
             "commit": commit(), "workload": args.workload, "trainer": trainer, "variant": variant,
             "settings": settings, "optimizer": args.optimizer, "factors": factors,
-            "held_out": args.held_out, "epochs": args.epochs, "seed": seed,
+            "held_out": args.held_out, "epochs": args.epochs, "stopped_after": args.stop_after, "seed": seed,
             "batch_size": BATCH, "schedule": "cosine", "learning_rate": self._rate,
             "augmentation": self._row.augmentation, "engine": self._module.facts(),
         }  # fmt: skip
@@ -144,19 +153,40 @@ class Run:
     def train(self, data: PreparedDataset) -> None:
         """Train every epoch, evaluate after each, write the record each time."""
         self._training.set_up()
-        feed, curve, started = Feed(data, self._row, self._seed), [], time.process_time()
-        for epoch in range(self._epochs):
+        feed, curve, before = Feed(data, self._row, self._seed), *self._resumed()
+        feed.seek(len(curve))
+        started, seconds = time.process_time(), before
+        for epoch in range(len(curve), self._last_epoch):
             loss = self._epoch(feed, epoch)
             reached = accuracy(self._training, data.test)
             curve.append({"epoch": epoch + 1, "train_loss": loss, "test_accuracy": reached})
             print(self.path.stem, curve[-1], flush=True)
-            seconds = round(time.process_time() - started, 1)
+            seconds = round(before + time.process_time() - started, 1)
             self._write(data, {"cpu_seconds": seconds, "curve": curve, "test_accuracy": None})
+            self._keep(curve, seconds)
         self._training.recalibrate(in_order(data.train, 10_000))
         recalibrated = accuracy(self._training, data.test)
-        last = {"test_accuracy": reached, "test_accuracy_recalibrated": recalibrated}
+        last = {"test_accuracy": curve[-1]["test_accuracy"], "test_accuracy_recalibrated": recalibrated}
         self._write(data, {"cpu_seconds": seconds, "curve": curve} | last)
         self._training.close()
+        if self._checkpoint:
+            self._checkpoint.unlink(missing_ok=True)
+
+    def _resumed(self) -> tuple[list[dict[str, Any]], float]:
+        """Return the curve so far and the processor's time it took: those of a checkpoint, if there is one."""
+        if self._checkpoint is None or not self._checkpoint.exists():
+            return [], 0.0
+        snapshot = self._training.snapshot()
+        head = checkpoint.read_into(self._checkpoint, snapshot.blocks)
+        snapshot.adopt()
+        return head["curve"], head["cpu_seconds"]
+
+    def _keep(self, curve: list[dict[str, Any]], seconds: float) -> None:
+        if self._checkpoint is None:
+            return
+        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        head = {"curve": curve, "cpu_seconds": seconds}
+        checkpoint.write(self._checkpoint, head, self._training.snapshot().blocks)
 
     def _epoch(self, feed: Feed, epoch: int) -> float:
         """Train one epoch and return the mean training loss."""
@@ -192,6 +222,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stop-after", type=int, help="end after so many epochs of the schedule")
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder in which an interrupted run finds its last epoch"
+    )
     parser.add_argument("--held-out", type=int, default=0, help="judge by so many training images, held out")
     args = parser.parse_args()
     dataset = import_module(f"workloads.datasets.{workload(args.workload).dataset}")
