@@ -189,6 +189,7 @@ def _cell(
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
     asked = (*options.settings, *(["accumulate"] if options.accumulate > 1 else []))
+    asked += recipes.features(recipe, optimizer)
     engine = option_checks.engine_for(options, workload, recipe, asked)
     dataset = _dataset(options, workload, prepared)
     batch_size = options.batch_size or workload.batch_size

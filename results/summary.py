@@ -128,13 +128,18 @@ def _row(setup: Setup, trainer: str, trials: list[Trial]) -> Row:
         trainer=trainer,
         trials=tuple(trials),
         step=_step(used),
-        training_peak_bytes=_median(used, lambda trial: trial.memory.training_peak_bytes),
+        training_peak_bytes=_median(used, _training_peak_bytes),
         modelled_bytes=_median(used, lambda trial: trial.memory.modelled_bytes),
         energy=energies[0] if energies else None,
         energy_j_per_step=_median(energies, lambda row: row.net_j_per_step),
         energy_uncertainty_j_per_step=_median(energies, uncertainty_j_per_step),
         accuracy=_mean(trial.quality.test_accuracy for trial in used),
     )
+
+
+def _training_peak_bytes(trial: Trial) -> float | None:
+    """Return the training peak; of a trial that failed on the way it is not that of a training."""
+    return None if trial.outcome == "error" else trial.memory.training_peak_bytes
 
 
 def _step(trials: Sequence[Trial]) -> Estimate | None:
@@ -148,7 +153,8 @@ def _step(trials: Sequence[Trial]) -> Estimate | None:
 
 def _with_ratios(rows: list[Row]) -> list[Row]:
     """Return the rows with each one's memory ratio to the reference trainer of the same setup."""
-    reference = next((row.training_peak_bytes for row in rows if row.trainer == REFERENCE), None)
+    usable = (row.training_peak_bytes for row in rows if row.trainer == REFERENCE and row.outcome == "ok")
+    reference = next(usable, None)
     return [
         replace(row, memory_ratio=reference / row.training_peak_bytes)
         if reference and row.training_peak_bytes and row.outcome == "ok"

@@ -184,6 +184,11 @@ _BOP = Optimizer(
 OPTIMIZERS: dict[str, Optimizer] = {row.name: row for row in (_ADAM, _SGD, _BOP)}
 
 
+def features(recipe: Recipe, optimizer: Optimizer) -> tuple[str, ...]:
+    """Return what of this pair an engine may lack (`registry.Engine.lacks`): Bop by real gradients."""
+    return ("bop of real gradients",) if optimizer.name == "bop" and recipe.weight_gradient != "bit" else ()
+
+
 def recipe(name: str) -> Recipe:
     """Return the recipe of that name; raises UnknownNameError naming those there are."""
     if name not in RECIPES:

@@ -41,8 +41,8 @@ class Workload(NamedTuple):
 class Engine(NamedTuple):
     """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
 
-    `lacks` names settings, as NAME=VALUE, that it does not obey, features of workloads that it does not have, and
-    `accumulate` where it cannot.
+    `lacks` names settings, as NAME=VALUE, that it does not obey, features of workloads and of recipes with an optimizer
+    (`recipes.features`) that it does not have, and `accumulate` where it cannot.
     """
 
     name: str
@@ -113,7 +113,7 @@ _ENGINES = (
         trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
-        lacks=("gradient_scale=layer", "shortcuts", "accumulate"),
+        lacks=("gradient_scale=layer", "shortcuts", "accumulate", "bop of real gradients"),
     ),
     Engine(
         "torch",

@@ -77,6 +77,16 @@ def test_a_setting_that_an_engine_lacks_picks_one_that_obeys_it(tmp_path):
         build(trainers=("lowmem",), settings=("gradient_scale=layer",), engine="native")
 
 
+@pytest.mark.torch
+def test_an_optimizer_that_an_engine_lacks_with_a_trainer_picks_one_that_has_it(tmp_path):
+    plan = build(trainers=("standard", "lowmem"), optimizer="bop")
+    assert [trial.engine.name for trial in plan.trials[:2]] == ["torch", "native"]
+    with pytest.raises(
+        UnsupportedError, match=r"engine native .* bop of real gradients; try: --engine torch"
+    ):
+        build(trainers=("standard",), optimizer="bop", engine="native")
+
+
 def test_steps_are_measured_steps_and_the_warm_up_comes_before(make_plan):
     trial = make_plan(steps=7, warmup=3).trials[0]
     assert (trial.steps, trial.warmup) == (10, 3)

@@ -63,6 +63,21 @@ def test_only_failed_trials_show_what_they_reached(document: Make, trial: Make, 
     assert row.accuracy is None
 
 
+def test_what_failed_on_the_way_has_no_training_peak_and_is_no_reference(
+    document: Make, trial: Make, failed: Make
+) -> None:
+    broken = failed("standard", outcome="error", reason="refused", memory=trial(peak=MIB).memory)
+    rows = rows_of(document([broken, trial("lowmem", peak=40 * MIB)]))
+    assert rows["standard"].training_peak_bytes is None
+    assert rows["lowmem"].training_peak_bytes == 40 * MIB
+    assert rows["lowmem"].memory_ratio is None
+
+
+def test_a_reference_that_ran_out_of_memory_gives_no_ratio(document: Make, trial: Make, failed: Make) -> None:
+    killed = failed("standard", memory=trial(peak=64 * MIB).memory)
+    assert rows_of(document([killed, trial("lowmem")]))["lowmem"].memory_ratio is None
+
+
 def test_without_the_reference_there_is_no_ratio(document: Make, trial: Make) -> None:
     assert rows_of(document([trial("lowmem")]))["lowmem"].memory_ratio is None
 
