@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,9 +12,11 @@ from harness import accelerators, checkpoints, runner
 from harness import plan as planning
 from harness.display import Quiet
 from harness.errors import UsageError
+from harness.stopwatch import StepPeaks
 from results import store
 from results.schema import Accelerator
-from workloads import checkpoint
+from workloads import checkpoint, registry
+from workloads.engines.base import AcceleratorMemory
 
 MIB = 1 << 20
 WORKSPACE = 8 * MIB
@@ -80,6 +83,13 @@ def test_without_an_engine_named_torch_is_taken(there):
     assert {trial.engine.name for trial in planning.build(options).trials} == {"torch"}
     with pytest.raises(Exception, match=r"'lean', on an accelerator; no engine does"):
         planning.build(planning.Options(trainers=("lean",), accelerator="cuda"))
+
+
+def test_without_torch_the_extra_is_named(harness_main, monkeypatch):
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    ended = harness_main("run", *SMALL, "--accelerator", "cuda")
+    assert (ended.status, ended.out) == (2, "")
+    assert "'torch' is not installed; try: pip install 'edge-harness[torch]'" in ended.err
 
 
 @pytest.mark.torch
@@ -161,6 +171,21 @@ def test_every_phase_has_a_peak_of_its_own(run):
     assert trial.memory.peak_rss_bytes > trial.memory.baseline_rss_bytes  # the host's stay as they are
     assert trial.accelerator == GPU
     assert trial.settings["device"] == "cuda"
+
+
+def test_the_highest_of_several_steps_counts_for_each_figure_by_itself():
+    """The first step allocates what later ones find; what is reserved may be highest in another."""
+    looks = iter([AcceleratorMemory(1, 90, 1, 100, 5), AcceleratorMemory(1, 70, 1, 120, 5)])
+    steps = StepPeaks(SimpleNamespace(read=lambda: next(looks), reset_peak=lambda: None))
+    said = []
+    for _ in range(2):
+        steps.start()
+        steps.mark("forward")
+    steps.report(
+        SimpleNamespace(peak=lambda *_: None, accelerator_peak=lambda *message: said.append(message))
+    )
+    ((phase, _, memory),) = said
+    assert (phase, memory["peak_allocated_bytes"], memory["peak_reserved_bytes"]) == ("forward", 90, 120)
 
 
 def test_a_trial_on_the_processor_has_none(make_plan):
