@@ -2,13 +2,15 @@
 
     HARNESS_DATA=... python benchmarks/accuracy.py --trainer standard --trainer lowmem --epochs 10
     HARNESS_DATA=... python benchmarks/accuracy.py --workload cnv-cifar10 --engine native --trainer lean --epochs 10
+    HARNESS_DATA=... python benchmarks/accuracy.py --workload binarynet-cifar10 --accelerator cuda --trainer lowmem
 
 Batch 100, cosine schedule from the workload's rate to 0 over the run, the workload's augmentation. Accuracy is that of
 the whole test set, with the moving averages after every epoch, and at the end once more with statistics recalibrated
 over 10,000 training images. The record is written after every epoch; a run whose record is complete is skipped, so an
 interrupted series is taken up again by the same command, and with `--checkpoints DIR` an interrupted run from its last
 epoch. `--stop-after N` ends a run there, on the schedule of all its epochs. What a variant is chosen by should not be
-the test set: with `--held-out N` the last N training images stand in for it.
+the test set: with `--held-out N` the last N training images stand in for it. With `--accelerator cuda` (engine torch)
+the record is another one, `torch-cuda-...`: a GPU draws other weights and other roundings from the same seed.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from workloads.datasets.base import Column, PreparedDataset, Segment, Split
 from workloads.datasets.cache import Cache
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, EngineModule, Job, Training
+from workloads.errors import UnsupportedError
 from workloads.recipes import OPTIMIZERS, optimizer, recipe
 from workloads.registry import Workload, engine, workload
 from workloads.schedule import learning_rate
@@ -129,11 +132,14 @@ class Run:
         self._rate, settings, factors = variant_of(variant, self._row.learning_rate)
         self._module: EngineModule = import_module(engine(args.engine).module)
         self._module.load()
+        there = None if args.accelerator == "cpu" else self._module.accelerator(args.accelerator).facts()
+        settings |= {"device": args.accelerator} if there else {}
+        kind = f"{args.engine}-{args.accelerator.partition(':')[0]}" if there else args.engine
         recipes = recipe(trainer), optimizer(args.optimizer)._replace(**factors)
         job = Job(self._row.specification(), *recipes, BATCH, args.threads, seed, settings)
         self._training = self._module.create(job)
         variant += f",held-out-{args.held_out}" if args.held_out else ""
-        name = f"{args.engine}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
+        name = f"{kind}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
         self.path = RESULTS / args.workload / name
         folder: Path | None = args.checkpoints
         self._checkpoint = folder and folder / f"{args.workload}-{name}{checkpoint.SUFFIX}"
@@ -143,7 +149,7 @@ class Run:
             "settings": settings, "optimizer": args.optimizer, "factors": factors,
             "held_out": args.held_out, "epochs": args.epochs, "stopped_after": args.stop_after, "seed": seed,
             "batch_size": BATCH, "schedule": "cosine", "learning_rate": self._rate,
-            "augmentation": self._row.augmentation, "engine": self._module.facts(),
+            "augmentation": self._row.augmentation, "engine": self._module.facts(), "accelerator": there,
         }  # fmt: skip
 
     def complete(self) -> bool:
@@ -216,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--workload", default="mlp-mnist")
     parser.add_argument("--engine", default="torch")
+    parser.add_argument("--accelerator", default="cpu", help="cuda or cuda:N, with the engine torch")
     parser.add_argument("--trainer", action="append", required=True)
     parser.add_argument("--variant", action="append", help=variant_of.__doc__)
     parser.add_argument("--optimizer", default="adam", choices=sorted(OPTIMIZERS))
@@ -228,6 +235,8 @@ def main() -> None:
     )
     parser.add_argument("--held-out", type=int, default=0, help="judge by so many training images, held out")
     args = parser.parse_args()
+    if args.accelerator != "cpu" and args.engine != "torch":
+        parser.error("--accelerator is the torch engine's")
     dataset = import_module(f"workloads.datasets.{workload(args.workload).dataset}")
     data = dataset.prepare(workload(args.workload).dataset, Path(os.environ["HARNESS_DATA"]), Cache())
     if args.held_out:
@@ -235,7 +244,10 @@ def main() -> None:
     for variant in args.variant or ["default"]:
         for seed in args.seed or [0, 1, 2]:
             for trainer in args.trainer:
-                run = Run(args, trainer, seed, variant)
+                try:
+                    run = Run(args, trainer, seed, variant)
+                except UnsupportedError as error:
+                    raise SystemExit(str(error)) from None
                 if not run.complete():
                     run.train(data)
                 print(run.path, flush=True)

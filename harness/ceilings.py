@@ -29,6 +29,7 @@ class Ceiling(Protocol):
     mechanism: str
     limit_bytes: int
     poll_s: float | None
+    of_the_host: bool  # whether the kernel's peak of the worker may not be above it
 
     def launch_settings(self) -> dict[str, Any]:
         """What `launch.py` must do for this ceiling."""
@@ -51,6 +52,7 @@ class ControlGroup:
     """A cgroup of its own with a memory limit; the kernel ends what does not fit."""
 
     poll_s: float | None = None
+    of_the_host = True
 
     def __init__(self, mechanism: str, parent: Path, limit_bytes: int) -> None:
         """Create the group. Raises OSError where this user may not."""
@@ -99,6 +101,7 @@ class Watchdog:
 
     mechanism = "watchdog"
     poll_s: float | None = 0.002
+    of_the_host = True
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "accumulate")
 
 
+# What a fingerprint that does not say it is of: those of the processor do not name one.
+_UNSAID = {"accelerator": "cpu"}
+
+
 def measured_steps(steps: int, *, resumed_at: int | None, warmup: int) -> int:
     """Return how many of all `steps` one process measures: after those of its checkpoint and its own warm-up."""
     return max(0, steps - (resumed_at or 0) - warmup)
@@ -79,12 +83,19 @@ def fingerprint(trial: "TrialPlan") -> dict[str, Any]:
         "seed": trial.seed,
         "steps": trial.steps,
         **{name: trial.settings[name] for name in _TRAINED_BY},
+        **_kind_of_device(trial),
         "dataset": f"{trial.dataset.name}, {trial.dataset.variant}, {trial.dataset.train.count} items",
         "network": trial.specification.to_json(),
         "recipe": trial.recipe.to_json(),
     }
     same: dict[str, Any] = json.loads(json.dumps(known))  # as it comes back from a file: lists, no tuples
     return same
+
+
+def _kind_of_device(trial: "TrialPlan") -> dict[str, str]:
+    """Return the kind of accelerator: its random generator is another than the processor's. Its number is no matter."""
+    device = trial.settings.get("device")
+    return {} if device is None else {"accelerator": str(device).partition(":")[0]}
 
 
 def _refuse_alone(options: "Options") -> None:
@@ -128,7 +139,7 @@ def _head(path: Path) -> dict[str, Any]:
 def _check(path: Path, head: dict[str, Any], wanted: dict[str, Any]) -> None:
     kept: dict[str, Any] = head["fingerprint"]
     for name in [*wanted, *kept]:
-        before, now = kept.get(name), wanted.get(name)
+        before, now = (each.get(name, _UNSAID.get(name)) for each in (kept, wanted))
         if before != now:
             raise UsageError(f"--resume: '{path}' is of another training: {_difference(name, before, now)}")
 

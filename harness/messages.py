@@ -28,6 +28,18 @@ class Peak(Message, frozen=True, tag="peak"):
     reason: str | None = None
 
 
+class AcceleratorPeak(Message, frozen=True, tag="accelerator_peak"):
+    """A phase has ended with this on the accelerator."""
+
+    phase: str
+    t_ns: int
+    allocated_bytes: int
+    peak_allocated_bytes: int
+    reserved_bytes: int
+    peak_reserved_bytes: int
+    used_bytes: int
+
+
 class Progress(Message, frozen=True, tag="progress"):
     """Steps done so far and the loss just now."""
 
@@ -111,6 +123,7 @@ class Done(Message, frozen=True, tag="done"):
 AnyMessage = (
     PhaseBegun
     | Peak
+    | AcceleratorPeak
     | Progress
     | WindowEdge
     | Repeated

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, get_args
 
-from harness import ceilings, curve
+from harness import accelerators, ceilings, curve
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -48,6 +48,7 @@ def check(options: "Options") -> None:
             "--energy-phases repeats steps of one batch and does not know --accumulate; leave one of the two out"
         )
     curve.check(options)
+    accelerators.check(options)
     if options.threads is not None and options.threads > usable_cores():
         raise UsageError(
             f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"

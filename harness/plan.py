@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from harness import checkpoints, curve, devices, option_checks, settings
+from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
-from results.schema import Worker
+from results.schema import Accelerator, Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
 from workloads.datasets.registry import prepare
@@ -29,6 +29,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     workloads: tuple[str, ...] = DEFAULT_WORKLOADS
     trainers: tuple[str, ...] = DEFAULT_TRAINERS
     engine: str | None = None
+    accelerator: str = accelerators.PROCESSOR
     worker: str = "python"
     optimizer: str = "adam"
     batch_size: int | None = None
@@ -80,6 +81,7 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     evaluate_every: int | None = None  # micro-batches between evaluations; None: at the end alone
     evaluate_after: int = 0  # steps from which they are counted
     checkpoint: checkpoints.Order | None = None
+    accelerator: Accelerator | None = None  # what is trained on; None is the processor
     python: str | None = None  # another interpreter, whose worker runs the trial; None is this one
 
     @property
@@ -167,8 +169,9 @@ def build(options: Options) -> Plan:
     prepared: dict[str, PreparedDataset] = {}
     cells = [_cell(options, profile, name, prepared) for name in _pairs(options)]
     # A B A B ...: what drifts over time then falls on all that is compared alike.
+    there = accelerators.find(options)
     trials = tuple(
-        msgspec.structs.replace(cell, repeat=repeat, seed=options.seed + repeat)
+        msgspec.structs.replace(cell, repeat=repeat, seed=options.seed + repeat, accelerator=there)
         for repeat in range(options.repeats)
         for cell in cells
     )
@@ -188,8 +191,9 @@ def _cell(
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
     optimizer = recipes.optimizer(options.optimizer)
-    asked = (*options.settings, *(["accumulate"] if options.accumulate > 1 else []))
-    asked += recipes.features(recipe, optimizer)
+    sums = ["accumulate"] if options.accumulate > 1 else []
+    features = recipes.features(recipe, optimizer)
+    asked = (*options.settings, *sums, *features, *accelerators.asked(options))
     engine = option_checks.engine_for(options, workload, recipe, asked)
     dataset = _dataset(options, workload, prepared)
     batch_size = options.batch_size or workload.batch_size
@@ -272,6 +276,8 @@ def _settings(
     }
     if options.evaluate_every:
         found["evaluate_every"] = options.evaluate_every
+    if options.accelerator != accelerators.PROCESSOR:
+        found["device"] = options.accelerator
     if options.settings:
         found["given"] = "; ".join(options.settings)
     return found

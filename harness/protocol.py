@@ -57,6 +57,10 @@ class Channel:
             {"type": "peak", "phase": phase, "t_ns": t_ns, **dict.fromkeys(_RESIDENCY), "reason": reason}
         )
 
+    def accelerator_peak(self, phase: str, t_ns: int, memory: Mapping[str, int]) -> None:
+        """A phase has ended with this on the accelerator (the fields of `AcceleratorMemory`)."""
+        self.send({"type": "accelerator_peak", "phase": phase, "t_ns": t_ns, **memory})
+
     def progress(self, step: int, steps: int, loss: float) -> None:
         """So many of all steps are done, with this loss just now."""
         self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})

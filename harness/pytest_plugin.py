@@ -170,7 +170,8 @@ def _run(workload: str, trainer: str, options: dict[str, Any]) -> "Trial":
     from harness.display import Quiet
     from harness.errors import UsageError
 
-    allowed = set(plan.Options.__struct_fields__) - {"workloads", "trainers", "repeats"}
+    # A ceiling here is of the host's memory: no accelerator.
+    allowed = set(plan.Options.__struct_fields__) - {"workloads", "trainers", "repeats", "accelerator"}
     unknown = sorted(set(options) - allowed)
     if unknown:
         raise UsageError(f"unknown option '{unknown[0]}'; there is: {', '.join(sorted(allowed))}")

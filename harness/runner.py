@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness import __version__, ceilings, host, synchronisation, throttling
+from harness import __version__, accelerators, ceilings, host, synchronisation, throttling
 from harness.energy import EnergyWatch
 from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
@@ -106,7 +106,8 @@ def empty_document(plan: Plan) -> schema.Document:
         profile=plan.profile.name,
         detected=plan.found.model if plan.found else None,
         emulated=plan.options.emulate,
-        memory_limit_bytes=plan.ceiling_bytes,
+        # The ceiling of an accelerator is none of the device's own memory.
+        memory_limit_bytes=None if any(trial.accelerator for trial in plan.trials) else plan.ceiling_bytes,
     )
     return schema.Document(
         created=schema.now(),
@@ -144,7 +145,7 @@ def run_trial(
 ) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
     watch = TrialWatch(plan.options, meters, edges)
-    ceiling = ceilings.choose(plan.ceiling_bytes, plan.options.mechanism) if plan.ceiling_bytes else None
+    ceiling = _ceiling(plan, trial)
     phase_s = meters.phase_window_s() if plan.options.energy_phases else 0.0
     begun = time.monotonic()
     try:
@@ -174,6 +175,15 @@ def run_trial(
     )
 
 
+def _ceiling(plan: Plan, trial: TrialPlan) -> ceilings.Ceiling | None:
+    """Return what holds a trial to the plan's ceiling: on an accelerator the allocator there, else the host."""
+    if not plan.ceiling_bytes:
+        return None
+    if trial.accelerator:
+        return accelerators.AllocatorLimit(plan.ceiling_bytes)
+    return ceilings.choose(plan.ceiling_bytes, plan.options.mechanism)
+
+
 def _supervisor(
     plan: Plan,
     trial: TrialPlan,
@@ -192,9 +202,12 @@ def _supervisor(
         watch.see(residency)
         observer.residency(residency)
 
+    told = {"phase_s": phase_s}
+    if ceiling and not ceiling.of_the_host:
+        told["accelerator_limit_bytes"] = ceiling.limit_bytes
     return Supervisor(
         program_command() if trial.worker == "program" else worker_command(trial.python),
-        trial.job() | {"phase_s": phase_s},
+        trial.job() | told,
         worker_environment(trial.threads, plan.options.allocator),
         launch_settings={"fixed_addresses": plan.options.allocator == "pinned"},
         ceiling=ceiling,

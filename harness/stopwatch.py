@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.memory import EMULATED, Residency, emulated, read_residency, reset_peak
 from harness.protocol import Channel
-from workloads.engines.base import Phase
+from workloads.engines.base import Accelerator, AcceleratorMemory, Phase
 from workloads.light_typing import Any
 
 PARTS = ("data", "forward", "backward", "update")
@@ -15,12 +15,14 @@ PARTS = ("data", "forward", "backward", "update")
 class PhasePeaks:
     """Gives each phase a peak of its own by the kernel's resettable high-water mark.
 
-    The process's lifetime peak is the highest of the phases', because every reset is preceded by a read.
+    The process's lifetime peak is the highest of the phases', because every reset is preceded by a read. So it is on an
+    accelerator, once there is one; the host is read first, since reading the device takes memory of it.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._phase: str | None = None
+        self.accelerator: Accelerator | None = None
 
     def begin(self, phase: str) -> None:
         """End the phase before, if any, and begin this one."""
@@ -28,21 +30,33 @@ class PhasePeaks:
         self._phase = phase
         self._channel.phase(phase, time.monotonic_ns())
         reset_peak()
+        if self.accelerator:
+            self.accelerator.reset_peak()
 
-    def end(self) -> Residency | None:
-        """Report the phase's peak to the parent and return it."""
+    def end(self) -> None:
+        """Report the phase's peak to the parent."""
         if self._phase is None:
-            return None
+            return
         if emulated():
             self._channel.no_peak(self._phase, time.monotonic_ns(), EMULATED)
-            self._phase = None
-            return None
-        residency = read_residency()
-        if residency is None:  # /proc is always readable for oneself; without it nothing can be measured
-            raise OSError("cannot read /proc/self/status")
-        self._channel.peak(self._phase, time.monotonic_ns(), residency._asdict())
+        else:
+            residency = read_residency()
+            if residency is None:  # /proc is always readable for oneself; without it nothing can be measured
+                raise OSError("cannot read /proc/self/status")
+            self._channel.peak(self._phase, time.monotonic_ns(), residency._asdict())
+        self._tell_accelerator(self._phase)
         self._phase = None
-        return residency
+
+    def interrupt(self, steps: "StepPeaks") -> None:
+        """Report what an accelerator held at most when memory ran out: nobody else could see it."""
+        if self.accelerator:
+            steps.report(self._channel)
+            self._tell_accelerator(self._phase or "train")
+
+    def _tell_accelerator(self, phase: str) -> None:
+        if self.accelerator:
+            held = self.accelerator.read()
+            self._channel.accelerator_peak(phase, time.monotonic_ns(), held._asdict())
 
 
 class StepPeaks:
@@ -52,27 +66,43 @@ class StepPeaks:
     which a measured step should not pay.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accelerator: Accelerator | None = None) -> None:
+        self._accelerator = accelerator
         self._highest: dict[str, Residency] = {}
+        self._highest_there: dict[str, AcceleratorMemory] = {}
 
     def start(self) -> None:
         """A step begins."""
-        reset_peak()
+        self._reset()
 
     def mark(self, phase: Phase) -> None:
         """A phase has just ended; the next begins."""
         residency = read_residency()
-        if residency is None:
-            return
-        known = self._highest.get(phase)
-        if known is None or residency.peak_rss_bytes > known.peak_rss_bytes:
-            self._highest[phase] = residency
+        if residency is not None:
+            known = self._highest.get(phase)
+            if known is None or residency.peak_rss_bytes > known.peak_rss_bytes:
+                self._highest[phase] = residency
+        if self._accelerator:
+            held, before = self._accelerator.read(), self._highest_there.get(phase)
+            # Both peaks are kept by themselves: the allocator need not reserve most when most is handed out.
+            self._highest_there[phase] = held if before is None else _higher(held, before)
+        self._reset()
+
+    def _reset(self) -> None:
         reset_peak()
+        if self._accelerator:
+            self._accelerator.reset_peak()
 
     def report(self, channel: Channel) -> None:
         """Tell the parent the highest peak of each phase."""
         for phase, residency in self._highest.items():
             channel.peak(phase, time.monotonic_ns(), residency._asdict())
+        for phase, held in self._highest_there.items():
+            channel.accelerator_peak(phase, time.monotonic_ns(), held._asdict())
+
+
+def _higher(held: AcceleratorMemory, before: AcceleratorMemory) -> AcceleratorMemory:
+    return AcceleratorMemory(*map(max, held, before))
 
 
 class StepTimer:

@@ -4,10 +4,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+import msgspec
+
 from harness import curve
+from harness.accelerator_peaks import AcceleratorPeaks
 from harness.ceilings import Ceiling
 from harness.memory import Residency
 from harness.messages import (
+    AcceleratorPeak,
     AnyMessage,
     Evaluated,
     Facts,
@@ -35,6 +39,7 @@ class Collector:
     def __init__(self) -> None:
         self.peaks: dict[str, Peak] = {}
         self._last: dict[str, Peak] = {}
+        self._there = AcceleratorPeaks()
         self.phases: list[PhaseBegun] = []
         self.window: dict[str, int] = {}
         self.pauses: list[tuple[int, int]] = []
@@ -57,6 +62,8 @@ class Collector:
                 known = self.peaks.get(message.phase)
                 if known is None or (message.peak_rss_bytes or 0) > (known.peak_rss_bytes or 0):
                     self.peaks[message.phase] = message
+            case AcceleratorPeak():
+                self._there.take(message)
             case PhaseBegun():
                 self.phases.append(message)
             case WindowEdge():
@@ -137,6 +144,7 @@ class Collector:
             ceiling=None
             if ceiling is None
             else schema.Ceiling(limit_bytes=ceiling.limit_bytes, mechanism=ceiling.mechanism),
+            accelerator=self._there.memory(missing, trained=trained) if plan.accelerator else None,
             reason=missing if baseline is None or peak is None or not trained else None,
         )
 
@@ -173,6 +181,11 @@ class Collector:
             write_s=_median_s([each.duration_ns for each in self._saved]),
             reason=None if self._saved else "none was written by this process",
         )
+
+    def accelerator(self, plan: TrialPlan) -> schema.Accelerator | None:
+        """Return what the worker trained on, in its own words, or as the plan found it where it never said."""
+        said = self.facts.get("accelerator")
+        return msgspec.convert(said, schema.Accelerator) if said else plan.accelerator
 
     def timeline(self) -> list[schema.Phase]:
         """Return the phases as windows of seconds since the worker's first."""
@@ -241,6 +254,7 @@ def assemble(
     outcome, reason = ending.outcome, ending.reason
     if (
         ceiling
+        and ceiling.of_the_host
         and outcome in ("ok", "invalid")
         and memory.peak_rss_bytes
         and memory.peak_rss_bytes > ceiling.limit_bytes
@@ -273,6 +287,7 @@ def assemble(
         windows=windows,
         settings=plan.settings,
         checkpoint=collector.checkpoint(plan),
+        accelerator=collector.accelerator(plan),
         phases=collector.timeline(),
         traces=list(traces),
     )

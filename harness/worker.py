@@ -35,7 +35,7 @@ class Trial:
 
     def __init__(self, document: dict[str, Any], channel: Channel) -> None:
         self._document, self._channel = document, channel
-        self._peaks = PhasePeaks(channel)
+        self._peaks, self._step_peaks = PhasePeaks(channel), StepPeaks()
         self._steps, self._warmup = int(document["steps"]), int(document["warmup"])
         self._losses = Losses(self._steps)
         self._evaluated: list[
@@ -45,12 +45,19 @@ class Trial:
 
     def run(self) -> None:
         """Go through every phase; an error is the caller's to report."""
+        try:
+            self._go()
+        except (OutOfMemoryError, MemoryError):
+            self._peaks.interrupt(self._step_peaks)
+            raise
+
+    def _go(self) -> None:
         self._peaks.begin("import")
         engine: EngineModule = import_module(self._document["engine_module"])
         engine.load()
         self._peaks.begin("library")
         engine.warm_up(self._document["threads"])
-        self._channel.facts(engine.facts())
+        self._channel.facts(engine.facts() | self._open_accelerator(engine))
         self._peaks.begin("setup")
         training = self._set_up(engine)
         keeper = self._keeper(training)
@@ -66,6 +73,20 @@ class Trial:
             self._repeat_phases(training, seconds)
         training.close()
         self._channel.done()
+
+    def _open_accelerator(self, engine: EngineModule) -> dict[str, Any]:
+        """Bring to life the accelerator that the job names, and return what it is; nothing where it names none."""
+        name = self._document["settings"].get("device")
+        if name is None:
+            return {}
+        accelerator = engine.accelerator(name)
+        limit_bytes = self._document.get("accelerator_limit_bytes")
+        if limit_bytes is not None:
+            accelerator.limit(limit_bytes)
+        accelerator.warm_up()
+        self._peaks.accelerator = accelerator
+        self._step_peaks = StepPeaks(accelerator)
+        return {"accelerator": accelerator.facts()}
 
     def _set_up(self, engine: EngineModule) -> Training:
         document = self._document
@@ -101,7 +122,7 @@ class Trial:
 
     def _train(self, training: Training, first: int, keeper: "Keeper | None") -> None:
         """Take every step from `first` on: those of the warm-up, then those that are measured."""
-        step_peaks, timer = StepPeaks(), StepTimer()
+        step_peaks, timer = self._step_peaks, StepTimer()
         self._peaks.end()
         measured = min(first + self._warmup, self._steps)
         for step in range(first, measured):

@@ -11,7 +11,9 @@ _INHERITED = (
     "HOME",
     "TMPDIR",
     "LD_LIBRARY_PATH",
+    # Which device a number is.
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     # Which core, and which of its kernels: the parent planned with the same.
     "HARNESS_NATIVE_LIBRARY",
     "HARNESS_ISA",

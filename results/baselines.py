@@ -56,6 +56,7 @@ class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     dataset_variant: str | None = None
     worker: str = "python"
     accumulate: int = 1
+    accelerator: str = "cpu"
     environment: str | None = None
     reason: str | None = None
     updated: str | None = None

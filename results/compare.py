@@ -17,7 +17,7 @@ from results.errors import NotComparableError
 from results.fingerprint import differences, machine_facts, software_facts
 from results.schema import Document, Trial
 from results.stats import Paired, paired_difference, paired_ratio
-from results.summary import Setup, measured_energy, setup_of, setup_title
+from results.summary import Setup, measured_energy, setup_of, setup_title, training_peak_bytes
 from results.tables import add_row, new_table, titled
 
 MARGIN = 0.01
@@ -76,9 +76,7 @@ QUANTITIES = (
         "slower",
         lambda trial: trial.time.step_s.median if trial.time.step_s else None,
     ),
-    Quantity(
-        "peak memory", fmt.size, "less memory", "more memory", lambda trial: trial.memory.training_peak_bytes
-    ),
+    Quantity("peak memory", fmt.size, "less memory", "more memory", training_peak_bytes),
     Quantity(
         "energy a step",
         fmt.joules,

@@ -43,8 +43,19 @@ def software_facts(document: Document) -> Facts:
         "libc": host.libc,
         "governor": host.governor,
         **host.libraries,
+        **_accelerator_software(document),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _accelerator_software(document: Document) -> Facts:
+    """Return the versions under the accelerators of the trials; which device it was is a part of their setup."""
+    there = [trial.accelerator for trial in document.trials if trial.accelerator]
+    versions = {
+        "CUDA": dict.fromkeys(each.cuda_version for each in there),
+        "CUDA driver": dict.fromkeys(each.driver_version for each in there),
+    }
+    return {name: ", ".join(filter(None, found)) for name, found in versions.items() if any(found)}
 
 
 def fingerprint(facts: Mapping[str, Fact]) -> str:

@@ -144,7 +144,7 @@ def _obstacle(
 
 def _setup_differences(entry: Entry, setup: Setup) -> list[str]:
     """Return the conditions of an entry that the run does not meet."""
-    names = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate")
+    names = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate", "accelerator")
     pairs = ((name, getattr(entry, name), getattr(setup, name)) for name in names)
     return [f"{name}: {old} → {new}" for name, old, new in pairs if old is not None and old != new]
 

@@ -26,7 +26,7 @@ from results.summary import Setup
 from results.trends import change_points
 
 DATABASE = "history.sqlite3"
-_VERSION = 3
+_VERSION = 4
 _BUSY_S = 60.0
 """How long a writer waits for another: a first load of 10,000 documents takes a few seconds."""
 

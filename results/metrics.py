@@ -9,7 +9,15 @@ from results import format as fmt
 from results.errors import NotComparableError
 from results.noise import disturbance
 from results.schema import Document, Setting, Trial
-from results.summary import REFERENCE, Setup, measured_energy, setup_of, setup_title
+from results.summary import (
+    REFERENCE,
+    Setup,
+    measured_energy,
+    memory_reason,
+    setup_of,
+    setup_title,
+    training_peak_bytes,
+)
 
 
 class Key(NamedTuple):
@@ -69,7 +77,7 @@ METRICS = {
             0.02,
             True,
             fmt.size,
-            lambda trial, _: trial.memory.training_peak_bytes,
+            lambda trial, _: training_peak_bytes(trial),
         ),
         Metric(
             "peak_rss_bytes",
@@ -165,8 +173,9 @@ class Measured:
                 return trial.quality.reason
             if metric in ("step_s", "time_ratio") and trial.time.reason:
                 return trial.time.reason
-            if metric.endswith("_bytes") and trial.memory.reason:
-                return trial.memory.reason
+            reason = memory_reason(trial) if metric == "training_peak_bytes" else trial.memory.reason
+            if metric.endswith("_bytes") and reason:
+                return reason
         return f"the document has no '{REFERENCE}' trial beside it" if metric == "time_ratio" else "no value"
 
 

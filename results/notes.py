@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from results import format as fmt
 from results.schema import Document, Energy, PhaseEnergy, Trial
-from results.summary import REFERENCE, measured_energy
+from results.summary import REFERENCE, measured_energy, memory_reason, training_peak_bytes
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
 
@@ -16,6 +16,7 @@ def notes_of(document: Document) -> list[str]:
     return [
         *_emulation(document),
         *_meaning(document),
+        *_beside_the_allocator(document),
         *_grouped(document.trials, _outcome),
         *_grouped(finished, _missing),
         *_grouped(finished, _energy),
@@ -49,11 +50,34 @@ def _emulation(document: Document) -> list[str]:
 
 def _meaning(document: Document) -> list[str]:
     """Say what the memory columns hold, where there is any memory."""
-    if not any(trial.memory.training_peak_bytes is not None for trial in document.trials):
-        return []
-    line = "peak: the most memory resident while training, over what it was before the set-up"
+    known = [trial for trial in document.trials if training_peak_bytes(trial) is not None]
     trainers = {trial.trainer for trial in document.trials}
-    return [line + (f"; smaller: {REFERENCE}'s peak ÷ this one" if REFERENCE in trainers else "")]
+    smaller = f"; smaller: {REFERENCE}'s peak ÷ this one" if REFERENCE in trainers else ""
+    return [line + smaller for line in dict.fromkeys(_peak(trial) for trial in known)]
+
+
+def _peak(trial: Trial) -> str:
+    """Say what the peak of a trial is a peak of."""
+    if trial.accelerator is None:
+        return "peak: the most memory resident while training, over what it was before the set-up"
+    return (
+        f"peak: of {trial.accelerator.name}'s memory, the most that torch's allocator had handed out while training, "
+        "over what it had before the set-up"
+    )
+
+
+def _beside_the_allocator(document: Document) -> list[str]:
+    """Say how much of each accelerator was in use that its allocator does not see, as the largest of the trials."""
+    used: dict[str, int] = {}
+    for trial in document.trials:
+        there = trial.memory.accelerator
+        if trial.accelerator and there and there.device_used_before_bytes is not None:
+            name = trial.accelerator.name
+            used[name] = max(used.get(name, 0), there.device_used_before_bytes)
+    return [
+        f"{name}: {fmt.size(size)} were in use before the set-up, by the driver's context, libraries and other programs"
+        for name, size in used.items()
+    ]
 
 
 def _outcome(trial: Trial) -> list[str]:
@@ -67,7 +91,7 @@ def _missing(trial: Trial) -> list[str]:
     """Say why time, memory or accuracy have a dash; what a failed trial lacks, its outcome explains."""
     reasons = (
         ("time", trial.time.reason),
-        ("memory", trial.memory.reason),
+        ("memory", memory_reason(trial)),
         ("accuracy", trial.quality.reason),
     )
     return [f"{what}: {reason}" for what, reason in reasons if reason]

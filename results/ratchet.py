@@ -140,6 +140,7 @@ def _set(
         "dataset_variant": setup.dataset_variant,
         "worker": setup.worker,
         "accumulate": setup.accumulate,
+        "accelerator": setup.accelerator,
         "environment": environment,
         "reason": reason,
         "updated": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 REFERENCE = "standard"
 """The trainer that every other one is compared with."""
+PROCESSOR = "cpu"
+"""What stands for an accelerator's name where the processor trained."""
 
 
 class Setup(NamedTuple):
@@ -26,6 +28,8 @@ class Setup(NamedTuple):
     allocator: str
     worker: str = "python"
     accumulate: int = 1
+    accelerator: str = PROCESSOR
+    """The name of what was trained on, where that was not the processor."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def setup_of(trial: Trial) -> Setup:
         trial.memory.allocator,
         trial.worker,
         _accumulate(trial),
+        trial.accelerator.name if trial.accelerator else PROCESSOR,
     )
 
 
@@ -84,7 +89,8 @@ def _accumulate(trial: Trial) -> int:
 def setup_title(setup: Setup, repeats: int = 1) -> str:
     """Return a setup in words, as it stands over a table: what all its rows share."""
     batch = f"batch {setup.batch_size}" + (f" × {setup.accumulate}" if setup.accumulate > 1 else "")
-    parts = [setup.engine, setup.optimizer, batch, f"{setup.dataset_variant} data"]
+    there = "" if setup.accelerator == PROCESSOR else f" on {setup.accelerator}"
+    parts = [f"{setup.engine}{there}", setup.optimizer, batch, f"{setup.dataset_variant} data"]
     parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
     if setup.worker == "program":
         parts.append("harness-train")
@@ -93,6 +99,19 @@ def setup_title(setup: Setup, repeats: int = 1) -> str:
     if repeats > 1:
         parts.append(f"{repeats} repeats")
     return f"{setup.workload}: {', '.join(parts)}"
+
+
+def training_peak_bytes(trial: Trial) -> int | None:
+    """Return the peak of the memory that was trained in: the accelerator's where there was one, else the host's."""
+    if trial.accelerator is None:
+        return trial.memory.training_peak_bytes
+    return trial.memory.accelerator.training_peak_bytes if trial.memory.accelerator else None
+
+
+def memory_reason(trial: Trial) -> str | None:
+    """Return why that peak is not known; None where it is."""
+    there = trial.memory.accelerator
+    return there.reason if trial.accelerator and there else trial.memory.reason
 
 
 def summarize(document: Document) -> dict[Setup, list[Row]]:
@@ -128,7 +147,7 @@ def _row(setup: Setup, trainer: str, trials: list[Trial]) -> Row:
         trainer=trainer,
         trials=tuple(trials),
         step=_step(used),
-        training_peak_bytes=_median(used, _training_peak_bytes),
+        training_peak_bytes=_median(used, _shown_peak_bytes),
         modelled_bytes=_median(used, lambda trial: trial.memory.modelled_bytes),
         energy=energies[0] if energies else None,
         energy_j_per_step=_median(energies, lambda row: row.net_j_per_step),
@@ -137,9 +156,9 @@ def _row(setup: Setup, trainer: str, trials: list[Trial]) -> Row:
     )
 
 
-def _training_peak_bytes(trial: Trial) -> float | None:
+def _shown_peak_bytes(trial: Trial) -> float | None:
     """Return the training peak; of a trial that failed on the way it is not that of a training."""
-    return None if trial.outcome == "error" else trial.memory.training_peak_bytes
+    return None if trial.outcome == "error" else training_peak_bytes(trial)
 
 
 def _step(trials: Sequence[Trial]) -> Estimate | None:

@@ -11,6 +11,8 @@ from workloads.recipes import RECIPES
 from workloads.specification import Specification
 
 Augmentation = Literal["none", "shift", "shift-flip"]
+ACCELERATOR = "on an accelerator"
+"""What an engine lacks that trains on the processor alone, as a refusal has it after the trainer."""
 
 
 class Workload(NamedTuple):
@@ -42,7 +44,7 @@ class Engine(NamedTuple):
     """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
 
     `lacks` names settings, as NAME=VALUE, that it does not obey, features of workloads and of recipes with an optimizer
-    (`recipes.features`) that it does not have, and `accumulate` where it cannot.
+    (`recipes.features`) that it does not have, and `accumulate` and `ACCELERATOR` where it cannot.
     """
 
     name: str
@@ -113,7 +115,7 @@ _ENGINES = (
         trainers=("standard", "lowmem", "lowmem-q6", "lean", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
-        lacks=("gradient_scale=layer", "shortcuts", "accumulate", "bop of real gradients"),
+        lacks=("gradient_scale=layer", "shortcuts", "accumulate", "bop of real gradients", ACCELERATOR),
     ),
     Engine(
         "torch",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--workload", "workloads", multiple=True, metavar="W", help="What to train; repeatable.")
 @click.option("--trainer", "trainers", multiple=True, metavar="T", help="How to train it; repeatable.")
 @click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
+@click.option("--accelerator", metavar="A", help="cpu, cuda or cuda:N (engine torch); default: cpu.")
 @click.option(
     "--worker", default="python", show_default=True, metavar="W", help="python, or program: harness-train."
 )
@@ -183,6 +184,7 @@ _NOT_IN_PLANS = {
     "--meter": "meters",
     "--ceiling": "ceiling_bytes",
     "--trigger-pin": "trigger_pin",
+    "--accelerator": "accelerator",
 }
 
 

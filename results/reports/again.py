@@ -39,6 +39,8 @@ def _options(trial: Trial, document: Document) -> list[str]:
     for name in ("evaluate_every", "test_items"):
         if trial.settings.get(name) is not None:
             words += [f"--{name.replace('_', '-')}", str(trial.settings[name])]
+    if trial.accelerator is not None:
+        words += ["--accelerator", trial.accelerator.device]
     if trial.worker != "python":
         words += ["--worker", trial.worker]
     words += _energy(trial, document)

@@ -36,12 +36,14 @@ def _row(document: Document, trial: Trial) -> dict[str, Cell]:
     }
     row |= {name: getattr(trial, name) for name in _IDENTITY}
     row["accumulate"] = setup_of(trial).accumulate
+    row["accelerator"] = setup_of(trial).accelerator
     row |= {
         "step_s": step.median if step else None,
         "step_low_s": step.ci95[0] if step and step.ci95 else None,
         "step_high_s": step.ci95[1] if step and step.ci95 else None,
         **{name: getattr(trial.time, name) for name in ("forward_s", "backward_s", "update_s", "data_s")},
         **{name: getattr(memory, name) for name in _MEMORY},
+        **{f"accelerator_{name}": getattr(memory.accelerator, name, None) for name in _ACCELERATOR},
         "net_j_per_step": energy.net_j_per_step if energy else None,
         "meter": f"{energy.meter}/{energy.domain}" if energy else None,
         "test_accuracy": trial.quality.test_accuracy,
@@ -66,6 +68,8 @@ _IDENTITY = (
     "reason",
 )
 _MEMORY = ("baseline_rss_bytes", "peak_rss_bytes", "training_peak_bytes", "modelled_bytes", "allocator")
+
+_ACCELERATOR = ("baseline_bytes", "peak_allocated_bytes", "peak_reserved_bytes", "training_peak_bytes")
 
 
 def _safe(value: Cell) -> Cell:

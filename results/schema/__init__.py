@@ -7,6 +7,7 @@ Unknown fields are ignored, so that a reader of version 1 reads later additions 
 One subject a module; it imports msgspec alone: no table, no report.
 """
 
+from results.schema.accelerator import Accelerator, AcceleratorMemory, AcceleratorPeak
 from results.schema.circumstances import Checkpoint, Phase, ProcessorUse, Trace, Trigger, Validity
 from results.schema.document import SCHEMA, SCHEMA_VERSION, Document, Trial, json_schema, now
 from results.schema.energy import Energy, PhaseEnergy, Synchronisation, Windows
@@ -30,6 +31,9 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "VARIABLES",
+    "Accelerator",
+    "AcceleratorMemory",
+    "AcceleratorPeak",
     "Allocator",
     "Bytes",
     "Ceiling",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from results.schema.accelerator import Accelerator
 from results.schema.circumstances import Checkpoint, Phase, Trace, Trigger, Validity
 from results.schema.energy import Energy, PhaseEnergy, Synchronisation, Windows
 from results.schema.machine import Device, HarnessInfo, Host
@@ -52,6 +53,8 @@ class Trial(msgspec.Struct, kw_only=True):
     energy_by_phase: list[PhaseEnergy] = msgspec.field(default_factory=list)
     """Energy of forward, backward and update by meter and domain; empty where it was not asked for."""
     windows: Windows | None = None
+    accelerator: Accelerator | None = None
+    """What was trained on; null is the processor."""
 
     def __post_init__(self) -> None:
         require_reason(f"outcome '{self.outcome}'", self.outcome != "ok", self.reason)

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 import msgspec
 
+from results.schema.accelerator import AcceleratorMemory
 from results.schema.parts import Allocator, Bytes, Count, Fraction, Seconds, require_reason
 
 
@@ -40,7 +41,10 @@ class Time(msgspec.Struct, kw_only=True):
 
 
 class Ceiling(msgspec.Struct, kw_only=True):
-    """The ceiling a worker ran under; `mechanism` is null, with a reason, where nothing enforced it."""
+    """The ceiling a worker ran under; `mechanism` is null, with a reason, where nothing enforced it.
+
+    Of a trial on an accelerator it is what the engine's allocator there may reserve; the host has none then.
+    """
 
     limit_bytes: Bytes
     mechanism: str | None
@@ -71,6 +75,8 @@ class Memory(msgspec.Struct, kw_only=True):
     file_bytes: Bytes | None = None
     library_bytes: int | None = None
     ceiling: Ceiling | None = None
+    accelerator: AcceleratorMemory | None = None
+    """What lay on the accelerator; null for a trial on the processor. All other figures are the host's."""
     reason: str | None = None
 
     def __post_init__(self) -> None:

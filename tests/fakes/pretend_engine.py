@@ -3,7 +3,8 @@
 Its settings: `hold_bytes` allocated and touched at set-up, in the ledger as `hold_as` (W); `item_bytes`, the same for
 each item of a batch, in the ledger as X; `burst_bytes` allocated and freed again in each backward pass,
 `evaluate_bytes` in each evaluation of a batch, which takes `evaluate_s`; `fail_at`, a phase, with `fail_how`: raise,
-memory, exit, hang, garbage, print or kill.
+memory, exit, hang, garbage, print or kill. `there_PHASE` is what a phase takes of the accelerator: at set-up for good,
+else for a moment.
 """
 
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 
+from workloads.engines.base import AcceleratorMemory
 from workloads.errors import OutOfMemoryError
 
 
@@ -26,6 +28,51 @@ def facts():
     return {"name": "pretend"}
 
 
+class PretendAccelerator:
+    """A device of 1 GiB, of which 256 MiB are in use by others; its libraries take 8 MiB of its allocator."""
+
+    others_bytes = 256 << 20
+    workspace_bytes = 8 << 20
+
+    def __init__(self):
+        self._limit_bytes = self._held_bytes = self._peak_bytes = 0
+
+    def take(self, size):
+        if self._limit_bytes and self._held_bytes + size > self._limit_bytes:
+            raise OutOfMemoryError("the device refused memory")
+        self._held_bytes += size
+        self._peak_bytes = max(self._peak_bytes, self._held_bytes)
+
+    def give_back(self, size):
+        self._held_bytes -= size
+
+    def limit(self, limit_bytes):
+        self._limit_bytes = limit_bytes
+
+    def warm_up(self):
+        self.take(self.workspace_bytes)
+
+    def facts(self):
+        return {
+            "device": "cuda", "name": "Pretended GPU", "total_bytes": 1 << 30, "compute_capability": "9.0",
+            "cuda_version": "13.0", "driver_version": "580.1",
+        }  # fmt: skip
+
+    def reset_peak(self):
+        self._peak_bytes = self._held_bytes
+
+    def read(self):
+        held, peak = self._held_bytes, self._peak_bytes
+        return AcceleratorMemory(held, peak, 2 * held, 2 * peak, self.others_bytes + 2 * held)
+
+
+DEVICE = PretendAccelerator()
+
+
+def accelerator(device):
+    return DEVICE
+
+
 def create(job):
     return PretendTraining(job)
 
@@ -38,6 +85,10 @@ class PretendTraining:
         self._held = b""
 
     def _reach(self, phase):
+        size = self._settings.get(f"there_{phase}", 0)
+        DEVICE.take(size)
+        if phase != "setup":
+            DEVICE.give_back(size)
         if self._settings.get("fail_at") == phase:
             fail(self._settings["fail_how"])
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness import messages
 from harness.protocol import Channel, finite
+from workloads.engines.base import AcceleratorMemory
 
 
 @pytest.fixture
@@ -30,9 +31,11 @@ def test_durations_in_pieces_are_one_message(channel, count):
 def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
     sender, received = channel
     residency = {"rss_bytes": 1, "peak_rss_bytes": 2, "anon_bytes": 3, "file_bytes": 4}
+    there = AcceleratorMemory(1, 2, 3, 4, 5)._asdict()
     sender.phase("setup", 5)
     sender.peak("setup", 6, residency)
     sender.no_peak("setup", 6, "nobody knows")
+    sender.accelerator_peak("setup", 6, there)
     sender.progress(1, 2, float("nan"))
     sender.window("begin", 6)
     sender.timing({"step": [1, 2], "update": None})
@@ -46,6 +49,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
         messages.PhaseBegun("setup", 5),
         messages.Peak("setup", 6, **residency),
         messages.Peak("setup", 6, None, None, None, None, "nobody knows"),
+        messages.AcceleratorPeak("setup", 6, **there),
         messages.Progress(1, 2, None),
         messages.WindowEdge("begin", 6),
         messages.Timing({"step": [1, 2], "update": None}),

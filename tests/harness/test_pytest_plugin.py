@@ -149,6 +149,7 @@ def test_the_fixture_measures_what_it_is_asked(project):
             "'64 MiB', workload='mlp-mnist', nonsense=1",
             "*unknown option 'nonsense'; there is: accumulate, allocator,*",
         ),
+        ("'64 MiB', workload='mlp-mnist', accelerator='cuda'", "*unknown option 'accelerator'; there is*"),
         ("'64 MiB', workload='mlp-mnist', of='pytest'", "*of 'worker' or 'training', not 'pytest'*"),
         ("'64 MiB'", "*missing a required*argument: 'workload'; it is memory_ceiling(size*"),
     ],

@@ -41,6 +41,7 @@ def test_an_error_before_any_trial_leaves_standard_output_empty(make_plan, harne
         ("--meter", "none"),
         ("--ceiling", "1GiB"),
         ("--trigger-pin", 0),
+        ("--accelerator", "cuda"),
     ],
 )
 def test_plans_say_what_they_do_not_know(harness_main, tmp_path, option):

@@ -1,13 +1,13 @@
 """The torch engine: any recipe on any torch device, with packed bits and real float16 storage.
 
-`load`, `warm_up`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`). torch is
-imported when one of them is called.
+`load`, `warm_up`, `accelerator`, `create` and `facts` are what a worker calls (`workloads.engines.base.EngineModule`).
+torch is imported when one of them is called.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workloads.engines.base import Job, Training
+    from workloads.engines.base import Accelerator, Job, Training
 
 
 def load() -> None:
@@ -25,6 +25,13 @@ def warm_up(threads: int) -> None:
     (a @ a).sum().backward()  # type: ignore[no-untyped-call]
     a = a.detach()
     torch._int_mm(a.to(torch.int8), a.to(torch.int8))
+
+
+def accelerator(device: str) -> "Accelerator":
+    """Return the CUDA device of that name; raises UnsupportedError where it is not there."""
+    from workloads.engines.torch.cuda import Cuda
+
+    return Cuda(device)
 
 
 def create(job: "Job") -> "Training":

@@ -1,7 +1,8 @@
 """The three products of a convolution, in float32 and in blocks of images. Weights are outputs × (inputs · k · k).
 
-Sums of ±1 are whole numbers below 2^24, so float32 is exact. Padded positions are zeros and contribute nothing: not −1,
-not +1. Blocks are larger than elsewhere because the library reorders the weights at every call.
+Sums of ±1 are whole numbers below 2^24, so float32 is exact (rounded, where the library's way is not). Padded positions
+are zeros and contribute nothing: not −1, not +1. Blocks are larger than elsewhere because the library reorders the
+weights at every call.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from workloads.engines.torch import devices
 from workloads.engines.torch.dense import spans
 from workloads.engines.torch.gradients import OutputGradient, WeightGradient
 from workloads.engines.torch.rounding import saturate_into
@@ -50,12 +52,15 @@ def _weight_signs(stage: Stage, weights: Weights, scratch: Scratch) -> Tensor:
 
 def forward(stage: Stage, source: Source, weights: Weights, out: Tensor, scratch: Scratch) -> None:
     """Fill `out` (B × outputs, the recipe's type) with Y."""
+    whole = stage.binary and not stage.real_input
     with scratch:
         signs = _weight_signs(stage, weights, scratch)
         for rows in _images(stage, out.shape[0]):
             with scratch:
                 x = _input(stage, source, rows, scratch)
                 y = scratch.lent(functional.conv2d(x, signs, stride=stage.stride, padding=stage.padding))
+                if whole and not devices.leaves_whole_sums(y.device):
+                    y.round_()
                 out[rows] = y.flatten(1)
 
 

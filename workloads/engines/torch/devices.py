@@ -7,6 +7,11 @@ their sums but neither pixels nor gradients, and takes another algorithm, of oth
 import torch
 
 
+def named(name: str) -> torch.device:
+    """Return the device of a job's setting `device`: `cpu`, `cuda` or `cuda:N`."""
+    return torch.device(name)
+
+
 def make_exact(device: torch.device) -> None:
     """Have a CUDA device multiply float32 as such and in the same order every time, in this whole process."""
     if device.type != "cuda":
@@ -19,6 +24,15 @@ def make_exact(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = False
     else:
         convolution.fp32_precision = "ieee"
+
+
+def leaves_whole_sums(device: torch.device) -> bool:
+    """Tell whether a convolution of signs gives whole numbers as such.
+
+    cuDNN may take Winograd's algorithm, which multiplies by thirds and quarters: its sums are near whole numbers, and a
+    sign of one that should be 0 would be anything.
+    """
+    return device.type != "cuda"
 
 
 def wait_for(device: torch.device) -> None:

@@ -1,9 +1,8 @@
 """The engine's face: one network in training, step by step (`workloads.engines.base.Training`)."""
 
 import math
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,49 +13,27 @@ from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
 from workloads.engines.torch.optimizers import Adam, Bop, Momentum, Slot, Update
+from workloads.engines.torch.refusals import memory_errors
 from workloads.engines.torch.rounding import Dither
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.sources import real_image
 from workloads.engines.torch.state import capture, restore
-from workloads.errors import OutOfMemoryError
 from workloads.specification import Stage
 
 if TYPE_CHECKING:
     from workloads.engines.torch.accumulation import Accumulation
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _memory_errors(
-    method: Callable[Concatenate["TorchTraining", P], R],
-) -> Callable[Concatenate["TorchTraining", P], R]:
-    """Raise a refused allocation of torch's as OutOfMemoryError."""
-
-    @wraps(method)
-    def guarded(self: "TorchTraining", *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise OutOfMemoryError(str(error)) from error
-        except RuntimeError as error:
-            if "can't allocate memory" not in str(error):
-                raise
-            raise OutOfMemoryError(str(error).splitlines()[0]) from error
-
-    return cast(Callable[Concatenate["TorchTraining", P], R], guarded)
-
 
 class TorchTraining:
-    """A training on the CPU or a CUDA device (`settings["device"]`; not run on one yet), obeying the job's recipe."""
+    """A training on the CPU or a CUDA device (`settings["device"]`; never run on one yet), obeying the job's recipe."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.device = torch.device(job.settings.get("device", "cpu"))
+        self.device = devices.named(job.settings.get("device", "cpu"))
         self.layers: list[Layer] = []
         self._ledger = Ledger()
 
-    @_memory_errors
+    @memory_errors()
     def set_up(self) -> None:
         """Allocate and initialise every persistent variable, from the job's seed."""
         job = self.job
@@ -114,7 +91,7 @@ class TorchTraining:
         """How many gradient elements were clamped to float16's range so far; a healthy training has none."""
         return sum(layer.saturated for layer in self.layers)
 
-    @_memory_errors
+    @memory_errors()
     def step(self, images: memoryview, labels: memoryview, learning_rate: float, mark: Mark) -> float:
         """Train on one batch and return its mean cross-entropy; see `Training.step`."""
         x = self._first(images)
@@ -154,7 +131,7 @@ class TorchTraining:
         for layer in self.layers:
             layer.cooled = learning_rate / self.largest_rate if self.largest_rate else 1.0
 
-    @_memory_errors
+    @memory_errors()
     def recalibrate(self, batches: Iterable[Batch]) -> None:
         """Replace the moving averages by plain averages of the statistics of these batches."""
         for layer in self.layers:
@@ -165,7 +142,7 @@ class TorchTraining:
                 for layer in self.layers:
                     x = residual.recalibrate(layer, x)
 
-    @_memory_errors
+    @memory_errors()
     def evaluate(self, images: memoryview, labels: memoryview) -> int:
         """Return how many items are classified rightly, with the moving averages."""
         with torch.no_grad():

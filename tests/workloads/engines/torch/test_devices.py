@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
 
-from workloads.engines.torch import bits, devices  # noqa: E402
+from workloads.engines.torch import bits, conv, devices  # noqa: E402
 from workloads.models.residual import residual_network  # noqa: E402
 from workloads.registry import ENGINES  # noqa: E402
 
@@ -79,3 +79,29 @@ def test_a_phase_on_cuda_ends_when_its_work_is_done(build: Build, monkeypatch: p
     training = build("lowmem", NETWORKS["dense"], BATCH)
     training.step(*pixels_and_labels(NETWORKS["dense"], BATCH, 0), 1e-3, events.append)
     assert events == ["wait", "forward", "wait", "backward", "wait", "update"]
+
+
+@pytest.mark.parametrize("trainer", ["standard", "lowmem"])
+@pytest.mark.parametrize("network", ["conv", "residual"])
+def test_sums_of_signs_are_whole_where_the_library_leaves_them_near(
+    network: str, trainer: str, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's way is played by noise on the products of signs, which are known by the weights: all of them ±1."""
+
+    def losses() -> list[float]:
+        training = build(trainer, NETWORKS[network], 16)
+        return [training.step(*batch, 1e-3, lambda phase: None) for _ in range(4)]
+
+    batch = pixels_and_labels(NETWORKS[network], 16, 0)
+    expected, convolve = losses(), conv.functional.conv2d
+    generator = torch.Generator().manual_seed(0)
+
+    def nearly(x: torch.Tensor, weights: torch.Tensor, **options: object) -> torch.Tensor:
+        y = convolve(x, weights, **options)
+        of_signs = bool(((x.abs() == 1).all()) & (weights.abs() == 1).all())
+        return y.add_(torch.rand(y.shape, generator=generator).sub_(0.5), alpha=0.98) if of_signs else y
+
+    monkeypatch.setattr(conv.functional, "conv2d", nearly)
+    assert losses() != expected
+    monkeypatch.setattr(devices, "leaves_whole_sums", lambda device: False)
+    assert losses() == expected
