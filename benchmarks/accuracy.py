@@ -144,6 +144,7 @@ class Run:
         folder: Path | None = args.checkpoints
         self._checkpoint = folder and folder / f"{args.workload}-{name}{checkpoint.SUFFIX}"
         self._last_epoch = args.stop_after or args.epochs
+        self._recalibrate_every: int | None = args.recalibrate_every
         self._record: dict[str, Any] = {
             "commit": commit(), "workload": args.workload, "trainer": trainer, "variant": variant,
             "settings": settings, "optimizer": args.optimizer, "factors": factors,
@@ -166,6 +167,8 @@ class Run:
             loss = self._epoch(feed, epoch)
             reached = accuracy(self._training, data.test)
             curve.append({"epoch": epoch + 1, "train_loss": loss, "test_accuracy": reached})
+            if self._recalibrate_every and (epoch + 1) % self._recalibrate_every == 0:
+                curve[-1]["test_accuracy_recalibrated"] = self._recalibrated(data)
             print(self.path.stem, curve[-1], flush=True)
             seconds = round(before + time.process_time() - started, 1)
             self._write(data, {"cpu_seconds": seconds, "curve": curve, "test_accuracy": None})
@@ -177,6 +180,18 @@ class Run:
         self._training.close()
         if self._checkpoint:
             self._checkpoint.unlink(missing_ok=True)
+
+    def _recalibrated(self, data: PreparedDataset) -> float:
+        """Return the accuracy with statistics of some training images, and leave the training as it was."""
+        blocks = self._training.snapshot().blocks
+        before = [bytes(block.data) for block in blocks]
+        self._training.recalibrate(in_order(data.train, 2_000))
+        reached = accuracy(self._training, data.test)
+        snapshot = self._training.snapshot()
+        for block, kept in zip(snapshot.blocks, before, strict=True):
+            block.data.cast("B")[:] = kept
+        snapshot.adopt()
+        return reached
 
     def _resumed(self) -> tuple[list[dict[str, Any]], float]:
         """Return the curve so far and the processor's time it took: those of a checkpoint, if there is one."""
@@ -230,6 +245,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stop-after", type=int, help="end after so many epochs of the schedule")
+    parser.add_argument(
+        "--recalibrate-every", type=int, help="epochs between evaluations with fresh statistics"
+    )
     parser.add_argument(
         "--checkpoints", type=Path, help="folder in which an interrupted run finds its last epoch"
     )
