@@ -149,7 +149,8 @@ void reduce_partials(const Network& net, int32_t index, size_t channels, double 
 // ---- steps, each over one stage
 void pack_weight_signs(Network& net, Stage& s);
 void forward_product(Network& net, Stage& s);            // Y into dx_y, pooled before the norm; partial 0: sums of Y
-void forward_product_float(Network& net, Stage& s);
+void forward_product_float(Network& net, Stage& s);      // of float32 pixels
+void forward_product_signs(Network& net, Stage& s);      // of the signs of float32 values
 void normalise(Network& net, Stage& s, Stage* next);     // training statistics; retains what the recipe retains
 void normalise_moving(Network& net, Stage& s, Stage* next);
 float loss_and_gradient(Network& net, const uint8_t* labels);  // leaves the logits' gradient in dx_y, g

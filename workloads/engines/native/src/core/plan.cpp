@@ -131,12 +131,14 @@ uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
 
 static size_t float_scratch(const Network& net) {
   size_t columns = 0;
+  size_t bytes = 0;
   for (int32_t i = 0; i < net.config.stage_count; i++) {
     columns = larger(columns, net.stages[i].fan_in);
     columns = larger(columns, channels_of(net.stages[i]));
+    if (i > 0) bytes = larger(bytes, forward_signs_scratch(net, net.stages[i]));
   }
   columns = columns < (size_t)kGatherColumns ? columns : (size_t)kGatherColumns;
-  return kGatherRows * columns * sizeof(float) + round_up(net.kernels->sgemm_scratch_bytes(), 64);
+  return larger(bytes, kGatherRows * columns * sizeof(float) + round_up(net.kernels->sgemm_scratch_bytes(), 64));
 }
 
 static size_t stage_kernel_scratch(const Network& net, const Stage& s) {
@@ -189,6 +191,7 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
         const int32_t dtype = bits_kept(net) ? HARNESS_BIT : HARNESS_F32;
         if (net.config.optimizer != HARNESS_BOP || !bits_kept(net))
           bytes = larger(bytes, rows_bytes(dtype, weight_rows(s), (size_t)s.in_channels));
+        if (!bits_kept(net) && i > 0) bytes = larger(bytes, forward_signs_bytes(net, s));
       }
       return bytes;
     case HARNESS_SCRATCH_PREPARED:
