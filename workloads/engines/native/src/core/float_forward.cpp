@@ -22,15 +22,6 @@ size_t group_bytes(const Network& net, const Stage& s) { return round_up(8 * ima
 size_t weight_bits_bytes(const Stage& s) { return round_up(8 * weight_rows(s) * row_words(s.in_channels), 64); }
 void* prepared_weights(const Network& net, const Stage& s) { return (uint8_t*)net.signs + weight_bits_bytes(s); }
 
-void prepare_weights(Network& net, Stage& s) {
-  const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels;
-  net.threads.run((int32_t)((rows + most - 1) / most), [&](int32_t unit, int32_t) {
-    const size_t row = (size_t)unit * most, count = rows - row < most ? rows - row : most;
-    net.kernels->pack_signs_f32((const float*)s.w + row * channels, count, s.in_channels, (uint64_t*)net.signs + row * row_words(s.in_channels));
-  });
-  net.kernels->forward_prepare(shape_of(s, net.items), (const uint64_t*)net.signs, {0, s.out_channels}, prepared_weights(net, s));
-}
-
 // `count` integers, the last of which end where the last of as many floats at y will: a tile is read before it is overwritten.
 void widen_in_place(const Network& net, float* y, size_t count, int32_t thread) {
   const int16_t* integers = (const int16_t*)y + count;
@@ -64,7 +55,8 @@ size_t forward_signs_scratch(const Network& net, const Stage& s) {
 }
 
 void forward_product_signs(Network& net, Stage& s) {
-  prepare_weights(net, s);
+  pack_weight_signs(net, s);
+  net.kernels->forward_prepare(shape_of(s, net.items), weight_bits(net, s), {0, s.out_channels}, prepared_weights(net, s));
   const int32_t most = group_images(net, s);
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
     const Chunk chunk = chunk_at(net, index);

@@ -19,6 +19,8 @@ int32_t beta_momenta_type(const harness_config& config);
 const uint64_t* weight_bits(const Network& net, const Stage& s);
 size_t forward_signs_bytes(const Network& net, const Stage& s);
 size_t forward_signs_scratch(const Network& net, const Stage& s);
+size_t panel_bytes(const Network& net, const Stage& s);
+size_t float_scratch(const Network& net);
 
 // Y is int16 where the product is one of signs, float16 for the real-valued image, float32 in `standard`.
 enum { kInt16 = 100 };

@@ -14,9 +14,10 @@ enum {
   kChunks = 16,        // a batch is cut in so many chunks of images, whatever the number of threads
   kTileFloats = 2048,  // values that a pass works on at a time, in float32
   kTiles = 5,          // tiles a thread has
-  kGatherRows = 256, kGatherColumns = 512,  // of a float32 im2col tile
+  kBlockRows = 256,    // of a float32 product, at a time
 };
 constexpr size_t kPreparedBytes = 1 << 20;  // weights laid out for a kernel, at a time
+constexpr size_t kPanelBytes = 4 << 20;     // weights laid out in float32, at a time
 constexpr float kEpsilon = 1e-5f;           // in sigma
 constexpr float kPsiFloor = 1.0f / 256;     // least psi: a constant channel has psi 0
 // Share of a new batch in the moving averages: at most and at least; schedule.py says why.
