@@ -217,7 +217,7 @@ void multiply_by_panels(const Kernels& k, bool upright, int32_t rows, int32_t de
   for (int32_t j = 0; j < columns; j += width) {
     const int32_t count = columns - j < width ? columns - j : width;
     k.copy_rows(b + j, (size_t)columns, depth, count, signs, panel, (size_t)width);
-    k.multiply_panel(upright, left, rows, depth, panel, count, 1, c + j, (size_t)columns);
+    k.multiply_panel(upright, left, rows, depth, panel, count, 1, c + j, (size_t)columns, nullptr);
   }
 }
 
