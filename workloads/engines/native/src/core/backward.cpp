@@ -32,6 +32,9 @@ void load_direction(const Network& net, const Stage& s, const Stage* next, bool 
     net.passes->subtract((const float*)from + row * channels, rows, channels, channel_values(net, kBeta), d);
 }
 
+// The normalised output in float32, with beta, where `standard` retains it.
+const float* retained(const Network& net, const Stage* next) { return (const float*)(next ? next->x : net.logits); }
+
 // Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
 void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, float* g) {
   const size_t channels = channels_of(s);
@@ -54,6 +57,9 @@ void sum_gradient(Network& net, Stage& s, Stage* next) {
     memset(products, 0, channels * sizeof(float));
     *peak = 0;
     const size_t first = (size_t)chunk.first * s.pooled_pixels;
+    if (!bits_kept(net))
+      return net.passes->add_gradient((const float*)net.g + first * channels, retained(net, next) + first * channels,
+                                      (size_t)chunk.images * s.pooled_pixels, channels, channel_values(net, kBeta), sums, products);
     for_tiles(net, (size_t)chunk.images * s.pooled_pixels, channels, [&](size_t row, size_t rows) {
       float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
       load_gradient(net, s, first + row, rows, g);
@@ -138,9 +144,19 @@ void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* p
   *peak = largest > *peak ? largest : *peak;
 }
 
+// The same in `standard`, from where the gradient and X+ lie to where it goes.
+void take_floats(const Pass& pass, const float* x, size_t row, size_t rows, float* to) {
+  const Network& net = pass.net;
+  const size_t channels = channels_of(pass.s), at = row * channels;
+  net.passes->norm_gradient_to((const float*)net.g + at, x + at, rows, channels, channel_values(net, kBeta), channel_values(net, kSlope),
+                               channel_values(net, kMean), channel_values(net, kFactor), to);
+}
+
 void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s), first = (size_t)chunk.first * pass.s.out_pixels;
+  if (!bits_kept(net))
+    return take_floats(pass, retained(net, pass.next), first, (size_t)chunk.images * pass.s.out_pixels, (float*)net.grad_y + first * channels);
   for_tiles(net, (size_t)chunk.images * pass.s.out_pixels, channels, [&](size_t row, size_t rows) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     load_gradient(net, pass.s, first + row, rows, g);
@@ -157,7 +173,7 @@ void unpool_row(const Pass& pass, int32_t image, int32_t py, const void* pooled,
   const size_t row = (size_t)s.out_width * channels_of(s);
   if (!bits_kept(net)) {
     const float* mask = (const float*)s.pool_mask + ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels_of(s);
-    memset(to, 0, 2 * row * sizeof(float));
+    for (size_t k = 0; k < 2 && s.out_width % 2; k++) memset((float*)to + (k + 1) * row - channels_of(s), 0, channels_of(s) * sizeof(float));
     for (size_t k = 0; k < 2; k++)
       net.passes->unpool_row_f32((const float*)pooled, mask + k * row, (size_t)s.out_width / 2, channels_of(s), (float*)to + k * row);
     return;
@@ -187,6 +203,12 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
   for (int32_t py = 0; py < s.out_height / 2; py++) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     const size_t row = (size_t)image * s.pooled_pixels + (size_t)py * half;
+    const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
+    if (!bits_kept(net)) {
+      take_floats(pass, retained(net, pass.next), row, half, g);
+      unpool_row(pass, image, py, g, (float*)net.grad_y + to, thread);
+      continue;
+    }
     load_gradient(net, s, row, half, g);
     load_direction(net, s, pass.next, false, row, half, d);
     take_rows(pass, g, d, half, peak);
@@ -197,7 +219,6 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
     }
     void* typed = tile_of(net, thread, 2);
     store_gradient(pass, g, half, row, typed, 0, thread);
-    const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
     unpool_row(pass, image, py, typed, (uint8_t*)net.grad_y + to * size, thread);
   }
   if (pass.mode == kStore && !one_buffer(net)) clear_odd_row(pass, image);

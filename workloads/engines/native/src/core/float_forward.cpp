@@ -1,10 +1,10 @@
 // Y of `standard` beyond its first stage: the product of packed signs, widened to float32. A sum of signs is an integer
 // below 2^24, which float32 holds, so this is the float32 product to the last bit, in whatever order that was summed.
+#include <cstring>
+
 #include "internal.h"
 
 namespace harness {
-
-void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);
 
 namespace {
 
@@ -61,9 +61,13 @@ void forward_product_signs(Network& net, Stage& s) {
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
     const Chunk chunk = chunk_at(net, index);
     const int32_t end = chunk.first + chunk.images;
-    for (int32_t image = chunk.first; image < end; image += most)
-      multiply_group(net, s, {image, end - image < most ? end - image : most}, thread);
-    finish_product(net, s, index, thread);
+    float* sums = partial(net, 0, index);
+    memset(sums, 0, channels_of(s) * sizeof(float));
+    for (int32_t image = chunk.first; image < end; image += most) {
+      const Chunk group = {image, end - image < most ? end - image : most};
+      multiply_group(net, s, group, thread);
+      finish_images(net, s, group, sums, thread);  // while the cache holds Y
+    }
   });
 }
 

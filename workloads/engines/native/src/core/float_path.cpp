@@ -9,8 +9,6 @@
 
 namespace harness {
 
-void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);
-
 namespace {
 
 int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }

@@ -51,6 +51,9 @@ void pool_codes(const Network& net, const Stage& s, int32_t image, int32_t row, 
 // Signs of two rows of pixels and their masks to one pooled row each. mask: of the two rows; ste may be nullptr.
 void pool_signs(const Stage& s, const uint64_t* signs, const uint64_t* mask, uint64_t* pooled, uint64_t* ste);
 
+void finish_images(Network& net, Stage& s, Chunk images, float* sums, int32_t thread);
+void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);  // the images of a chunk, from sums of 0
+
 // Y of one image of a streamed stage, computed into the thread's scratch.
 const void* stream_image(Network& net, Stage& s, int32_t image, int32_t thread);
 

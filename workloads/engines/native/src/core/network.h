@@ -141,8 +141,14 @@ inline void for_tiles(const Network& net, size_t total, size_t channels, const V
   for (size_t row = 0; row < total; row += most) visit(row, total - row < most ? total - row : most);
 }
 
-// `count` values of a stored type to float32 at `to`, and back (rounded to nearest).
+// `count` values of a stored type to float32 at `to`, and (store_values) back, rounded to nearest.
 void load_values(const Network& net, const void* from, int32_t dtype, size_t at, size_t count, float* to);
+// The same, but float32 values are left where they are: `to`, or their own place.
+inline const float* view_values(const Network& net, const void* from, int32_t dtype, size_t at, size_t count, float* to) {
+  if (dtype == HARNESS_F32) return (const float*)from + at;
+  load_values(net, from, dtype, at, count, to);
+  return to;
+}
 void store_values(const Network& net, const float* from, size_t count, int32_t dtype, void* to, size_t at);
 // Sums of the partials of every chunk, in order.
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out);

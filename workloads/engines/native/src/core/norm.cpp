@@ -34,10 +34,9 @@ void sum_spread(Network& net, Stage& s) {
     float* sums = partial(net, 1, index);
     memset(sums, 0, channels_of(s) * sizeof(float));
     for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t, size_t rows) {
-      float* tile = tile_of(net, thread, 0);
-      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
+      const float* values = view_values(net, y, y_type(net, s), element, rows * channels_of(s), tile_of(net, thread, 0));
       const auto add = squares ? net.passes->add_squares : net.passes->add_deviations;
-      add(tile, rows, channels_of(s), mean, sums);
+      add(values, rows, channels_of(s), mean, sums);
     });
   });
 }
@@ -68,14 +67,10 @@ void retain_statistics(Network& net, Stage& s) {
   store_values(net, scale, channels, net.config.statistic, s.statistics, channels);
 }
 
-// Rows of X+ (float32) to the next stage's retained input, or to the logits.
+// Rows of X+ (float32) as bits to the next stage's retained input, or to the logits.
 void retain(Network& net, Stage& s, Stage* next, const float* x, size_t row, size_t rows) {
-  const size_t channels = channels_of(s), words = row_words(s.out_channels);
+  const size_t words = row_words(s.out_channels);
   void* to = next ? next->x : net.logits;
-  if (!bits_kept(net)) {
-    memcpy((float*)to + row * channels, x, rows * channels * sizeof(float));
-    return;
-  }
   net.kernels->pack_signs_f32(x, rows, s.out_channels, (uint64_t*)to + row * words);
   if (next && next->ste) net.kernels->pack_ste_mask_f32(x, rows, s.out_channels, next->ste + row * words);
 }
@@ -122,10 +117,16 @@ void emit(Network& net, Stage& s, Stage* next) {
     memset(magnitudes, 0, channels_of(s) * sizeof(float));
     if (s.pool == HARNESS_POOL_AFTER_SIGN) return emit_pooled(net, s, next, chunk_at(net, index), magnitudes, thread);
     for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t row, size_t rows) {
+      const size_t channels = channels_of(s);
+      const float *slope = channel_values(net, kSlope), *offset = channel_values(net, kOffset);
       float* tile = tile_of(net, thread, 0);
-      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
-      net.passes->scale_shift(tile, rows, channels_of(s), channel_values(net, kSlope), channel_values(net, kOffset));
-      if (bits_kept(net)) net.passes->add_magnitudes(tile, rows, channels_of(s), magnitudes);
+      if (!bits_kept(net)) {
+        float* to = (float*)(next ? next->x : net.logits) + row * channels;
+        return net.passes->scale_shift_to((const float*)y + element, rows, channels, slope, offset, to);
+      }
+      load_values(net, y, y_type(net, s), element, rows * channels, tile);
+      net.passes->scale_shift(tile, rows, channels, slope, offset);
+      net.passes->add_magnitudes(tile, rows, channels, magnitudes);
       retain(net, s, next, tile, row, rows);
     });
   });
