@@ -1,7 +1,7 @@
 // Backward through the norm: gradient of X+ -> gradient of Y.
 //
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
-// (Wang et al. 2023, Algorithm 2); in `standard` d is the normalised output itself and there is no omega.
+// (Wang et al. 2023, Algorithm 2); in `standard` (float_norm.cpp) d is the normalised output itself and there is no omega.
 #include <cmath>
 #include <cstring>
 
@@ -11,7 +11,6 @@ namespace harness {
 
 namespace {
 
-enum { kSlope = 0, kMean = 1, kFactor = 2, kBeta = 3, kWork = 4 };  // rows of the channel scratch
 enum Mode { kMeasure, kStore };
 
 struct Pass {
@@ -24,16 +23,9 @@ struct Pass {
 
 // d of `rows` rows that the next stage retains (pooled, where there is a pool), or that stand before the pool.
 void load_direction(const Network& net, const Stage& s, const Stage* next, bool before_pool, size_t row, size_t rows, float* d) {
-  const size_t channels = channels_of(s);
   const void* from = before_pool ? s.prepool : next ? next->x : net.logits;
-  if (bits_kept(net))
-    net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
-  else
-    net.passes->subtract((const float*)from + row * channels, rows, channels, channel_values(net, kBeta), d);
+  net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
 }
-
-// The normalised output in float32, with beta, where `standard` retains it.
-const float* retained(const Network& net, const Stage* next) { return (const float*)(next ? next->x : net.logits); }
 
 // Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
 void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, float* g) {
@@ -57,9 +49,6 @@ void sum_gradient(Network& net, Stage& s, Stage* next) {
     memset(products, 0, channels * sizeof(float));
     *peak = 0;
     const size_t first = (size_t)chunk.first * s.pooled_pixels;
-    if (!bits_kept(net))
-      return net.passes->add_gradient((const float*)net.g + first * channels, retained(net, next) + first * channels,
-                                      (size_t)chunk.images * s.pooled_pixels, channels, channel_values(net, kBeta), sums, products);
     for_tiles(net, (size_t)chunk.images * s.pooled_pixels, channels, [&](size_t row, size_t rows) {
       float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
       load_gradient(net, s, first + row, rows, g);
@@ -85,8 +74,8 @@ float largest_partial(const Network& net, int32_t index) {
 void prepare_channels(Network& net, Stage& s) {
   const size_t channels = channels_of(s);
   const double share = 1.0 / ((double)net.items * (double)s.norm_pixels);
-  float *slope = channel_values(net, kSlope), *mean = channel_values(net, kMean), *factor = channel_values(net, kFactor);
-  float* work = channel_values(net, kWork);
+  float *slope = channel_values(net, kNormSlope), *mean = channel_values(net, kNormMean), *factor = channel_values(net, kNormFactor);
+  float* work = channel_values(net, kNormWork);
   reduce_partials(net, 0, channels, 1.0 / net.gradient_scale, work);
   if (net.config.gradient == HARNESS_F32) reduce_partials(net, 0, channels, 1.0, work);
   for (size_t c = 0; c < channels && net.config.statistic == HARNESS_F16; c++)
@@ -108,10 +97,10 @@ void prepare_channels(Network& net, Stage& s) {
 void rescale_channels(Network& net, Stage& s, float peak) {
   const size_t channels = channels_of(s);
   int exponent = 0;
-  const float bound = peak * net.kernels->max_abs_f32(channel_values(net, kSlope), channels);
+  const float bound = peak * net.kernels->max_abs_f32(channel_values(net, kNormSlope), channels);
   if (bound > 0 && bound < INFINITY) frexpf(bound, &exponent);
   const float scale = ldexpf(1.0f, -exponent);
-  for (int32_t row = kSlope; row <= kFactor; row++)
+  for (int32_t row = kNormSlope; row <= kNormFactor; row++)
     for (size_t c = 0; c < channels; c++) channel_values(net, row)[c] *= scale;
   net.gradient_scale *= (double)scale;
 }
@@ -139,24 +128,14 @@ void store_gradient(const Pass& pass, const float* g, size_t rows, size_t row, v
 void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* peak) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s);
-  net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kSlope), channel_values(net, kMean), channel_values(net, kFactor));
+  net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kNormSlope), channel_values(net, kNormMean), channel_values(net, kNormFactor));
   const float largest = net.kernels->max_abs_f32(g, rows * channels);
   *peak = largest > *peak ? largest : *peak;
-}
-
-// The same in `standard`, from where the gradient and X+ lie to where it goes.
-void take_floats(const Pass& pass, const float* x, size_t row, size_t rows, float* to) {
-  const Network& net = pass.net;
-  const size_t channels = channels_of(pass.s), at = row * channels;
-  net.passes->norm_gradient_to((const float*)net.g + at, x + at, rows, channels, channel_values(net, kBeta), channel_values(net, kSlope),
-                               channel_values(net, kMean), channel_values(net, kFactor), to);
 }
 
 void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s), first = (size_t)chunk.first * pass.s.out_pixels;
-  if (!bits_kept(net))
-    return take_floats(pass, retained(net, pass.next), first, (size_t)chunk.images * pass.s.out_pixels, (float*)net.grad_y + first * channels);
   for_tiles(net, (size_t)chunk.images * pass.s.out_pixels, channels, [&](size_t row, size_t rows) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     load_gradient(net, pass.s, first + row, rows, g);
@@ -170,14 +149,6 @@ void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
 void unpool_row(const Pass& pass, int32_t image, int32_t py, const void* pooled, void* to, int32_t thread) {
   const Network& net = pass.net;
   const Stage& s = pass.s;
-  const size_t row = (size_t)s.out_width * channels_of(s);
-  if (!bits_kept(net)) {
-    const float* mask = (const float*)s.pool_mask + ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels_of(s);
-    for (size_t k = 0; k < 2 && s.out_width % 2; k++) memset((float*)to + (k + 1) * row - channels_of(s), 0, channels_of(s) * sizeof(float));
-    for (size_t k = 0; k < 2; k++)
-      net.passes->unpool_row_f32((const float*)pooled, mask + k * row, (size_t)s.out_width / 2, channels_of(s), (float*)to + k * row);
-    return;
-  }
   uint64_t* codes = (uint64_t*)tile_of(net, thread, 3);
   pool_codes(net, s, image, py, codes);
   if (net.config.output_gradient == HARNESS_INT6 && s.pool == HARNESS_POOL_BEFORE_NORM)
@@ -203,12 +174,6 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
   for (int32_t py = 0; py < s.out_height / 2; py++) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     const size_t row = (size_t)image * s.pooled_pixels + (size_t)py * half;
-    const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
-    if (!bits_kept(net)) {
-      take_floats(pass, retained(net, pass.next), row, half, g);
-      unpool_row(pass, image, py, g, (float*)net.grad_y + to, thread);
-      continue;
-    }
     load_gradient(net, s, row, half, g);
     load_direction(net, s, pass.next, false, row, half, d);
     take_rows(pass, g, d, half, peak);
@@ -219,6 +184,7 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
     }
     void* typed = tile_of(net, thread, 2);
     store_gradient(pass, g, half, row, typed, 0, thread);
+    const size_t to = ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels;
     unpool_row(pass, image, py, typed, (uint8_t*)net.grad_y + to * size, thread);
   }
   if (pass.mode == kStore && !one_buffer(net)) clear_odd_row(pass, image);
@@ -258,14 +224,21 @@ float walk(const Pass& pass) {
   return largest_partial(net, 2);
 }
 
+void norm_backward_float(Network& net, Stage& s, Stage* next) {
+  load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kNormBeta));
+  sum_gradient_float(net, s, next);
+  prepare_channels(net, s);
+  norm_gradient_float(net, s, next);
+}
+
 }  // namespace
 
 void norm_backward(Network& net, Stage& s, Stage* next) {
-  if (!bits_kept(net)) load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kBeta));
+  if (!bits_kept(net)) return norm_backward_float(net, s, next);
   sum_gradient(net, s, next);
   const float peak = largest_partial(net, 2);
   prepare_channels(net, s);
-  if (net.config.gradient != HARNESS_F32) rescale_channels(net, s, peak);
+  rescale_channels(net, s, peak);
   if (net.config.output_gradient == HARNESS_INT6) {
     const float largest = walk({net, s, next, kMeasure, 0});
     net.inverse_step = largest > 0 ? 31.0f / largest : 1.0f;

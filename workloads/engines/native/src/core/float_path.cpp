@@ -70,7 +70,9 @@ struct Copy {
 // Columns [from, from + columns) of im2col's rows: X, or its signs beyond the first stage.
 void gather_inputs(const Network& net, const Stage& s, Rows rows, int32_t from, int32_t columns, float* out, size_t stride) {
   for (int32_t done = 0; done < columns;) {
-    const int32_t tap = (from + done) / s.in_channels, c = (from + done) % s.in_channels, count = smaller(s.in_channels - c, columns - done);
+    const int32_t tap = (from + done) / s.in_channels, c = (from + done) % s.in_channels;
+    const int32_t beside = s.padding == 0 ? s.kernel - tap % s.kernel : 1;  // taps whose pixels are always neighbours in X
+    const int32_t count = smaller(beside * s.in_channels - c, columns - done);
     const Map map = {(const float*)s.x, s.in_height, s.in_width, s.in_channels};
     const int32_t dy = tap / s.kernel - s.padding, dx = tap % s.kernel - s.padding;
     Copy{*net.kernels, map, s.out_height, s.out_width, dy, dx, c, count, !s.first, stride}(rows, out + done);
@@ -199,7 +201,8 @@ void scatter_block(const Scatter& to, Rows rows) {
 void scatter_images(const Scatter& to, int32_t images) {
   const Stage& s = to.s;
   const size_t pixels = (size_t)images * s.in_pixels, channels = (size_t)s.in_channels, columns = (size_t)to.columns;
-  for (size_t r = 0; r < pixels; r++) memset(to.dx + r * channels, 0, columns * sizeof(float));
+  const size_t runs = columns == channels ? 1 : pixels, run = pixels / runs * columns;
+  for (size_t r = 0; r < runs; r++) memset(to.dx + r * channels, 0, run * sizeof(float));
   const size_t rows = (size_t)images * s.out_pixels, block = (size_t)(kBlockRows / held_chunks(s));
   for (size_t end = rows; end > 0;) {
     const size_t begin = (end - 1) / block * block;
@@ -235,7 +238,8 @@ void multiply_inputs(Network& net, Stage& s, Range inputs) {
     scatter_images({net, s, (const float*)net.dy + first * s.out_pixels * channels_of(s), panels, dx, columns, thread}, images);
     if (net.config.ste_mask != HARNESS_STE_DERIVED) return;
     const float* x = (const float*)s.x + at;
-    for (size_t r = 0; r < (size_t)images * s.in_pixels; r++) net.passes->mask_f32(dx + r * channels, x + r * channels, (size_t)columns);
+    const size_t pixels = (size_t)images * s.in_pixels, runs = (size_t)columns == channels ? 1 : pixels;
+    for (size_t r = 0; r < runs; r++) net.passes->mask_f32(dx + r * channels, x + r * channels, pixels / runs * (size_t)columns);
   });
 }
 

@@ -54,6 +54,12 @@ void pool_signs(const Stage& s, const uint64_t* signs, const uint64_t* mask, uin
 void finish_images(Network& net, Stage& s, Chunk images, float* sums, int32_t thread);
 void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);  // the images of a chunk, from sums of 0
 
+// float_norm.cpp: the norm of `standard`. Backward uses these rows of the channel scratch.
+enum { kNormSlope = 0, kNormMean = 1, kNormFactor = 2, kNormBeta = 3, kNormWork = 4 };
+void emit_float(Network& net, Stage& s, Stage* next, const float* slope, const float* offset);
+void sum_gradient_float(Network& net, Stage& s, Stage* next);
+void norm_gradient_float(Network& net, Stage& s, Stage* next);
+
 // Y of one image of a streamed stage, computed into the thread's scratch.
 const void* stream_image(Network& net, Stage& s, int32_t image, int32_t thread);
 
