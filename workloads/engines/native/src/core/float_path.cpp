@@ -8,6 +8,7 @@ namespace harness {
 namespace {
 
 int32_t clamped(int32_t value, int32_t least, int32_t most) { return value < least ? least : smaller(value, most); }
+
 // Outputs of the gradient of W that a unit sums: they stay in L2, upright.
 enum { kUnitOutputs = 256 };
 
@@ -39,7 +40,8 @@ struct Copy {
     const int32_t begin = clamped(-dx, x, end), stop = clamped(map.width - dx, begin, end);
     if (y + dy < 0 || y + dy >= map.height) return clear(end - x, out);
     clear(begin - x, out);
-    if (stop > begin) take((image * (size_t)map.height + (size_t)(y + dy)) * (size_t)map.width + (size_t)(begin + dx), stop - begin, out + (size_t)(begin - x) * stride);
+    const size_t row = (image * (size_t)map.height + (size_t)(y + dy)) * (size_t)map.width;
+    if (stop > begin) take(row + (size_t)(begin + dx), stop - begin, out + (size_t)(begin - x) * stride);
     clear(end - stop, out + (size_t)(stop - x) * stride);
   }
 
@@ -69,7 +71,8 @@ void gather_inputs(const Network& net, const Stage& s, Rows rows, int32_t from, 
 }
 
 // rows x columns of C, from gathered rows and `panels`, each `step` floats from the one before.
-void multiply(const Network& net, const float* a, int32_t rows, int32_t depth, const float* panels, size_t step, int32_t columns, bool accumulate, float* c, size_t ldc) {
+void multiply(const Network& net, const float* a, int32_t rows, int32_t depth, const float* panels, size_t step, int32_t columns,
+              bool accumulate, float* c, size_t ldc) {
   const int32_t width = net.kernels->panel_columns();
   for (int32_t j = 0; j < columns; j += width, panels += step)
     net.kernels->multiply_panel(0, a, rows, depth, panels, smaller(width, columns - j), accumulate, c + j, ldc, nullptr);

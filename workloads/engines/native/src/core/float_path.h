@@ -21,7 +21,9 @@ inline int32_t divided_up(int32_t a, int32_t b) { return (a + b - 1) / b; }
 inline int32_t panels_of(const Network& net, int32_t columns) { return divided_up(columns, net.kernels->panel_columns()); }
 // Rows of A, kRowStride values each; after them kBlockRows places.
 inline float* gathered(const Network& net, int32_t thread) { return (float*)kernel_scratch(net, thread); }
-inline int32_t* places_of(const Network& net, int32_t thread) { return (int32_t*)(gathered(net, thread) + (size_t)(kBlockRows + kRowSlack) * kRowStride); }
+inline int32_t* places_of(const Network& net, int32_t thread) {
+  return (int32_t*)(gathered(net, thread) + (size_t)(kBlockRows + kRowSlack) * kRowStride);
+}
 
 }  // namespace harness
 
