@@ -133,11 +133,14 @@ void sum_unit(const Network& net, const Stage& s, const Unit& unit, Rows rows, i
 
 }  // namespace
 
-// Of a thread's scratch: gathered rows and a place for each, or upright ones and a panel.
+// Of a thread's scratch: places, and gathered rows, or upright ones and a panel.
 size_t float_scratch(const Network& net) {
-  const size_t rows = (size_t)(kBlockRows + kRowSlack) * kRowStride + kBlockRows;
+  int32_t rows = kBlockRows;
+  for (int32_t i = 1; i < net.config.stage_count; i++)
+    rows = held_chunks(net.stages[i]) > 1 ? 2 * kBlockRows : rows;
+  const size_t gathered = (size_t)(rows + kRowSlack) * kRowStride;
   const size_t upright = net.kernels->upright_floats(kUnitOutputs, kBlockRows) + (size_t)(kBlockRows * net.kernels->panel_columns());
-  return larger(rows, upright) * sizeof(float);
+  return (kBlockRows + larger(gathered, upright)) * sizeof(float);
 }
 
 void forward_product_float(Network& net, Stage& s) {

@@ -37,12 +37,6 @@ struct Scatter {
   int32_t columns, thread;
 };
 
-// Chunks of the outputs that a block of rows holds at once, for all taps to read; too many are taken anew for every tap.
-int32_t held_chunks(const Stage& s) {
-  const int32_t chunks = divided_up(s.out_channels, kBlockDepth);
-  return s.kernel > 1 && chunks <= 16 ? chunks : 1;
-}
-
 // Input pixel, from the first image's first, that a tap reads for each of the rows; -1 in the padding.
 void place_rows(const Stage& s, Rows rows, int32_t tap, int32_t* places) {
   const size_t pixel = rows.first % s.out_pixels;
@@ -79,7 +73,7 @@ void scatter_block(const Scatter& to, Rows rows) {
     // Without padding all places move alike.
     if (tap == 0 || s.padding > 0) place_rows(s, rows, tap, places_of(to.net, to.thread));
     for (int32_t n = 0; n < s.out_channels; n += kBlockDepth) {
-      float* chunk = a + (size_t)(n / kBlockDepth % held * (kBlockRows / held)) * kRowStride;
+      float* chunk = a + (size_t)(n / kBlockDepth % held * held_rows(s)) * kRowStride;
       if (tap == 0 || held * kBlockDepth < s.out_channels)
         to.net.kernels->copy_rows(to.dy + rows.first * channels_of(s) + (size_t)n, channels_of(s), rows.count,
                                   smaller(kBlockDepth, s.out_channels - n), 0, chunk, kRowStride);
@@ -94,7 +88,7 @@ void scatter_images(const Scatter& to, int32_t images) {
   const size_t pixels = (size_t)images * s.in_pixels, channels = (size_t)s.in_channels, columns = (size_t)to.columns;
   const size_t runs = columns == channels ? 1 : pixels, run = pixels / runs * columns;
   for (size_t r = 0; r < runs; r++) memset(to.dx + r * channels, 0, run * sizeof(float));
-  const size_t rows = (size_t)images * s.out_pixels, block = (size_t)(kBlockRows / held_chunks(s));
+  const size_t rows = (size_t)images * s.out_pixels, block = (size_t)held_rows(s);
   for (size_t end = rows; end > 0;) {
     const size_t begin = (end - 1) / block * block;
     scatter_block(to, {begin, (int32_t)(end - begin)});
@@ -109,7 +103,7 @@ struct Cut {
 };
 
 Cut cut_inputs(const Network& net, const Stage& s, int32_t columns) {
-  const size_t block = (size_t)(kBlockRows / held_chunks(s)), filling = block / s.out_pixels < 1 ? 1 : block / s.out_pixels;
+  const size_t block = (size_t)held_rows(s), filling = block / s.out_pixels < 1 ? 1 : block / s.out_pixels;
   const bool few = (size_t)net.items < 2 * filling * (size_t)net.threads.count();
   const int32_t width = few ? smaller(64, columns) : columns;
   const size_t fitting = (size_t)kUnitFloats / (s.in_pixels * (size_t)width);
