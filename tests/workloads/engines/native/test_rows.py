@@ -205,7 +205,14 @@ def test_max_pool_takes_the_first_maximum_and_unpool_returns_it(kernels: Any, sh
         np.testing.assert_array_equal(dy, expected)
 
 
-def by_panels(kernels: Any, upright: bool, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def by_panels(
+    kernels: Any,
+    upright: bool,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    places: np.ndarray | None = None,
+) -> np.ndarray:
     """C + A B with A [rows][depth] or upright [depth][rows], a panel of B at a time."""
     table, width = kernels.table, kernels.table.panel_columns()
     (rows, depth), columns = a.shape, b.shape[1]
@@ -222,7 +229,7 @@ def by_panels(kernels: Any, upright: bool, a: np.ndarray, b: np.ndarray, c: np.n
         table.copy_rows(b.ctypes.data + 4 * j, columns, depth, count, 0, panel.ctypes.data, width)
         table.multiply_panel(
             upright, left.ctypes.data, rows, depth, panel.ctypes.data, count, 1,
-            found.ctypes.data + 4 * j, columns,
+            found.ctypes.data + 4 * j, columns, None if places is None else places.ctypes.data,
         )  # fmt: skip
     return found
 
@@ -268,3 +275,19 @@ def test_panels_are_transposed_and_signed(kernels: Any, columns: int, depth: int
     table.copy_rows(x.ctypes.data, depth, columns, depth, 1, out.ctypes.data, depth + 3)
     np.testing.assert_array_equal(out[:, :depth], np.where(x >= 0, 1, -1))
     assert (out[:, depth:] == 7).all()
+
+
+@pytest.mark.parametrize("columns", [64, 45])
+def test_products_are_added_to_the_places_named(kernels: Any, columns: int) -> None:
+    """Row i of the product to row places[i]; negative ones to none."""
+    rng = np.random.default_rng(columns)
+    a, b = (
+        rng.integers(-4, 5, (41, 30)).astype(np.float32),
+        rng.integers(-4, 5, (30, columns)).astype(np.float32),
+    )
+    c = rng.integers(-4, 5, (60, columns)).astype(np.float32)
+    places = rng.permutation(60)[:41].astype(np.int32)
+    places[::7] = -1
+    expected, kept = c.copy(), places >= 0
+    expected[places[kept]] += (a @ b)[kept]
+    np.testing.assert_array_equal(by_panels(kernels, False, a, b, c, places), expected)
