@@ -35,7 +35,19 @@ def odd_pool() -> Specification:
     return network.conv(64, kernel=2, padding=0).dense(6).build()
 
 
+def wide_conv() -> Specification:
+    """More pixels, outputs and fan-in than one block of a float32 product takes (256 each), by odd amounts."""
+    network = Sequence("wide", (3, 18, 17)).conv(17, padding=1).conv(300, padding=1, pool="after_sign")
+    return network.conv(41, pool="before_norm").conv(64, kernel=3).dense(5).build()
+
+
+def long_mlp() -> Specification:
+    """The same of dense stages."""
+    return Sequence("long", (1, 20, 15)).dense(530).dense(270).dense(5).build()
+
+
 NETWORKS = {"mlp": mlp, "padded": padded_conv, "valid": valid_conv, "odd": odd_pool}
+WIDE = {"wide": wide_conv, "long": long_mlp}  # for `standard`
 
 
 def make(

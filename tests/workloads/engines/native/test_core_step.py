@@ -23,7 +23,7 @@ CASES = [
     (trainer, name)
     for trainer in ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
     for name in support.NETWORKS
-]
+] + [("standard", name) for name in support.WIDE]
 
 
 class Compared:
@@ -31,7 +31,7 @@ class Compared:
 
     def __init__(self, trainer: str, name: str) -> None:
         self.recipe = recipes.recipe(trainer)
-        self.network = support.NETWORKS[name]()
+        self.network = (support.NETWORKS | support.WIDE)[name]()
         self.training = support.make(trainer, self.network, BATCH, threads=2)
         self.weights = support.weights_of(self.training, self.network, self.recipe.weight)
         self.betas = [self._draw_beta(i) for i in range(len(self.network.stages))]

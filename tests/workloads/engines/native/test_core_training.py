@@ -33,7 +33,7 @@ BATCH = 37
 def run(
     trainer: str, name: str, *, threads: int = 1, steps: int = 6, optimizer: str = "adam", seed: int = 3
 ) -> list[float]:
-    network = support.NETWORKS[name]()
+    network = (support.NETWORKS | support.WIDE)[name]()
     training = support.make(trainer, network, BATCH, threads=threads, seed=seed, optimizer=optimizer)
     losses = []
     for step in range(steps):
@@ -57,8 +57,11 @@ def instruction_sets() -> list[str]:
     return [name.decode() for name in names if name]
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
-@pytest.mark.parametrize("name", ["mlp", "padded", "valid"])
+@pytest.mark.parametrize(
+    ("trainer", "name"),
+    [(trainer, name) for trainer in TRAINERS for name in ("mlp", "padded", "valid")]
+    + [("standard", name) for name in support.WIDE],
+)
 def test_threads_change_nothing(trainer: str, name: str) -> None:
     assert run(trainer, name, threads=1) == run(trainer, name, threads=3)
 

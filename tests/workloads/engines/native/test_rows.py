@@ -205,25 +205,89 @@ def test_max_pool_takes_the_first_maximum_and_unpool_returns_it(kernels: Any, sh
         np.testing.assert_array_equal(dy, expected)
 
 
+def by_panels(
+    kernels: Any,
+    upright: bool,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    places: np.ndarray | None = None,
+) -> np.ndarray:
+    """C + A B with A [rows][depth] or upright [depth][rows], a panel of B at a time."""
+    table, width = kernels.table, kernels.table.panel_columns()
+    (rows, depth), columns = a.shape, b.shape[1]
+    found, stride, slack = c.copy(), 272, 11  # kRowStride, kRowSlack
+    panel = kernels.scratch(4 * depth * width)
+    if upright:
+        held, left = np.ascontiguousarray(a.T), kernels.scratch(4 * table.upright_floats(rows, depth))
+        table.copy_upright(held.ctypes.data, rows, rows, depth, left.ctypes.data)
+    else:
+        left = kernels.scratch(4 * (rows + slack) * stride)
+        table.copy_rows(a.ctypes.data, depth, rows, depth, 0, left.ctypes.data, stride)
+    for j in range(0, columns, width):
+        count = min(width, columns - j)
+        table.copy_rows(b.ctypes.data + 4 * j, columns, depth, count, 0, panel.ctypes.data, width)
+        table.multiply_panel(
+            upright, left.ctypes.data, rows, depth, panel.ctypes.data, count, 1,
+            found.ctypes.data + 4 * j, columns, None if places is None else places.ctypes.data,
+        )  # fmt: skip
+    return found
+
+
 @pytest.mark.parametrize(
-    "size", [(1, 1, 1), (5, 7, 3), (33, 65, 129), (100, 300, 17), (130, 520, 600), (4, 9, 0)]
+    "size", [(1, 1, 1), (5, 7, 3), (13, 33, 129), (100, 300, 17), (130, 64, 256), (8, 31, 255)]
 )
-@pytest.mark.parametrize("transposed", ["NN", "NT", "TN", "TT"])
-def test_sgemm_is_close_to_float64(kernels: Any, size: tuple[int, int, int], transposed: str) -> None:
+@pytest.mark.parametrize("upright", [False, True])
+def test_products_by_panels_are_close_to_float64(kernels: Any, size: tuple[int, ...], upright: bool) -> None:
     m, n, k = size
     rng = np.random.default_rng([m, n, k])
     a, b, c = (rng.standard_normal(shape).astype(np.float32) for shape in ((m, k), (k, n), (m, n)))
-    held_a = np.ascontiguousarray(a.T) if transposed[0] == "T" else a
-    held_b = np.ascontiguousarray(b.T) if transposed[1] == "T" else b
-    for accumulate in (0, 1):
-        found = c.copy()
-        scratch = kernels.scratch(kernels.table.sgemm_scratch_bytes())
-        kernels.table.sgemm(
-            int(transposed[0] == "T"), int(transposed[1] == "T"), m, n, k,
-            held_a.ctypes.data, max(1, held_a.shape[1]), held_b.ctypes.data, max(1, held_b.shape[1]),
-            accumulate, found.ctypes.data, n, scratch.ctypes.data,
-        )  # fmt: skip
-        exact = a.astype(np.float64) @ b.astype(np.float64) + (c if accumulate else 0)
-        # Higham, Accuracy and Stability, (3.13): |error| <= k u |A||B|, plus the last addition.
-        bound = (k + 2) * 2.0**-24 * (abs(a.astype(np.float64)) @ abs(b.astype(np.float64)) + abs(c))
-        assert (abs(found - exact) <= bound + 1e-30).all()
+    found = by_panels(kernels, upright, a, b, c)
+    exact = a.astype(np.float64) @ b.astype(np.float64) + c
+    # Higham, Accuracy and Stability, (3.13): |error| <= k u |A||B|, plus the last addition.
+    bound = (k + 2) * 2.0**-24 * (abs(a.astype(np.float64)) @ abs(b.astype(np.float64)) + abs(c))
+    assert (abs(found - exact) <= bound + 1e-30).all()
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_products_with_signs_sum_in_order(kernels: Any, upright: bool) -> None:
+    """Products with signs are exact, so every set must give the sums of a plain loop to the last bit."""
+    rng = np.random.default_rng(5)
+    a, c = rng.standard_normal((29, 200)).astype(np.float32), rng.standard_normal((29, 37)).astype(np.float32)
+    b = rng.choice(np.array([-1, 1], np.float32), (200, 37))
+    sums = np.zeros_like(c)
+    for d in range(200):
+        sums += a[:, d, None] * b[d]
+    np.testing.assert_array_equal(by_panels(kernels, upright, a, b, c), c + sums)
+
+
+@pytest.mark.parametrize(("columns", "depth"), [(1, 1), (5, 9), (7, 30), (8, 64)])
+def test_panels_are_transposed_and_signed(kernels: Any, columns: int, depth: int) -> None:
+    table, width = kernels.table, kernels.table.panel_columns()
+    x = np.random.default_rng(depth).standard_normal((columns, depth)).astype(np.float32)
+    x[0, 0] = -0.0
+    panel = kernels.scratch(4 * depth * width)
+    table.transpose_to_panel(x.ctypes.data, depth, columns, depth, panel.ctypes.data)
+    found = panel.view(np.float32).reshape(depth, width)
+    np.testing.assert_array_equal(found[:, :columns], x.T)
+    assert not found[:, columns:].any()
+    out = np.full((columns, depth + 3), 7, np.float32)
+    table.copy_rows(x.ctypes.data, depth, columns, depth, 1, out.ctypes.data, depth + 3)
+    np.testing.assert_array_equal(out[:, :depth], np.where(x >= 0, 1, -1))
+    assert (out[:, depth:] == 7).all()
+
+
+@pytest.mark.parametrize("columns", [64, 45])
+def test_products_are_added_to_the_places_named(kernels: Any, columns: int) -> None:
+    """Row i of the product to row places[i]; negative ones to none."""
+    rng = np.random.default_rng(columns)
+    a, b = (
+        rng.integers(-4, 5, (41, 30)).astype(np.float32),
+        rng.integers(-4, 5, (30, columns)).astype(np.float32),
+    )
+    c = rng.integers(-4, 5, (60, columns)).astype(np.float32)
+    places = rng.permutation(60)[:41].astype(np.int32)
+    places[::7] = -1
+    expected, kept = c.copy(), places >= 0
+    expected[places[kept]] += (a @ b)[kept]
+    np.testing.assert_array_equal(by_panels(kernels, False, a, b, c, places), expected)

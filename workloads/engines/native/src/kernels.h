@@ -87,6 +87,10 @@ struct Rounding {
   uint64_t first_index;  // index of x[0] within the stream; a multiple of 8
 };
 
+// Rows of A in a float32 product: a block of the depth, and a line of cache more, so that rows are not a power of two apart.
+// A tile reads, and drops, up to kRowSlack rows past the last.
+constexpr int32_t kBlockDepth = 256, kRowStride = kBlockDepth + 16, kRowSlack = 11;
+
 struct Kernels {
   const char* isa;  // "generic", "avx2", "avx512", "neon"
 #define HARNESS_KERNEL(result, name, arguments) result(*name) arguments;

@@ -1,7 +1,7 @@
 // Backward through the norm: gradient of X+ -> gradient of Y.
 //
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
-// (Wang et al. 2023, Algorithm 2); in `standard` d is the normalised output itself and there is no omega.
+// (Wang et al. 2023, Algorithm 2); in `standard` (float_norm.cpp) d is the normalised output itself and there is no omega.
 #include <cmath>
 #include <cstring>
 
@@ -11,7 +11,6 @@ namespace harness {
 
 namespace {
 
-enum { kSlope = 0, kMean = 1, kFactor = 2, kBeta = 3, kWork = 4 };  // rows of the channel scratch
 enum Mode { kMeasure, kStore };
 
 struct Pass {
@@ -24,12 +23,8 @@ struct Pass {
 
 // d of `rows` rows that the next stage retains (pooled, where there is a pool), or that stand before the pool.
 void load_direction(const Network& net, const Stage& s, const Stage* next, bool before_pool, size_t row, size_t rows, float* d) {
-  const size_t channels = channels_of(s);
   const void* from = before_pool ? s.prepool : next ? next->x : net.logits;
-  if (bits_kept(net))
-    net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
-  else
-    net.passes->subtract((const float*)from + row * channels, rows, channels, channel_values(net, kBeta), d);
+  net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
 }
 
 // Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
@@ -79,8 +74,8 @@ float largest_partial(const Network& net, int32_t index) {
 void prepare_channels(Network& net, Stage& s) {
   const size_t channels = channels_of(s);
   const double share = 1.0 / ((double)net.items * (double)s.norm_pixels);
-  float *slope = channel_values(net, kSlope), *mean = channel_values(net, kMean), *factor = channel_values(net, kFactor);
-  float* work = channel_values(net, kWork);
+  float *slope = channel_values(net, kNormSlope), *mean = channel_values(net, kNormMean), *factor = channel_values(net, kNormFactor);
+  float* work = channel_values(net, kNormWork);
   reduce_partials(net, 0, channels, 1.0 / net.gradient_scale, work);
   if (net.config.gradient == HARNESS_F32) reduce_partials(net, 0, channels, 1.0, work);
   for (size_t c = 0; c < channels && net.config.statistic == HARNESS_F16; c++)
@@ -102,10 +97,10 @@ void prepare_channels(Network& net, Stage& s) {
 void rescale_channels(Network& net, Stage& s, float peak) {
   const size_t channels = channels_of(s);
   int exponent = 0;
-  const float bound = peak * net.kernels->max_abs_f32(channel_values(net, kSlope), channels);
+  const float bound = peak * net.kernels->max_abs_f32(channel_values(net, kNormSlope), channels);
   if (bound > 0 && bound < INFINITY) frexpf(bound, &exponent);
   const float scale = ldexpf(1.0f, -exponent);
-  for (int32_t row = kSlope; row <= kFactor; row++)
+  for (int32_t row = kNormSlope; row <= kNormFactor; row++)
     for (size_t c = 0; c < channels; c++) channel_values(net, row)[c] *= scale;
   net.gradient_scale *= (double)scale;
 }
@@ -133,7 +128,7 @@ void store_gradient(const Pass& pass, const float* g, size_t rows, size_t row, v
 void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* peak) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s);
-  net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kSlope), channel_values(net, kMean), channel_values(net, kFactor));
+  net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kNormSlope), channel_values(net, kNormMean), channel_values(net, kNormFactor));
   const float largest = net.kernels->max_abs_f32(g, rows * channels);
   *peak = largest > *peak ? largest : *peak;
 }
@@ -154,14 +149,6 @@ void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
 void unpool_row(const Pass& pass, int32_t image, int32_t py, const void* pooled, void* to, int32_t thread) {
   const Network& net = pass.net;
   const Stage& s = pass.s;
-  const size_t row = (size_t)s.out_width * channels_of(s);
-  if (!bits_kept(net)) {
-    const float* mask = (const float*)s.pool_mask + ((size_t)image * s.out_pixels + 2 * (size_t)py * (size_t)s.out_width) * channels_of(s);
-    memset(to, 0, 2 * row * sizeof(float));
-    for (size_t k = 0; k < 2; k++)
-      net.passes->unpool_row_f32((const float*)pooled, mask + k * row, (size_t)s.out_width / 2, channels_of(s), (float*)to + k * row);
-    return;
-  }
   uint64_t* codes = (uint64_t*)tile_of(net, thread, 3);
   pool_codes(net, s, image, py, codes);
   if (net.config.output_gradient == HARNESS_INT6 && s.pool == HARNESS_POOL_BEFORE_NORM)
@@ -237,14 +224,21 @@ float walk(const Pass& pass) {
   return largest_partial(net, 2);
 }
 
+void norm_backward_float(Network& net, Stage& s, Stage* next) {
+  load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kNormBeta));
+  sum_gradient_float(net, s, next);
+  prepare_channels(net, s);
+  norm_gradient_float(net, s, next);
+}
+
 }  // namespace
 
 void norm_backward(Network& net, Stage& s, Stage* next) {
-  if (!bits_kept(net)) load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kBeta));
+  if (!bits_kept(net)) return norm_backward_float(net, s, next);
   sum_gradient(net, s, next);
   const float peak = largest_partial(net, 2);
   prepare_channels(net, s);
-  if (net.config.gradient != HARNESS_F32) rescale_channels(net, s, peak);
+  rescale_channels(net, s, peak);
   if (net.config.output_gradient == HARNESS_INT6) {
     const float largest = walk({net, s, next, kMeasure, 0});
     net.inverse_step = largest > 0 ? 31.0f / largest : 1.0f;

@@ -76,8 +76,10 @@ void run_forward(Network& net, const uint8_t* images, int32_t items, bool moving
     place_forward(net, s);
     if (bits_kept(net))
       forward_product(net, s);
-    else
+    else if (s.first)
       forward_product_float(net, s);
+    else
+      forward_product_signs(net, s);
     if (moving)
       normalise_moving(net, s, after(net, i));
     else

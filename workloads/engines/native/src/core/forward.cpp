@@ -5,18 +5,20 @@
 
 namespace harness {
 
-// Pools the chunk's images where the pool stands before the norm, and sums Y by channel.
-void finish_product(Network& net, Stage& s, int32_t index, int32_t thread) {
-  const Chunk chunk = chunk_at(net, index);
+// Pools the images where the pool stands before the norm, and adds up Y by channel.
+void finish_images(Network& net, Stage& s, Chunk images, float* sums, int32_t thread) {
   if (s.pool == HARNESS_POOL_BEFORE_NORM && !one_buffer(net))
-    for (int32_t i = 0; i < chunk.images; i++) pool_image(net, s, chunk.first + i, thread);
+    for (int32_t i = 0; i < images.images; i++) pool_image(net, s, images.first + i, thread);
+  for_y_rows(net, s, images, thread, [&](const void* y, size_t element, size_t, size_t rows) {
+    const float* values = view_values(net, y, y_type(net, s), element, rows * channels_of(s), tile_of(net, thread, 0));
+    net.passes->add_rows(values, rows, channels_of(s), sums);
+  });
+}
+
+void finish_product(Network& net, Stage& s, int32_t index, int32_t thread) {
   float* sums = partial(net, 0, index);
   memset(sums, 0, channels_of(s) * sizeof(float));
-  for_y_rows(net, s, chunk, thread, [&](const void* y, size_t element, size_t, size_t rows) {
-    float* tile = tile_of(net, thread, 0);
-    load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
-    net.passes->add_rows(tile, rows, channels_of(s), sums);
-  });
+  finish_images(net, s, chunk_at(net, index), sums, thread);
 }
 
 // Y of the chunk to `to`, in 16 bits.

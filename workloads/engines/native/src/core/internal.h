@@ -17,6 +17,10 @@ size_t weight_signs_bytes(const Network& net, const Stage& s);
 size_t weight_gradient_bytes(const Network& net, const Stage& s);
 int32_t beta_momenta_type(const harness_config& config);
 const uint64_t* weight_bits(const Network& net, const Stage& s);
+size_t forward_signs_bytes(const Network& net, const Stage& s);
+size_t forward_signs_scratch(const Network& net, const Stage& s);
+size_t panel_bytes(const Network& net, const Stage& s);
+size_t float_scratch(const Network& net);
 
 // Y is int16 where the product is one of signs, float16 for the real-valued image, float32 in `standard`.
 enum { kInt16 = 100 };
@@ -46,6 +50,15 @@ void pool_image(Network& net, Stage& s, int32_t image, int32_t thread);
 void pool_codes(const Network& net, const Stage& s, int32_t image, int32_t row, uint64_t* codes);
 // Signs of two rows of pixels and their masks to one pooled row each. mask: of the two rows; ste may be nullptr.
 void pool_signs(const Stage& s, const uint64_t* signs, const uint64_t* mask, uint64_t* pooled, uint64_t* ste);
+
+void finish_images(Network& net, Stage& s, Chunk images, float* sums, int32_t thread);
+void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);  // the images of a chunk, from sums of 0
+
+// float_norm.cpp: the norm of `standard`. Backward uses these rows of the channel scratch.
+enum { kNormSlope = 0, kNormMean = 1, kNormFactor = 2, kNormBeta = 3, kNormWork = 4 };
+void emit_float(Network& net, Stage& s, Stage* next, const float* slope, const float* offset);
+void sum_gradient_float(Network& net, Stage& s, Stage* next);
+void norm_gradient_float(Network& net, Stage& s, Stage* next);
 
 // Y of one image of a streamed stage, computed into the thread's scratch.
 const void* stream_image(Network& net, Stage& s, int32_t image, int32_t thread);

@@ -14,9 +14,10 @@ enum {
   kChunks = 16,        // a batch is cut in so many chunks of images, whatever the number of threads
   kTileFloats = 2048,  // values that a pass works on at a time, in float32
   kTiles = 5,          // tiles a thread has
-  kGatherRows = 256, kGatherColumns = 512,  // of a float32 im2col tile
+  kBlockRows = 256,    // of a float32 product, at a time
 };
 constexpr size_t kPreparedBytes = 1 << 20;  // weights laid out for a kernel, at a time
+constexpr size_t kPanelBytes = 4 << 20;     // weights laid out in float32, at a time
 constexpr float kEpsilon = 1e-5f;           // in sigma
 constexpr float kPsiFloor = 1.0f / 256;     // least psi: a constant channel has psi 0
 // Share of a new batch in the moving averages: at most and at least; schedule.py says why.
@@ -140,8 +141,14 @@ inline void for_tiles(const Network& net, size_t total, size_t channels, const V
   for (size_t row = 0; row < total; row += most) visit(row, total - row < most ? total - row : most);
 }
 
-// `count` values of a stored type to float32 at `to`, and back (rounded to nearest).
+// `count` values of a stored type to float32 at `to`, and (store_values) back, rounded to nearest.
 void load_values(const Network& net, const void* from, int32_t dtype, size_t at, size_t count, float* to);
+// The same, but float32 values are left where they are: `to`, or their own place.
+inline const float* view_values(const Network& net, const void* from, int32_t dtype, size_t at, size_t count, float* to) {
+  if (dtype == HARNESS_F32) return (const float*)from + at;
+  load_values(net, from, dtype, at, count, to);
+  return to;
+}
 void store_values(const Network& net, const float* from, size_t count, int32_t dtype, void* to, size_t at);
 // Sums of the partials of every chunk, in order.
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out);
@@ -149,7 +156,8 @@ void reduce_partials(const Network& net, int32_t index, size_t channels, double 
 // ---- steps, each over one stage
 void pack_weight_signs(Network& net, Stage& s);
 void forward_product(Network& net, Stage& s);            // Y into dx_y, pooled before the norm; partial 0: sums of Y
-void forward_product_float(Network& net, Stage& s);
+void forward_product_float(Network& net, Stage& s);      // of float32 pixels
+void forward_product_signs(Network& net, Stage& s);      // of the signs of float32 values
 void normalise(Network& net, Stage& s, Stage* next);     // training statistics; retains what the recipe retains
 void normalise_moving(Network& net, Stage& s, Stage* next);
 float loss_and_gradient(Network& net, const uint8_t* labels);  // leaves the logits' gradient in dx_y, g

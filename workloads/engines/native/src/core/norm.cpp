@@ -34,10 +34,9 @@ void sum_spread(Network& net, Stage& s) {
     float* sums = partial(net, 1, index);
     memset(sums, 0, channels_of(s) * sizeof(float));
     for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t, size_t rows) {
-      float* tile = tile_of(net, thread, 0);
-      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
+      const float* values = view_values(net, y, y_type(net, s), element, rows * channels_of(s), tile_of(net, thread, 0));
       const auto add = squares ? net.passes->add_squares : net.passes->add_deviations;
-      add(tile, rows, channels_of(s), mean, sums);
+      add(values, rows, channels_of(s), mean, sums);
     });
   });
 }
@@ -68,29 +67,18 @@ void retain_statistics(Network& net, Stage& s) {
   store_values(net, scale, channels, net.config.statistic, s.statistics, channels);
 }
 
-// Rows of X+ (float32) to the next stage's retained input, or to the logits.
+// Rows of X+ (float32) as bits to the next stage's retained input, or to the logits.
 void retain(Network& net, Stage& s, Stage* next, const float* x, size_t row, size_t rows) {
-  const size_t channels = channels_of(s), words = row_words(s.out_channels);
+  const size_t words = row_words(s.out_channels);
   void* to = next ? next->x : net.logits;
-  if (!bits_kept(net)) {
-    memcpy((float*)to + row * channels, x, rows * channels * sizeof(float));
-    return;
-  }
   net.kernels->pack_signs_f32(x, rows, s.out_channels, (uint64_t*)to + row * words);
   if (next && next->ste) net.kernels->pack_ste_mask_f32(x, rows, s.out_channels, next->ste + row * words);
 }
 
 // The same where a pool stands after the sign: two rows of pixels at a time. x: [2 * width][channels]
 void retain_pooled(Network& net, Stage& s, Stage* next, const float* x, size_t image, size_t py, int32_t thread) {
-  const size_t width = (size_t)s.out_width, channels = channels_of(s), words = row_words(s.out_channels);
+  const size_t width = (size_t)s.out_width, words = row_words(s.out_channels);
   const size_t at = image * s.out_pixels + 2 * py * width, pooled_at = image * s.pooled_pixels + py * (width / 2);
-  if (!bits_kept(net)) {
-    memcpy((float*)s.prepool + at * channels, x, 2 * width * channels * sizeof(float));
-    float* mask = (float*)s.pool_mask + at * channels;
-    net.passes->pool_row_f32(x, x + width * channels, width / 2, channels, 1, (float*)next->x + pooled_at * channels, mask,
-                             mask + width * channels);
-    return;
-  }
   uint64_t *signs = (uint64_t*)s.prepool + at * words, *mask = (uint64_t*)tile_of(net, thread, 1);
   net.kernels->pack_signs_f32(x, 2 * width, s.out_channels, signs);
   if (next->ste) net.kernels->pack_ste_mask_f32(x, 2 * width, s.out_channels, mask);
@@ -108,24 +96,25 @@ void emit_pooled(Network& net, Stage& s, Stage* next, Chunk chunk, float* magnit
       net.passes->add_magnitudes(tile, rows, channels, magnitudes);
       if (rows == 2 * width)
         retain_pooled(net, s, next, tile, image, y / 2, thread);
-      else if (bits_kept(net))
-        net.kernels->pack_signs_f32(tile, rows, s.out_channels, (uint64_t*)s.prepool + at * words);
       else
-        memcpy((float*)s.prepool + at * channels, tile, rows * channels * sizeof(float));
+        net.kernels->pack_signs_f32(tile, rows, s.out_channels, (uint64_t*)s.prepool + at * words);
     }
 }
 
 // X+ of the whole batch; partial 2: sums of |X+|.
 void emit(Network& net, Stage& s, Stage* next) {
+  const float *slope = channel_values(net, kSlope), *offset = channel_values(net, kOffset);
+  if (!bits_kept(net)) return emit_float(net, s, next, slope, offset);
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
     float* magnitudes = partial(net, 2, index);
     memset(magnitudes, 0, channels_of(s) * sizeof(float));
     if (s.pool == HARNESS_POOL_AFTER_SIGN) return emit_pooled(net, s, next, chunk_at(net, index), magnitudes, thread);
     for_y_rows(net, s, chunk_at(net, index), thread, [&](const void* y, size_t element, size_t row, size_t rows) {
+      const size_t channels = channels_of(s);
       float* tile = tile_of(net, thread, 0);
-      load_values(net, y, y_type(net, s), element, rows * channels_of(s), tile);
-      net.passes->scale_shift(tile, rows, channels_of(s), channel_values(net, kSlope), channel_values(net, kOffset));
-      if (bits_kept(net)) net.passes->add_magnitudes(tile, rows, channels_of(s), magnitudes);
+      load_values(net, y, y_type(net, s), element, rows * channels, tile);
+      net.passes->scale_shift(tile, rows, channels, slope, offset);
+      net.passes->add_magnitudes(tile, rows, channels, magnitudes);
       retain(net, s, next, tile, row, rows);
     });
   });

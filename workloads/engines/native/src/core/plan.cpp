@@ -129,16 +129,6 @@ uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
   }
 }
 
-static size_t float_scratch(const Network& net) {
-  size_t columns = 0;
-  for (int32_t i = 0; i < net.config.stage_count; i++) {
-    columns = larger(columns, net.stages[i].fan_in);
-    columns = larger(columns, channels_of(net.stages[i]));
-  }
-  columns = columns < (size_t)kGatherColumns ? columns : (size_t)kGatherColumns;
-  return kGatherRows * columns * sizeof(float) + round_up(net.kernels->sgemm_scratch_bytes(), 64);
-}
-
 static size_t stage_kernel_scratch(const Network& net, const Stage& s) {
   const Kernels& k = *net.kernels;
   const GradientFormat format = net.config.output_gradient == HARNESS_F16 ? kFloat16 : kInt6;
@@ -172,6 +162,7 @@ static size_t kernel_bytes(const Network& net) {
     for (int32_t i = 0; i < net.config.stage_count; i++) kernel = larger(kernel, stage_kernel_scratch(net, net.stages[i]));
   else
     kernel = float_scratch(net);
+  for (int32_t i = 1; !bits_kept(net) && i < net.config.stage_count; i++) kernel = larger(kernel, forward_signs_scratch(net, net.stages[i]));
   return round_up(kernel, 64);
 }
 
@@ -186,9 +177,10 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
       if (one_buffer(net)) return 0;
       for (int32_t i = 0; i < net.config.stage_count; i++) {
         const Stage& s = net.stages[i];
-        const int32_t dtype = bits_kept(net) ? HARNESS_BIT : HARNESS_F32;
-        if (net.config.optimizer != HARNESS_BOP || !bits_kept(net))
-          bytes = larger(bytes, rows_bytes(dtype, weight_rows(s), (size_t)s.in_channels));
+        if (!bits_kept(net))
+          bytes = larger(bytes, s.first ? panel_bytes(net, s) : larger(panel_bytes(net, s), forward_signs_bytes(net, s)));
+        else if (net.config.optimizer != HARNESS_BOP)
+          bytes = larger(bytes, rows_bytes(HARNESS_BIT, weight_rows(s), (size_t)s.in_channels));
       }
       return bytes;
     case HARNESS_SCRATCH_PREPARED:

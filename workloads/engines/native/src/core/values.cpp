@@ -33,16 +33,14 @@ void reduce_partials(const Network& net, int32_t index, size_t channels, double 
   }
 }
 
-// Packs sgn(W), or expands it to +-1 in float32, for the products of this stage.
+// Packs sgn(W) for the products of this stage.
 void pack_weight_signs(Network& net, Stage& s) {
-  if (net.config.optimizer == HARNESS_BOP && bits_kept(net)) return;
+  if (net.config.optimizer == HARNESS_BOP) return;
   const size_t rows = weight_rows(s), channels = (size_t)s.in_channels, most = net.tile / channels;
   net.threads.run((int32_t)((rows + most - 1) / most), [&](int32_t unit, int32_t thread) {
     const size_t row = (size_t)unit * most, count = rows - row < most ? rows - row : most;
     uint64_t* bits = (uint64_t*)net.signs + row * row_words(s.in_channels);
-    if (!bits_kept(net)) {
-      net.passes->signs((const float*)s.w + row * channels, count * channels, (float*)net.signs + row * channels);
-    } else if (net.config.weight == HARNESS_F16) {
+    if (net.config.weight == HARNESS_F16) {
       net.kernels->pack_signs_f16((const Half*)s.w + row * channels, count, s.in_channels, bits);
     } else if (net.config.weight == HARNESS_I8) {
       net.kernels->pack_signs_i8((const int8_t*)s.w + row * channels, count, s.in_channels, bits);

@@ -1,4 +1,4 @@
-// Checks every instruction set against generic on random shapes: bit for bit, but for sgemm.
+// Checks every instruction set against generic on random shapes: bit for bit.
 //
 //   kernel_fuzz [rounds = 200] [seed = 1]
 // Prints one line a set and exits with 0, or names the kernel, the shape and the seed and exits with 1.
@@ -200,19 +200,36 @@ void check_pool(Random& random) {
   expect(dy == found_dy, "unpool_f16", "");
 }
 
-void check_sgemm(Random& random) {
-  const int32_t m = random.between(1, 130), n = random.between(1, 130), k = random.between(0, 300);
-  const int32_t transpose_a = random.below(2), transpose_b = random.below(2), accumulate = random.below(2);
-  Buffer<float> a((size_t)m * (size_t)k), b((size_t)k * (size_t)n), c((size_t)m * (size_t)n), expected(c.size()), found(c.size());
-  for (size_t i = 0; i < a.size(); i++) a[i] = (float)random.between(-8, 8) / 8;
-  for (size_t i = 0; i < b.size(); i++) b[i] = (float)random.between(-8, 8) / 8;
-  for (size_t i = 0; i < c.size(); i++) expected[i] = found[i] = 0.5f;
-  for (const Kernels* kernels : {g_generic, g_tested}) {
-    Buffer<uint8_t> scratch(kernels->sgemm_scratch_bytes());
-    kernels->sgemm(transpose_a, transpose_b, m, n, k, a, (size_t)(transpose_a ? m : k), b, (size_t)(transpose_b ? k : n), accumulate,
-                   kernels == g_tested ? found : expected, (size_t)n, scratch);
+void fill_eighths(Random& random, Buffer<float>& x) {
+  for (size_t i = 0; i < x.size(); i++) x[i] = (float)random.between(-8, 8) / 8;
+}
+
+// C = A B through panels of B [depth][columns]; A is [rows][depth], or upright [depth][rows].
+void multiply_by_panels(const Kernels& k, bool upright, int32_t rows, int32_t depth, int32_t columns, int32_t signs, const float* a, const float* b, float* c) {
+  const int32_t width = k.panel_columns();
+  Buffer<float> left(upright ? k.upright_floats(rows, depth) : (size_t)(rows + kRowSlack) * kRowStride), panel((size_t)(depth * width));
+  memset(left, 0, left.size() * sizeof(float));
+  memset(panel, 0, panel.size() * sizeof(float));
+  if (upright)
+    k.copy_upright(a, (size_t)rows, rows, depth, left);
+  else
+    k.copy_rows(a, (size_t)depth, rows, depth, 0, left, kRowStride);
+  for (int32_t j = 0; j < columns; j += width) {
+    const int32_t count = columns - j < width ? columns - j : width;
+    k.copy_rows(b + j, (size_t)columns, depth, count, signs, panel, (size_t)width);
+    k.multiply_panel(upright, left, rows, depth, panel, count, 1, c + j, (size_t)columns, nullptr);
   }
-  expect(expected == found, "sgemm", "eighths: exact in any order");
+}
+
+void check_panels(Random& random) {
+  const int32_t rows = random.between(1, 130), columns = random.between(1, 130), depth = random.between(1, kBlockDepth);
+  const int32_t upright = random.below(2), signs = random.below(2);
+  Buffer<float> a((size_t)rows * (size_t)depth), b((size_t)depth * (size_t)columns), expected((size_t)rows * (size_t)columns), found(expected.size());
+  fill_eighths(random, a), fill_eighths(random, b), fill_eighths(random, expected);
+  memcpy(found, expected, found.size() * sizeof(float));
+  multiply_by_panels(*g_generic, upright, rows, depth, columns, signs, a, b, expected);
+  multiply_by_panels(*g_tested, upright, rows, depth, columns, signs, a, b, found);
+  expect(expected == found, "multiply_panel", "eighths: exact in any order");
 }
 
 void one_round(Random& random) {
@@ -230,7 +247,7 @@ void one_round(Random& random) {
   check_pixels(random, s, dy, w);
   check_rows(random);
   check_pool(random);
-  check_sgemm(random);
+  check_panels(random);
 }
 
 }  // namespace
