@@ -12,10 +12,11 @@ import ctypes
 import os
 import platform
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from power.base import Domain, Meter, Sample, now_ns
+from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
 
@@ -27,6 +28,9 @@ HINT = (
 
 #: Number of the system call by machine; it has no wrapper in the C library.
 _SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "armv7l": 364, "i686": 336}
+#: A counter that runs at all is updated every millisecond or so, by more than it resolves. What some virtual machines
+#: show in its place never moves.
+_STILL_S = 0.2
 _ATTR_SIZE = 64  # PERF_ATTR_SIZE_VER0
 _FLAG_CLOEXEC = 8
 _NAMES = {"pkg": "package", "ram": "dram", "cores": "core", "gpu": "uncore", "psys": "psys"}
@@ -133,6 +137,27 @@ class PerfMeter(Meter):
     def domains(self) -> tuple[Domain, ...]:
         """One domain an event and package, outermost first."""
         return tuple(event.domain for event in self._events)
+
+    def probe(self) -> Probe:
+        """Say whether the events can be opened, and whether any of them counts."""
+        probe = super().probe()
+        if not probe.usable or self._moves():
+            return probe
+        reason = f"no counter moved in {_STILL_S:g} s, as where a virtual machine has no real one"
+        return Probe(self.name, False, reason, domains=probe.domains)
+
+    def _moves(self) -> bool:
+        """Tell whether any event counts within a moment; False where it cannot be read."""
+        try:
+            with self:
+                first, until_ns = [each.energy_j for each in self.read()], now_ns() + int(_STILL_S * 1e9)
+                while now_ns() < until_ns:
+                    time.sleep(0.005)
+                    if [each.energy_j for each in self.read()] != first:
+                        return True
+        except MeterReadError:
+            return False
+        return False
 
     def open(self) -> None:
         """Open every event. Raises `MeterUnavailableError`: no such PMU, or no permission."""

@@ -12,7 +12,8 @@ from power.meters import perf
 from power.meters.perf import PerfMeter, find_events, perf_event_open
 from power.recorder import Recorder
 
-SOFTWARE_PMU, CPU_CLOCK = 1, 0  # linux/perf_event.h: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK
+# linux/perf_event.h: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, PERF_COUNT_SW_DUMMY
+SOFTWARE_PMU, CPU_CLOCK, DUMMY = 1, 0, 9
 
 
 def describe(root: Path, events: dict[str, tuple[str, str]], cpumask: str = "0", pmu_type: int = 20) -> Path:
@@ -78,6 +79,19 @@ def test_the_system_call_counts(tmp_path: Path) -> None:
         end_ns = now_ns()
         (row,) = recorder.energy(start_ns, end_ns, wait_s=30.0)
     assert row.gross_j == pytest.approx(10.0 * (end_ns - start_ns) * 1e-9, rel=5e-3)
+
+
+@pytest.mark.skipif(not permitted(), reason="this user may not count whole-machine events here")
+@pytest.mark.parametrize(
+    ("event", "usable"), [(CPU_CLOCK, True), (DUMMY, False)], ids=["counts", "stands still"]
+)
+def test_a_counter_that_stands_still_is_no_meter(tmp_path: Path, event: int, usable: bool) -> None:
+    pmu = describe(tmp_path / "power", {"energy-pkg": (hex(event), "1e-8")}, pmu_type=SOFTWARE_PMU)
+    meter = PerfMeter(pmu=pmu)
+    probe = meter.probe()
+    assert probe.usable is usable
+    assert usable or "no counter moved" in str(probe.reason)
+    assert not meter._files, "a probe leaves nothing open"
 
 
 def test_no_pmu_and_no_event(tmp_path: Path) -> None:
