@@ -72,7 +72,7 @@ def test_a_device_that_slows_down_in_a_trial_makes_that_trial_invalid(
 class Unwatched:
     """A ceiling that nothing enforced: the worker ended well above it."""
 
-    limit_bytes, mechanism = 1, "cgroup-v2"
+    limit_bytes, mechanism, of_the_host = 1, "cgroup-v2", True
 
 
 def test_a_throttled_trial_above_its_ceiling_is_out_of_memory(make_plan):
