@@ -17,8 +17,8 @@ from power.native.sampler import TEXT_BYTES, RawReading, Sampler
 from power.series import Block
 from power.sysfs import Reading, SysfsMeter
 
-#: How long a batch takes, in s. Nobody waits for it: a mark ends it. A longer one would save less than its schedule, made
-#: before the first poll, costs a short run.
+#: How long a batch takes, in s. Nobody waits for it: a mark ends it. A longer one would save less than what its
+#: schedule, made before the first poll, costs a short run.
 _BATCH_S = 10.0
 #: Readings that are kept at most until they are drained, 24 bytes each.
 _MAX_READINGS = 16_384
