@@ -1,7 +1,7 @@
 """The thread that reads one meter, and what it notes: samples, failures, its own cost.
 
 A stream is read as fast as it delivers, a polled meter at jittered times: one whose values stand in files by the native
-sampler, in batches of about five seconds, where it was built, any other (or without it) by a Python loop.
+sampler, in batches of up to ten seconds, where it was built, any other (or without it) by a Python loop.
 """
 
 import os
@@ -17,7 +17,7 @@ from power.errors import PowerError
 from power.integrate import jittered_periods
 from power.native import sampler
 from power.sampled import SampledMeter
-from power.series import Series
+from power.series import Block, Series
 from power.sysfs import SysfsMeter
 
 ReaderKind = Literal["native", "python"]
@@ -187,8 +187,8 @@ class Reader:
 
     def _batch(self) -> None:
         if self.sampled:
-            for samples in self.sampled.rounds():
-                self._note(samples, samples[-1].t_ns)
+            for blocks in self.sampled.batch():
+                self._note_blocks(blocks)
 
     def _note(self, samples: list[Sample], at_ns: int) -> None:
         """Keep the samples of a read that succeeded at `at_ns`."""
@@ -197,6 +197,19 @@ class Reader:
             series = self.series.get(sample.domain)
             if series is not None:
                 series.add(sample.t_ns, sample.value)
+        self._succeeded(at_ns)
+
+    def _note_blocks(self, blocks: list[Block]) -> None:
+        """Keep the samples of some rounds, a block a domain."""
+        for block in blocks:
+            series = self.series.get(block.domain)
+            if series is not None:
+                series.extend(block.t_ns, block.values)
+        self.reads += len(blocks[-1].t_ns)
+        self._succeeded(blocks[-1].t_ns[0])
+
+    def _succeeded(self, at_ns: int) -> None:
+        """End the stretch of failures, if there is one."""
         if self._failing():
             self.failures[-1].end_ns = at_ns
 

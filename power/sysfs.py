@@ -1,6 +1,6 @@
 """Meters whose values stand in files of the kernel's sysfs: the files, and what turns their text into samples.
 
-Text becomes samples here and nowhere else, whether Python read it (`Attribute`) or the native sampler did
+What the files say becomes samples here and nowhere else, whether Python read it (`Attribute`) or the native sampler did
 (`power/native`), so that both ways give the same samples and fail with the same words.
 """
 
@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError
+from power.native.sampler import Column
+from power.series import Block
 
 
 class Reading(NamedTuple):
@@ -84,6 +86,16 @@ class Gauge:
         """Read the files. Raises `OSError` or `ValueError`."""
         return self.sample(file.reading() for file in self.files)
 
+    def block(self, columns: Iterator[Column]) -> Block:
+        """Make of the next columns, one a file, what `sample` makes of them reading by reading."""
+        before_ns, after_ns, integers = next(columns)
+        values = [self.factor * integer for integer in integers]
+        for _ in self.files[1:]:
+            _, after_ns, integers = next(columns)
+            values = [value * integer for value, integer in zip(values, integers, strict=True)]
+        t_ns = [(before + after) // 2 for before, after in zip(before_ns, after_ns, strict=True)]
+        return Block(self.domain.name, t_ns, values)
+
     def close(self) -> None:
         """Close the files."""
         for file in self.files:
@@ -123,6 +135,11 @@ class SysfsMeter(Meter):
             return [gauge.sample(following) for gauge in self.gauges]
         except (OSError, ValueError) as error:
             raise MeterReadError(f"meter '{self.name}': a value could not be read: {error}") from error
+
+    def blocks(self, columns: Iterable[Column]) -> list[Block]:
+        """Return one block a gauge from the columns of all `paths`."""
+        following = iter(columns)
+        return [gauge.block(following) for gauge in self.gauges]
 
     def close(self) -> None:
         """Close the files; the gauges stay known, and a reading fails until the meter is opened again."""

@@ -1,7 +1,7 @@
 // Reads a few sysfs files at due times and keeps what they said: the C interface that power/native/sampler.py calls.
 //
-// Nothing is interpreted here: a reading is the file's text between two instants, or the error the kernel gave. What it
-// means (domain, unit, wraparound) is decided once, in Python, for every way of reading alike.
+// Nothing is interpreted here but that a text is an integer: what it means (domain, unit, wraparound), and what a text means
+// that is none, is decided once, in Python, for every way of reading alike.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,14 @@
 
 struct harness_sampler;
 
-// One reading of one file; 64 bytes.
+// As much of a file as is kept; a text of this length may have been cut off.
+constexpr int32_t harness_text_bytes = 44;
+
+// One reading of one file; 24 bytes, so that hours of them are drained in few pieces.
 struct harness_reading {
   int64_t before_ns;  // the clock before the read
   int64_t after_ns;   // and after it
-  int32_t length;     // bytes of `text`; a negative errno where the file could not be read
-  char text[44];      // as the kernel wrote it, cut off after 44 bytes
+  int64_t value;      // the file's integer; 0 where it has none (see harness_sampler_last)
 };
 
 // Raised with every change of this interface.
@@ -33,9 +35,13 @@ HARNESS_API harness_sampler* harness_sampler_open(const char* const* paths, int3
 // Reads all files `rounds` times: the first time at `due_ns`, then after each of `waits_ns`, counted from when the round
 // before was due (after a stall one round is made up for, not all that were missed). `readings` has room for rounds × count,
 // so nothing is ever written over. Returns how many rounds were read: fewer after harness_sampler_wake, which has all files
-// read at once, and after a round with an error or a text that is no integer. `due_ns` is then when to go on.
+// read at once, and after a round with an error or a text that is no integer, where `odd` is 1. `due_ns` is then when to go on.
 HARNESS_API int32_t harness_sampler_run(harness_sampler* sampler, int64_t* due_ns, const int64_t* waits_ns, int32_t rounds,
-                                        harness_reading* readings);
+                                        harness_reading* readings, int32_t* odd);
+
+// Writes what file `index` said last, as the kernel wrote it, to `text` (harness_text_bytes long) and returns its length, or
+// a negative errno where the file could not be read. In the thread that runs.
+HARNESS_API int32_t harness_sampler_last(const harness_sampler* sampler, int32_t index, char* text);
 
 // Ends the present wait, or the next one; from any thread.
 HARNESS_API void harness_sampler_wake(harness_sampler* sampler);

@@ -2,24 +2,25 @@
 
 import ctypes
 import os
-import struct
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char, c_char_p, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 NAME = "libharness_sampler.so"
-ABI = 1
+ABI = 2
 #: Names the library outright, for a build of another compiler; a name that is no file has Python read instead.
 VARIABLE = "HARNESS_SAMPLER_LIBRARY"
-#: As much of a file as is kept (`harness_reading.text`); a text of this length may have been cut off.
+#: As much of a file as is kept (`harness_text_bytes`); a text of this length may have been cut off.
 TEXT_BYTES = 44
 
-_READING = struct.Struct(f"=qqi{TEXT_BYTES}s")
+#: Numbers of a `harness_reading`: the instants before and after it (ns), and the integer.
+_NUMBERS = 3
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "harness_sampler_abi": (c_int32, []),
     "harness_sampler_open": (
@@ -28,15 +29,34 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "harness_sampler_run": (
         c_int32,
-        [c_void_p, POINTER(c_int64), POINTER(c_int64), c_int32, POINTER(c_char)],
+        [c_void_p, POINTER(c_int64), POINTER(c_int64), c_int32, POINTER(c_int64), POINTER(c_int32)],
     ),
+    "harness_sampler_last": (c_int32, [c_void_p, c_int32, POINTER(c_char)]),
     "harness_sampler_wake": (None, [c_void_p]),
     "harness_sampler_close": (None, [c_void_p]),
 }
 
 
-#: What one file said: the instants before and after (ns), the length of the text or a negative errno, the text, padded.
+#: What one file said: the instants before and after (ns), the length of the text or a negative errno, the text.
 RawReading = tuple[int, int, int, bytes]
+
+
+class Column(NamedTuple):
+    """What one file said in round after round: the instants before and after each reading (ns), and the integers."""
+
+    before_ns: "array[int]"
+    after_ns: "array[int]"
+    values: "array[int]"
+
+
+class Batch(NamedTuple):
+    """Some rounds: a column a file, all of one length, and, file by file, the last round where it is not in them.
+
+    That round, `odd`, holds a reading that failed or is no integer.
+    """
+
+    columns: list[Column]
+    odd: list[RawReading]
 
 
 def find() -> Path | None:
@@ -84,7 +104,7 @@ class Sampler:
         self._library, self._lock, self._rounds = _load(str(path)), threading.Lock(), rounds
         self._files, self._clock_ns = len(paths), clock_ns
         self._due_ns = c_int64(time.monotonic_ns() if clock_ns is None else clock_ns.value)
-        self._readings = ctypes.create_string_buffer(rounds * len(paths) * _READING.size)
+        self._readings = array("q", bytes(8 * _NUMBERS * rounds * len(paths)))
         names, failed = (c_char_p * len(paths))(*map(os.fsencode, paths)), c_int32()
         clock = None if clock_ns is None else byref(clock_ns)
         self._handle = self._library.harness_sampler_open(names, len(paths), clock, byref(failed))
@@ -92,19 +112,37 @@ class Sampler:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), paths[failed.value])
 
-    def run(self, waits_ns: Sequence[int]) -> list[RawReading]:
+    def run(self, waits_ns: "array[int]") -> Batch:
         """Read all files once when due and again after each wait but the last; return the readings of whole rounds.
 
         At most `rounds` waits. Ends early when woken and after a reading that failed or is no integer. The interpreter
         is free meanwhile; the readings lie in a buffer that no later one overwrites, as this returns when it is full.
         """
-        count = min(len(waits_ns), self._rounds)
-        waits = (c_int64 * count)(*waits_ns[:count])
+        count, odd = min(len(waits_ns), self._rounds), c_int32()
+        waits = (c_int64 * count).from_buffer(waits_ns)
+        readings = (c_int64 * len(self._readings)).from_buffer(self._readings)
         done = self._library.harness_sampler_run(
-            self._handle, byref(self._due_ns), waits, count, self._readings
+            self._handle, byref(self._due_ns), waits, count, readings, byref(odd)
         )
-        data = memoryview(self._readings)[: done * self._files * _READING.size]
-        return cast(list[RawReading], list(_READING.iter_unpack(data)))
+        whole = done - odd.value
+        return Batch(
+            [self._column(i, whole) for i in range(self._files)], self._round(whole) if odd.value else []
+        )
+
+    def _column(self, file: int, rounds: int) -> Column:
+        """Return the first rounds of a file."""
+        width = _NUMBERS * self._files
+        first = _NUMBERS * file
+        return Column(*(self._readings[first + i : rounds * width : width] for i in range(_NUMBERS)))
+
+    def _round(self, index: int) -> list[RawReading]:
+        """Return a round, the one that was read last, with its texts."""
+        text, raw = ctypes.create_string_buffer(TEXT_BYTES), []
+        for file in range(self._files):
+            length = self._library.harness_sampler_last(self._handle, file, text)
+            first = _NUMBERS * (index * self._files + file)
+            raw.append((self._readings[first], self._readings[first + 1], length, text.raw[: max(0, length)]))
+        return raw
 
     def wake(self) -> None:
         """Have `run` read at once and return, now or when it is called next."""

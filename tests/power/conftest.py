@@ -55,7 +55,14 @@ class BySampler(Meter):
         self.inner.open()
 
     def read(self) -> list[Sample]:
-        return [sample for samples in self.rounds.rounds() for sample in samples]
+        blocks = [block for blocks in self.rounds.batch() for block in blocks]
+        kinds = {domain.name: domain.kind for domain in self.domains}
+        return [
+            Sample(t_ns, block.domain, **{f"{kinds[block.domain]}_{unit}": value})
+            for block in blocks
+            for t_ns, value in zip(block.t_ns, block.values, strict=True)
+            for unit in ("j" if kinds[block.domain] == "energy" else "w")
+        ]
 
     def close(self) -> None:
         self.rounds.close()
@@ -78,6 +85,7 @@ class Bench:
             pytest.skip(reason)
         meter = self.meter(name)
         assert isinstance(meter, SysfsMeter)
+        self.monkeypatch.setattr("power.sampled._BATCH_S", 0.1)  # a batch is all that this reads at a time
         return BySampler(meter)
 
     def powercap(self) -> Meter:
@@ -247,6 +255,7 @@ def answering(answer: bytes) -> Callable[[int], None]:
 def reader_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who reads a sysfs meter: the native sampler (skipped where it was not built), or the loop in Python."""
     kind: str = request.param
+    monkeypatch.setattr("power.sampled._BATCH_S", 0.1)  # what was read shows when it is drained
     if kind == "python":
         monkeypatch.setenv(sampler.VARIABLE, "none")
     elif reason := sampler.missing():

@@ -28,3 +28,9 @@ def test_a_counter_that_stands_still_cannot_tell_either() -> None:
     report = measure_overhead(lambda: make("mock:0W,counter"), seconds=0.2)
     assert report.extra_w is None
     assert "did not move" in str(report.reason)
+
+
+def test_what_power_polling_adds_is_left_out_where_it_is_not_asked_for() -> None:
+    report = measure_overhead(lambda: make("mock:10W,counter"), seconds=0.1, power=False)
+    assert (report.extra_w, report.reason) == (None, "it was not asked for")
+    assert report.share > 0.0

@@ -2,8 +2,10 @@
 
 import errno
 import os
-import struct
-from collections.abc import Iterator
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from power.errors import MeterReadError
 from power.meters.hwmon import HwmonMeter
 from power.meters.powercap import PowercapMeter
 from power.native import sampler
-from power.native.sampler import TEXT_BYTES, RawReading
+from power.native.sampler import TEXT_BYTES, Batch, Column, RawReading
 from power.sampled import SampledMeter
-from power.series import Series
+from power.series import Block, Series
 from power.sysfs import Attribute, Gauge, SysfsMeter
 
 needs_library = pytest.mark.skipif(sampler.missing() is not None, reason=str(sampler.missing()))
@@ -70,53 +72,82 @@ def two_gauges(files: list[Said | Attribute]) -> TwoGauges:
     return meter
 
 
-def outcome(read) -> object:
+def outcome(read: Callable[[], list[Sample]]) -> object:
     """What a read gave: values by domain, or its failure's words."""
     try:
-        return [(sample.domain, sample.energy_j, sample.power_w) for sample in read()]
+        return [(sample.domain, sample.value) for sample in read()]
     except MeterReadError as error:
         return str(error)
 
 
+def outcomes(native: SampledMeter) -> list[object]:
+    """What each round of a batch gave; a round that failed is the last."""
+    found: list[object] = []
+    try:
+        for blocks in native.batch():
+            assert len({len(block.t_ns) for block in blocks}) == 1
+            found += [
+                list(zip([block.domain for block in blocks], each, strict=True))
+                for each in zip(*(block.values for block in blocks), strict=True)
+            ]
+    except MeterReadError as error:
+        found.append(str(error))
+    return found
+
+
 class Scripted:
-    """Stands in for the native sampler: one batch of rounds, as raw bytes of its buffer."""
+    """Stands in for the native sampler: one batch of rounds of what its files say, round r read at about r ns."""
 
     def __init__(self, rounds: list[list[bytes | int]]) -> None:
-        self.rounds = rounds
+        odd = (i for i, each in enumerate(rounds) if not all(map(is_plain, each)))
+        self.whole = next(odd, len(rounds))
+        self.columns = [self._column([int(each[i]) for each in rounds[: self.whole]]) for i in range(3)]
+        self.odd = [self._raw(said) for said in chain(*rounds[self.whole : self.whole + 1])]
 
-    def __call__(self, paths: list[str], rounds: int, clock: object) -> "Scripted":
-        return self
+    def run(self, waits_ns: "array[int]") -> Batch:
+        return Batch(self.columns, self.odd)
 
-    def run(self, waits_ns: list[int]) -> list[RawReading]:
-        batch, self.rounds = self.rounds, []
-        return [self._raw(i, said) for each in batch for i, said in enumerate(each)]
+    def _column(self, values: list[int]) -> Column:
+        count = len(values)
+        return Column(array("q", range(count)), array("q", range(2, count + 2)), array("q", values))
 
-    def _raw(self, i: int, said: bytes | int) -> RawReading:
-        length, text = (
-            (-said, b"") if isinstance(said, int) else (min(len(said), TEXT_BYTES), said[:TEXT_BYTES])
-        )
-        packed = struct.pack(f"=qqi{TEXT_BYTES}s", 2 * i, 2 * i + 1, length, text)
-        return struct.unpack(f"=qqi{TEXT_BYTES}s", packed)
+    def _raw(self, said: bytes | int) -> RawReading:
+        if isinstance(said, int):
+            return self.whole, self.whole + 2, -said, b""
+        return self.whole, self.whole + 2, min(len(said), TEXT_BYTES), said[:TEXT_BYTES]
 
     def close(self) -> None:
         pass
 
 
+def is_plain(said: bytes | int) -> bool:
+    """Whether the native sampler has a reading as a number, whatever else it may be."""
+    if isinstance(said, int) or len(said) >= TEXT_BYTES or not re.fullmatch(rb"-?[0-9]+\n?", said):
+        return False
+    return -(2**63) <= int(said) < 2**63
+
+
 @given(st.lists(st.lists(st.one_of(TEXTS, CODES), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_a_batch_is_drained_as_python_would_have_read_it(rounds: list[list[bytes | int]]) -> None:
-    paths = ["/sys/said"] * 3
-    meter = two_gauges([Said(0) for _ in paths])
-    drained = SampledMeter(meter, 0.01, seed=0)
-    drained._sampler = Scripted(rounds)  # type: ignore[assignment]
-    following = drained.rounds()
-    for each in rounds:
-        oracle = outcome(two_gauges([Said(said) for said in each]).read)
-        ours = outcome(lambda: next(following))
+    native = SampledMeter(two_gauges([Said(0)] * 3), 0.01, seed=0)
+    scripted = Scripted(rounds)
+    native._sampler = scripted  # type: ignore[assignment]
+    ours = outcomes(native)
+    assert len(ours) == min(len(rounds), scripted.whole + 1)  # a round that is not of numbers ends the batch
+    for said, mine in zip(rounds, ours, strict=False):
+        oracle = outcome(two_gauges([Said(each) for each in said]).read)
         # A number of 44 digits may have been cut off, so it is not believed.
-        too_long = any(isinstance(said, bytes) and len(said) >= TEXT_BYTES for said in each)
-        assert ours == oracle or (too_long and "more than a number" in str(ours))
-        if isinstance(ours, str):
-            break  # a round that failed ends the batch
+        too_long = any(isinstance(each, bytes) and len(each) >= TEXT_BYTES for each in said)
+        assert mine == oracle or (too_long and "more than a number" in str(mine))
+
+
+@given(st.lists(st.lists(st.integers(-1000, 1000), min_size=3, max_size=3), min_size=1, max_size=50))
+def test_every_sample_of_a_batch_is_stamped_in_the_middle_of_its_files(values: list[list[int]]) -> None:
+    native = SampledMeter(two_gauges([Said(0)] * 3), 0.01, seed=0)
+    native._sampler = Scripted([[b"%d" % each for each in row] for row in values])  # type: ignore[assignment]
+    ((counter, product),) = native.batch()
+    assert counter == Block("counter", [i + 1 for i in range(len(values))], [1e-6 * a for a, _, _ in values])
+    assert product == Block("product", counter.t_ns, [1e-6 * b * c for _, b, c in values])
 
 
 @needs_library
@@ -131,35 +162,25 @@ def test_real_files_give_the_same_samples_or_failures_either_way(
     meter = two_gauges([Attribute(str(path)) for path in files])
     native = SampledMeter(meter, 0.01, seed=0)
     try:
-        ours, oracle = outcome(lambda: next(native.rounds())), outcome(meter.read)
+        (ours,), oracle = outcomes(native), outcome(meter.read)
         assert ours == oracle or "more than a number" in str(ours)
     finally:
         native.close()
         meter.close()
 
 
-@given(st.binary(max_size=64 * 6))
-def test_whatever_stands_in_the_buffer_is_a_sample_or_a_failed_reading(data: bytes) -> None:
-    form = struct.Struct(f"=qqi{TEXT_BYTES}s")
-    raw = list(form.iter_unpack(data[: len(data) // form.size * form.size]))
-    meter = two_gauges([Said(0)] * 3)
-    native = SampledMeter(meter, 0.01, seed=0)
-    native._sampler = Fixed(raw[: len(raw) // 3 * 3])  # type: ignore[assignment]
-    try:
-        for samples in native.rounds():
-            assert [type(sample) for sample in samples] == [Sample, Sample]
-    except MeterReadError as error:
-        assert str(error).startswith("meter 'two': a value could not be read: ")
-
-
-class Fixed:
-    """Stands in for the native sampler: gives what it is told to."""
-
-    def __init__(self, raw: list[RawReading]) -> None:
-        self.raw = raw
-
-    def run(self, waits_ns: list[int]) -> list[RawReading]:
-        return self.raw
+@given(
+    st.lists(st.tuples(st.integers(-99, TEXT_BYTES), st.binary(max_size=TEXT_BYTES)), min_size=3, max_size=3)
+)
+def test_whatever_an_odd_round_holds_is_a_sample_or_a_failed_reading(said: list[tuple[int, bytes]]) -> None:
+    native = SampledMeter(two_gauges([Said(0)] * 3), 0.01, seed=0)
+    scripted = Scripted([[b"1"] * 3])
+    scripted.odd = [(7, 9, length, text[: max(0, length)]) for length, text in said]
+    native._sampler = scripted  # type: ignore[assignment]
+    first, *rest = outcomes(native)
+    assert first == [("counter", 1e-6), ("product", 1e-6)]
+    for each in rest:
+        assert isinstance(each, list) or str(each).startswith("meter 'two': a value could not be read: ")
 
 
 @pytest.fixture
@@ -184,8 +205,8 @@ def test_wraps_are_corrected_in_what_is_drained_as_in_what_python_read(tree: Pat
             total += step
             counter.write_text(f"{total % 1_000_000}\n")
             native.wake()  # one round is enough
-            (sample,), (by_python,) = next(native.rounds()), meter.read()
-            ours.add(1 + i * 10**9, sample.value)
+            ((block,), (by_python,)) = next(native.batch()), meter.read()
+            ours.extend([1 + i * 10**9], block.values)
             oracle.add(1 + i * 10**9, by_python.value)
         native.close()
     assert list(ours.values) == list(oracle.values)
@@ -202,12 +223,32 @@ def test_a_power_of_two_files_is_stamped_around_both(tmp_path: Path, monkeypatch
         (chip / name).write_text(f"{text}\n")
     with HwmonMeter("", tmp_path) as meter:
         native = SampledMeter(meter, 0.001, seed=0)
-        assert [len(list(native.rounds())) for _ in range(2)] == [1, 500]
+        sizes = [len(block.t_ns) for _ in range(2) for (block,) in native.batch()]
         native.wake()
-        ((sample,),) = native.rounds()
+        ((block,),) = native.batch()
         native.close()
-    assert sample == Sample(sample.t_ns, "ina3221-1", power_w=pytest.approx(2.0))
-    assert 0 < now_ns() - sample.t_ns < 10 * 10**9
+    assert sizes == [1, 500]
+    assert (block.domain, list(block.values)) == ("ina3221-1", pytest.approx([2.0]))
+    assert 0 < now_ns() - block.t_ns[0] < 10 * 10**9
+
+
+@needs_library
+def test_what_an_early_end_leaves_of_the_schedule_comes_next(tree: Path) -> None:
+    with PowercapMeter(root=tree) as meter:
+        native = SampledMeter(meter, 0.01, seed=0)
+        kept = list(native._waits(100))
+        for _ in range(3):
+            native.wake()
+            next(native.batch())
+        assert list(native._waits(97)) == kept[3:]
+        native.close()
+
+
+@needs_library
+def test_what_is_kept_until_it_is_drained_is_bounded(tree: Path) -> None:
+    with PowercapMeter(root=tree) as meter:
+        sizes = [SampledMeter(meter, period_s, seed=0)._rounds() for period_s in (30.0, 0.01, 1e-6)]
+    assert sizes == [1, 1000, 16_384]
 
 
 @needs_library
@@ -218,7 +259,7 @@ def test_files_that_cannot_be_opened_are_a_failed_reading(
         (tree / "intel-rapl:0" / "energy_uj").unlink()
         native = SampledMeter(meter, 0.01, seed=0)
         with pytest.raises(MeterReadError, match=r"meter 'powercap'.*No such file"):
-            list(native.rounds())
+            list(native.batch())
         native.wake()
         native.close()
     assert sampled.CLOCK_NS is None

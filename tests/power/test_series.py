@@ -69,3 +69,53 @@ def test_any_counter_unwraps_to_the_sum_of_its_steps(steps: list[float], start: 
         series.add(i * SECOND, total % wrap)
     assert series.values[-1] == pytest.approx(sum(steps), abs=1e-6 * wrap)
     assert series.resets == []
+
+
+#: Times and values in blocks: mostly going on, sometimes odd (late, far, back, no number), so that both ways are taken.
+READING = st.tuples(
+    st.one_of(st.integers(1, SECOND), st.integers(-2, 2)),
+    st.one_of(
+        st.floats(0.0, 0.1),
+        st.floats(0.0, 0.1),
+        st.floats(-5.0, 200.0),
+        st.sampled_from([math.nan, math.inf]),
+    ),
+)
+
+
+@given(
+    blocks=st.lists(st.lists(READING, max_size=8), max_size=6),
+    domain=st.sampled_from(
+        [Domain("usb", "power", ""), counter(wrap_j=300.0, max_power_w=45.0), counter(wrap_j=None)]
+    ),
+)
+def test_a_block_is_appended_as_its_readings_would_be_one_by_one(
+    blocks: list[list[tuple[int, float]]], domain: Domain
+) -> None:
+    bulk, oracle, t_ns, value = Series(domain), Series(domain), 0, 1.0
+    for block in blocks:
+        times, values = [], []
+        for wait_ns, step in block:
+            t_ns += wait_ns
+            value = step if domain.kind == "power" or not math.isfinite(value + step) else value + step
+            times.append(t_ns)
+            values.append(value % domain.wrap_j if domain.wrap_j and math.isfinite(value) else value)
+        bulk.extend(times, values)
+        for at_ns, each in zip(times, values, strict=True):
+            oracle.add(at_ns, each)
+    assert list(bulk.t_ns) == list(oracle.t_ns)
+    assert list(bulk.values) == list(oracle.values)
+    assert (bulk.resets, bulk.rejected) == (oracle.resets, oracle.rejected)
+    bulk.add(t_ns + SECOND, 2.5)
+    oracle.add(t_ns + SECOND, 2.5)
+    assert bulk.values[-1:] == oracle.values[-1:]
+
+
+def test_a_block_that_is_not_odd_is_not_appended_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    series, added, real = Series(counter()), [], Series.add
+    monkeypatch.setattr(
+        Series, "add", lambda self, t_ns, value: added.append(t_ns) or real(self, t_ns, value)
+    )
+    series.extend(range(1000), [i * 1e-3 for i in range(1000)])
+    assert len(series) == 1000
+    assert added == [0]

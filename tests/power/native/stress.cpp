@@ -1,5 +1,6 @@
-// Two threads wake a sampler as fast as they can while a third rewrites, removes and renames its files; built with
-// sanitizers by test_sampler.py. Prints "clean" where every round was whole and every reading a number or an error.
+// Two threads wake a sampler as fast as they can while a third rewrites, removes and renames its files; then one wakes it
+// once at a time. Built with sanitizers by test_sampler.py. Prints "clean" where every round was whole, every reading a
+// number or an error, and no wake was lost.
 #include "sampler.h"
 
 #include <atomic>
@@ -19,6 +20,32 @@ void write_file(const std::string& path, const char* text) {
   }
 }
 
+bool is_written(int64_t value) { return value == 1 || value == 22 || value == 333; }
+
+// Wakes the sampler once a batch that would last for hours, at any moment of it: one wake lost hangs for good.
+int lost_wakes(harness_sampler* sampler) {
+  constexpr int kBatches = 60000;
+  std::atomic<int> begun{0};
+  std::thread other([&] {
+    for (int batch = 1; batch <= kBatches; ++batch) {
+      while (begun < batch) std::this_thread::yield();
+      for (int spin = 0; spin < batch % 300; ++spin) asm volatile("");  // a little later each time
+      harness_sampler_wake(sampler);
+    }
+  });
+  const int64_t waits[2] = {int64_t{1} << 60, int64_t{1} << 60};
+  int64_t due_ns = int64_t{1} << 60;
+  harness_reading readings[4];
+  int wrong = 0;
+  for (int batch = 1; batch <= kBatches; ++batch) {
+    int32_t odd = 0;
+    begun = batch;
+    wrong += harness_sampler_run(sampler, &due_ns, waits, 2, readings, &odd) != 1;
+  }
+  other.join();
+  return wrong;
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -28,7 +55,7 @@ int main(int, char** arguments) {
   const char* paths[2] = {names[0].c_str(), names[1].c_str()};
   int32_t failed = 0;
   harness_sampler* sampler = harness_sampler_open(paths, 2, nullptr, &failed);
-  if (!sampler || harness_sampler_abi() != 1) return 2;
+  if (!sampler || harness_sampler_abi() != 2) return 2;
 
   std::atomic<bool> done{false};
   std::vector<std::thread> others;
@@ -49,20 +76,30 @@ int main(int, char** arguments) {
   });
 
   constexpr int32_t kRounds = 16;
-  const std::vector<int64_t> waits(kRounds, 1000);
+  std::vector<int64_t> waits(kRounds, 1000);
+  for (int32_t i = 0; i < kRounds; i += 2) waits[i] = 1000000;  // and some that are slept through
   std::vector<harness_reading> readings(2 * kRounds);
   int64_t due_ns = 0;
   int wrong = 0;
+  char text[harness_text_bytes];
   for (int batch = 0; batch < 2000; ++batch) {
-    const int32_t rounds = harness_sampler_run(sampler, &due_ns, waits.data(), kRounds, readings.data());
+    int32_t odd = 0;
+    const int32_t rounds = harness_sampler_run(sampler, &due_ns, waits.data(), kRounds, readings.data(), &odd);
     wrong += rounds < 1 || rounds > kRounds;
     for (int32_t i = 0; i < 2 * rounds; ++i) {
-      const harness_reading& reading = readings[i];
-      wrong += reading.after_ns < reading.before_ns || reading.length > static_cast<int32_t>(sizeof reading.text);
+      wrong += readings[i].after_ns < readings[i].before_ns;
+      if (i < 2 * (rounds - odd)) wrong += !is_written(readings[i].value);
     }
+    for (int32_t i = 0; i < 2; ++i) {
+      const int32_t length = harness_sampler_last(sampler, i, text);
+      wrong += length > harness_text_bytes;
+      odd -= odd && (length < 0 || length == 0);  // removed, or seen half written: nothing else is odd here
+    }
+    wrong += odd > 0;
   }
   done = true;
   for (std::thread& other : others) other.join();
+  wrong += lost_wakes(sampler);
   harness_sampler_close(sampler);
 
   const char* absent[2] = {paths[1], "/nowhere/at/all"};

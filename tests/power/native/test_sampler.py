@@ -3,10 +3,12 @@
 import errno
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from ctypes import c_int64
 from pathlib import Path
@@ -58,8 +60,16 @@ class ByRound(Sampler):
     """A sampler whose readings come named, and by round."""
 
     def run(self, waits_ns: list[int]) -> list[list[Reading]]:  # type: ignore[override]
-        readings = [Reading(*raw) for raw in super().run(waits_ns)]
-        return [readings[i : i + self._files] for i in range(0, len(readings), self._files)]
+        columns, odd = super().run(array("q", waits_ns))
+        by_file = [[integer(*row) for row in zip(*column, strict=True)] for column in columns]
+        last = [[Reading(*raw) for raw in odd]] if odd else []
+        return [list(each) for each in zip(*by_file, strict=True)] + last
+
+
+def integer(before_ns: int, after_ns: int, value: int) -> Reading:
+    """A reading that was an integer, as the text that says it."""
+    text = f"{value}\n".encode()
+    return Reading(before_ns, after_ns, len(text), text)
 
 
 def texts(rounds: list[list[Reading]]) -> list[list[bytes]]:
@@ -71,7 +81,7 @@ def test_every_round_reads_every_file_between_two_instants(tmp_path, sampling) -
     paths = [file(tmp_path, "a", "123\n"), file(tmp_path, "b", "-45\n"), file(tmp_path, "c", "6")]
     before_ns = now_ns()
     rounds = sampling(paths).run([MS] * 5)
-    assert texts(rounds) == [[b"123\n", b"-45\n", b"6"]] * 5
+    assert texts(rounds) == [[b"123\n", b"-45\n", b"6\n"]] * 5
     instants = [t for each in rounds for reading in each for t in (reading.before_ns, reading.after_ns)]
     assert instants == sorted(instants)
     assert before_ns <= instants[0] < instants[-1] <= now_ns()
@@ -181,20 +191,43 @@ def test_what_is_no_integer_ends_the_batch(tmp_path, sampling, text) -> None:
     assert readings[1].text[:2] == b"1\n"
 
 
+#: What files may say, integers at the edge of 64 bits among them.
+CONTENTS = st.one_of(
+    st.binary(max_size=60),
+    st.integers(-(2**65), 2**65).map(lambda number: f"{number}\n".encode()),
+    st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1]).map(lambda number: f"{number}".encode()),
+    st.from_regex(rb"[-+ ]?[0-9_]{0,46}\n?", fullmatch=True),
+)
+
+
 @needs_library
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
-def test_any_text_is_what_python_reads(tmp_path: Path, contents: list[bytes]) -> None:
+@given(st.lists(CONTENTS, min_size=1, max_size=4))
+def test_any_text_is_what_python_reads_and_an_integer_its_value(
+    tmp_path: Path, contents: list[bytes]
+) -> None:
     paths = [file(tmp_path, f"file{i}", content) for i, content in enumerate(contents)]
     attributes = [Attribute(str(path)) for path in paths]
-    sampler_ = ByRound([str(path) for path in paths], 1)
+    sampler_ = Sampler([str(path) for path in paths], 1)
     try:
         oracle = [attribute.read()[: sampler.TEXT_BYTES] for attribute in attributes]
-        assert texts(sampler_.run([0])) == [oracle]
+        columns, odd = sampler_.run(array("q", [0]))
+        if odd:
+            assert [text for _, _, _, text in odd] == oracle
+            assert any(not is_plain(text) for text in oracle)
+        else:
+            assert [list(column.values) for column in columns] == [[int(text)] for text in oracle]
+            assert all(map(is_plain, oracle))
     finally:
         sampler_.close()
         for attribute in attributes:
             attribute.close()
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a text is an integer of 64 bits and certainly whole."""
+    matched = re.fullmatch(rb"-?[0-9]+\n?", text)
+    return matched is not None and len(text) < sampler.TEXT_BYTES and -(2**63) <= int(text) < 2**63
 
 
 @needs_library
