@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from power.base import Domain, Meter, Probe, Sample, now_ns
+from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
 
@@ -138,29 +138,8 @@ class PerfMeter(Meter):
         """One domain an event and package, outermost first."""
         return tuple(event.domain for event in self._events)
 
-    def probe(self) -> Probe:
-        """Say whether the events can be opened, and whether any of them counts."""
-        probe = super().probe()
-        if not probe.usable or self._moves():
-            return probe
-        reason = f"no counter moved in {_STILL_S:g} s, as where a virtual machine has no real one"
-        return Probe(self.name, False, reason, domains=probe.domains)
-
-    def _moves(self) -> bool:
-        """Tell whether any event counts within a moment; False where it cannot be read."""
-        try:
-            with self:
-                first, until_ns = [each.energy_j for each in self.read()], now_ns() + int(_STILL_S * 1e9)
-                while now_ns() < until_ns:
-                    time.sleep(0.005)
-                    if [each.energy_j for each in self.read()] != first:
-                        return True
-        except MeterReadError:
-            return False
-        return False
-
     def open(self) -> None:
-        """Open every event. Raises `MeterUnavailableError`: no such PMU, or no permission."""
+        """Open every event. Raises `MeterUnavailableError`: no such PMU, no permission, or nothing that counts."""
         if self._files:
             return
         try:
@@ -182,6 +161,22 @@ class PerfMeter(Meter):
         except OSError as error:
             self.close()
             raise MeterUnavailableError(self.name, f"an event cannot be opened: {error}") from error
+        if not self._moves():
+            self.close()
+            reason = f"no counter moved in {_STILL_S:g} s, as where a virtual machine has no real one"
+            raise MeterUnavailableError(self.name, reason)
+
+    def _moves(self) -> bool:
+        """Tell whether any event counts within a moment; one that cannot be read is for `read` to report."""
+        try:
+            first, until_ns = [each.energy_j for each in self.read()], now_ns() + int(_STILL_S * 1e9)
+            while now_ns() < until_ns:
+                time.sleep(0.005)
+                if [each.energy_j for each in self.read()] != first:
+                    return True
+        except MeterReadError:
+            return True
+        return False
 
     def read(self) -> list[Sample]:
         """Return one sample an event, each with its own instant (the middle of its read)."""
