@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from harness.memory import EMULATED, Residency, emulated, read_residency, reset_peak
 from harness.protocol import Channel
-from workloads.engines.base import Accelerator, AcceleratorMemory, Phase
-from workloads.light_typing import Any
+from workloads.engines.base import Phase
+from workloads.light_typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads.engines.accelerator import Accelerator, AcceleratorMemory
 
 PARTS = ("data", "forward", "backward", "update")
 
@@ -66,7 +69,7 @@ class StepPeaks:
     which a measured step should not pay.
     """
 
-    def __init__(self, accelerator: Accelerator | None = None) -> None:
+    def __init__(self, accelerator: "Accelerator | None" = None) -> None:
         self._accelerator = accelerator
         self._highest: dict[str, Residency] = {}
         self._highest_there: dict[str, AcceleratorMemory] = {}
@@ -101,8 +104,8 @@ class StepPeaks:
             channel.accelerator_peak(phase, time.monotonic_ns(), held._asdict())
 
 
-def _higher(held: AcceleratorMemory, before: AcceleratorMemory) -> AcceleratorMemory:
-    return AcceleratorMemory(*map(max, held, before))
+def _higher(held: "AcceleratorMemory", before: "AcceleratorMemory") -> "AcceleratorMemory":
+    return type(held)(*map(max, held, before))
 
 
 class StepTimer:

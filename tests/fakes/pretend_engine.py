@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from workloads.engines.base import AcceleratorMemory
+from workloads.engines.accelerator import AcceleratorMemory
 from workloads.errors import OutOfMemoryError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import runner
+from harness import runner, workers
 from results import store
 
 MIB = 1 << 20
@@ -52,7 +52,7 @@ def in_turns(harness_main, make_plan, other_python, tmp_path, monkeypatch):
         runner,
         "worker_command",
         lambda python=None: (
-            [python, "-P", "-m", "harness.worker"] if python else [sys.executable, "-P", "-c", program]
+            [python, "-P", "-c", workers.WORKER] if python else [sys.executable, "-P", "-c", program]
         ),
     )
     options = (

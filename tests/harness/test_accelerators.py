@@ -16,7 +16,7 @@ from harness.stopwatch import StepPeaks
 from results import store
 from results.schema import Accelerator
 from workloads import checkpoint, registry
-from workloads.engines.base import AcceleratorMemory
+from workloads.engines.accelerator import AcceleratorMemory
 
 MIB = 1 << 20
 WORKSPACE = 8 * MIB

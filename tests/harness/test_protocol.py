@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness import messages
 from harness.protocol import Channel, finite
-from workloads.engines.base import AcceleratorMemory
+from workloads.engines.accelerator import AcceleratorMemory
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness import workers
 from workloads.registry import ENGINES
 
 HERE = Path(__file__).parent
@@ -50,7 +51,7 @@ def await_worker(process):
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
-                if "harness.worker" in child.cmdline():
+                if workers.WORKER in child.cmdline():
                     return
         time.sleep(0.01)
     raise AssertionError(process.communicate())

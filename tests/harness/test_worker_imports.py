@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import plan as planning
-from harness import runner, worker
+from harness import runner, worker, workers
 from harness.display import Quiet
 from workloads.engines.native import location
 
@@ -72,6 +72,7 @@ def test_a_worker_imports_nothing_large(trainer):
     assert "workloads.engines.native.training" in modules
     assert sorted(module for module in modules if is_or_is_in(module, TOO_LARGE)) == []
     assert not modules & {"harness.keeper", "workloads.checkpoint", "zlib"}  # this job keeps none
+    assert "workloads.engines.accelerator" not in modules
 
 
 def test_nor_does_one_that_keeps_checkpoints_and_one_that_resumes(tmp_path):
@@ -81,6 +82,15 @@ def test_nor_does_one_that_keeps_checkpoints_and_one_that_resumes(tmp_path):
         assert said[-1] == {"type": "done"}
         assert "workloads.checkpoint" in modules
         assert sorted(module for module in modules if is_or_is_in(module, TOO_LARGE)) == []
+
+
+def test_a_worker_starts_without_what_its_environment_has_others_import():
+    program = "import sys; print(sorted({'_distutils_hack', 'runpy', 'importlib.util'} & set(sys.modules)))"
+    command = [program if part == workers.WORKER else part for part in workers.worker_command()]
+    assert program in command
+    environment = workers.worker_environment(1, "stock")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.skipif(os.sysconf("SC_PAGE_SIZE") != 4096, reason="larger pages hold more")

@@ -7,7 +7,8 @@ torch is imported when one of them is called.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workloads.engines.base import Accelerator, Job, Training
+    from workloads.engines.accelerator import Accelerator
+    from workloads.engines.base import Job, Training
 
 
 def load() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from workloads.engines.base import AcceleratorMemory
+from workloads.engines.accelerator import AcceleratorMemory
 from workloads.engines.torch import devices
 from workloads.engines.torch.refusals import memory_errors
 from workloads.errors import UnsupportedError

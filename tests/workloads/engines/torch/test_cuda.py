@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 from workloads.engines import torch as engine  # noqa: E402
-from workloads.engines.base import AcceleratorMemory  # noqa: E402
+from workloads.engines.accelerator import AcceleratorMemory  # noqa: E402
 from workloads.engines.torch import cuda  # noqa: E402
 from workloads.engines.torch.refusals import memory_errors  # noqa: E402
 from workloads.errors import OutOfMemoryError, UnsupportedError  # noqa: E402
