@@ -162,7 +162,9 @@ def test_jitter_is_seeded_bounded_and_right_on_average() -> None:
 def test_waits_made_in_pieces_are_the_periods_of_the_same_seed() -> None:
     generator = random.Random(7)
     waits_ns = [wait for count in (1, 0, 100, 399) for wait in jittered_waits_ns(0.02, generator, count)]
-    assert waits_ns == pytest.approx([1e9 * wait_s for wait_s in islice(jittered_periods(0.02, 7), 500)], abs=1)
+    assert waits_ns == pytest.approx(
+        [1e9 * wait_s for wait_s in islice(jittered_periods(0.02, 7), 500)], abs=1
+    )
 
 
 def aliased(jitter: bool, seed: int) -> float:
