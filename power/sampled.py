@@ -6,13 +6,13 @@ the batch, so that what failed is known at once, and raises as the meter's `read
 """
 
 import os
+import random
 from array import array
 from collections.abc import Iterator
 from ctypes import c_int64
-from itertools import islice
 
 from power.errors import MeterReadError
-from power.integrate import jittered_periods
+from power.integrate import jittered_waits_ns
 from power.native.sampler import TEXT_BYTES, RawReading, Sampler
 from power.series import Block
 from power.sysfs import Reading, SysfsMeter
@@ -31,7 +31,7 @@ class SampledMeter:
 
     def __init__(self, meter: SysfsMeter, period_s: float, seed: int) -> None:
         self._meter, self._period_s = meter, period_s
-        self._following_ns = (round(wait_s * 1e9) for wait_s in jittered_periods(period_s, seed))
+        self._generator = random.Random(seed)
         self._waits_ns = array("q")
         self._sampler: Sampler | None = None
 
@@ -68,7 +68,8 @@ class SampledMeter:
 
     def _waits(self, count: int) -> "array[int]":
         """Return the next waits, in ns; first those that an early end left over."""
-        self._waits_ns.extend(islice(self._following_ns, max(0, count - len(self._waits_ns))))
+        more = max(0, count - len(self._waits_ns))
+        self._waits_ns.extend(jittered_waits_ns(self._period_s, self._generator, more))
         return self._waits_ns[:count]
 
     def _opened(self, rounds: int) -> Sampler:

@@ -88,6 +88,7 @@ def test_a_raspberry_pi_4_with_an_ina219(tmp_path):
     assert row["provenance"] == "measured"
     # The described sensor shows 25 W throughout, so all of it is idle power.
     assert row["gross_j"] / row["window_s"] == pytest.approx(25.0, rel=1e-3)
+    assert row["net_j"] is not None, row["reason"]
     assert row["net_j"] == pytest.approx(0.0, abs=1e-6 + row["uncertainty_j"])
     assert row["reader_cpu_share"] < 0.05
 

@@ -13,6 +13,7 @@ from power.integrate import (
     cut,
     energy_j,
     jittered_periods,
+    jittered_waits_ns,
     longest_gaps_s,
     refusal,
     shortest_window_s,
@@ -156,6 +157,14 @@ def test_jitter_is_seeded_bounded_and_right_on_average() -> None:
     assert min(waits) >= 0.01
     assert max(waits) <= 0.03
     assert fmean(waits) == pytest.approx(0.02, rel=0.01)
+
+
+def test_waits_made_in_pieces_are_the_periods_of_the_same_seed() -> None:
+    generator = random.Random(7)
+    waits_ns = [wait for count in (1, 0, 100, 399) for wait in jittered_waits_ns(0.02, generator, count)]
+    assert waits_ns == pytest.approx(
+        [1e9 * wait_s for wait_s in islice(jittered_periods(0.02, 7), 500)], abs=1
+    )
 
 
 def aliased(jitter: bool, seed: int) -> float:
