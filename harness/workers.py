@@ -46,7 +46,7 @@ def worker_environment(threads: int, allocator: str) -> dict[str, str]:
 
     `pinned` fixes what makes the peak of identical runs differ: the allocator's moving threshold for mmap
     (mallopt(3), M_MMAP_THRESHOLD) and the hash seed; address randomisation is switched off by `launch.py`.
-    Every worker has the C locale with UTF-8: a user's locale has tables of its own, which would be in the peak; so would
+    Every worker has the C locale with UTF-8: a user's locale has tables of its own, that would be in the peak. So would
     what setuptools, where it is installed, has every interpreter import for those that use distutils.
     """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
