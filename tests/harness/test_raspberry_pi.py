@@ -105,7 +105,7 @@ def has_introspection():
 def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
     described = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
     wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *described]
-    document = run_on(wrapper, PI5, tmp_path, "--steps", "1500", "--meter", "pi5-pmic")
+    document = run_on(wrapper, PI5, tmp_path, "--steps", "4000", "--meter", "pi5-pmic")
     assert document["device"]["profile"] == "pi5"
     assert document["trials"][0]["outcome"] == "ok"
     rows = {row["domain"]: row for row in document["trials"][0]["energy"]}
