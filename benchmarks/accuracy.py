@@ -8,9 +8,11 @@ Batch 100, cosine schedule from the workload's rate to 0 over the run, the workl
 the whole test set, with the moving averages after every epoch, and at the end once more with statistics recalibrated
 over 10,000 training images. The record is written after every epoch; a run whose record is complete is skipped, so an
 interrupted series is taken up again by the same command, and with `--checkpoints DIR` an interrupted run from its last
-epoch. `--stop-after N` ends a run there, on the schedule of all its epochs. What a variant is chosen by should not be
-the test set: with `--held-out N` the last N training images stand in for it. With `--accelerator cuda` (engine torch)
-the record is another one, `torch-cuda-...`: a GPU draws other weights and other roundings from the same seed.
+epoch. `--stop-after N` ends a run there, on the schedule of all its epochs. `--recalibrate-every N` evaluates every N
+epochs once more with statistics of 2,000 training images, and goes on with the training's own. What a variant is chosen
+by should not be the test set: with `--held-out N` the last N training images stand in for it. With `--accelerator cuda`
+(engine torch) the record is another one, `torch-cuda-...`: a GPU draws other weights and other roundings from the same
+seed.
 """
 
 import argparse

@@ -14,13 +14,12 @@ import msgspec
 from harness.errors import UsageError
 from harness.workers import worker_environment
 from results.format import size
-from results.schema import Accelerator
+from results.schema import PROCESSOR, Accelerator
 from workloads.registry import ACCELERATOR
 
 if TYPE_CHECKING:
     from harness.plan import Options
 
-PROCESSOR = "cpu"
 _NAMES = re.compile(r"cpu|cuda(:\d+)?")
 # Prints what the device of a name is, or `missing`. Only the torch engine has accelerators.
 _PROBE = "workloads.engines.torch.cuda"

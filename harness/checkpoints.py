@@ -12,6 +12,7 @@ import msgspec
 
 from harness import folders
 from harness.errors import UsageError
+from results.schema import PROCESSOR
 from workloads import checkpoint
 from workloads.errors import CheckpointError
 
@@ -23,7 +24,7 @@ _TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "a
 
 
 # What a fingerprint that does not say it is of: those of the processor do not name one.
-_UNSAID = {"accelerator": "cpu"}
+_UNSAID = {"accelerator": PROCESSOR}
 
 
 def measured_steps(steps: int, *, resumed_at: int | None, warmup: int) -> int:

@@ -8,7 +8,7 @@ import msgspec
 from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
 from harness.host import usable_cores
-from results.schema import Accelerator, Worker
+from results.schema import PROCESSOR, Accelerator, Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
 from workloads.datasets.registry import prepare
@@ -29,7 +29,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     workloads: tuple[str, ...] = DEFAULT_WORKLOADS
     trainers: tuple[str, ...] = DEFAULT_TRAINERS
     engine: str | None = None
-    accelerator: str = accelerators.PROCESSOR
+    accelerator: str = PROCESSOR
     worker: str = "python"
     optimizer: str = "adam"
     batch_size: int | None = None
@@ -276,7 +276,7 @@ def _settings(
     }
     if options.evaluate_every:
         found["evaluate_every"] = options.evaluate_every
-    if options.accelerator != accelerators.PROCESSOR:
+    if options.accelerator != PROCESSOR:
         found["device"] = options.accelerator
     if options.settings:
         found["given"] = "; ".join(options.settings)

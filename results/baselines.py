@@ -25,7 +25,7 @@ from results.errors import BaselineInvalidError, BaselineMissingError
 from results.files import cause_of
 from results.fingerprint import Fact
 from results.metrics import METRICS, Key
-from results.schema import Document, Setting
+from results.schema import PROCESSOR, Document, Setting
 
 SCHEMA = "harness.baselines"
 
@@ -56,7 +56,7 @@ class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     dataset_variant: str | None = None
     worker: str = "python"
     accumulate: int = 1
-    accelerator: str = "cpu"
+    accelerator: str = PROCESSOR
     environment: str | None = None
     reason: str | None = None
     updated: str | None = None

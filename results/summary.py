@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from results.schema import Document, Energy, Estimate, Trial
+from results.schema import PROCESSOR, Document, Energy, Estimate, Trial
 from results.stats import median_interval
 
 T = TypeVar("T")
 
 REFERENCE = "standard"
 """The trainer that every other one is compared with."""
-PROCESSOR = "cpu"
-"""What stands for an accelerator's name where the processor trained."""
 
 
 class Setup(NamedTuple):

@@ -7,7 +7,7 @@ Unknown fields are ignored, so that a reader of version 1 reads later additions 
 One subject a module; it imports msgspec alone: no table, no report.
 """
 
-from results.schema.accelerator import Accelerator, AcceleratorMemory, AcceleratorPeak
+from results.schema.accelerator import PROCESSOR, Accelerator, AcceleratorMemory, AcceleratorPeak
 from results.schema.circumstances import Checkpoint, Phase, ProcessorUse, Trace, Trigger, Validity
 from results.schema.document import SCHEMA, SCHEMA_VERSION, Document, Trial, json_schema, now
 from results.schema.energy import Energy, PhaseEnergy, Synchronisation, Windows
@@ -28,6 +28,7 @@ from results.schema.parts import (
 )
 
 __all__ = [
+    "PROCESSOR",
     "SCHEMA",
     "SCHEMA_VERSION",
     "VARIABLES",

@@ -6,6 +6,9 @@ import msgspec
 
 from results.schema.parts import Bytes, require_reason
 
+PROCESSOR = "cpu"
+"""What stands for an accelerator's name where the processor trained."""
+
 
 class Accelerator(msgspec.Struct, kw_only=True, frozen=True):
     """The device beside the processor that a trial was trained on.

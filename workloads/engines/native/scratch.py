@@ -5,6 +5,7 @@ import ctypes
 from workloads.engines.base import Job
 from workloads.engines.native import library
 from workloads.errors import UnsupportedError
+from workloads.recipes import features
 from workloads.specification import Stage
 
 # Beside the learning rate, the optimizers take what their papers give (Adam: Kingma & Ba 2015).
@@ -29,7 +30,7 @@ def describe(job: Job) -> library.Config:
             f"the native engine has no '{recipe.name}' with retained {recipe.activation} and Y and ∂X in "
             f"{recipe.gradient}: a product of signs leaves 16-bit integers; try: --engine torch"
         )
-    if optimizer.name == "bop" and recipe.weight_gradient != "bit":
+    if features(recipe, optimizer):
         raise UnsupportedError(f"the native engine has no bop with '{recipe.name}'; it has it with 'lowmem'")
     stages = (library.Stage * len(job.specification.stages))(*map(_stage, job.specification.stages))
     types = library.DTYPES

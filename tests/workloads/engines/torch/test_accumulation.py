@@ -4,19 +4,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels, small_residual  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from workloads.engines.torch.gradients import WeightGradient  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
 from workloads.memory_model import model  # noqa: E402
-from workloads.models.residual import residual_network  # noqa: E402
 from workloads.registry import ENGINES  # noqa: E402
 
 NETWORK, BATCH = odd_network(20, 9, 7, 4), 16
-RESIDUAL = residual_network(
-    "residual", "clip", clip_at=1.3, image_shape=(2, 16, 16), widths=(3, 5), convolutions=1, classes=4
-)
+RESIDUAL = small_residual("clip", clip_at=1.3)
 NETWORKS = {"dense": NETWORK, "conv": CONVOLUTIONS, "residual": RESIDUAL}
 TRAINERS = ENGINES["torch"].trainers
 

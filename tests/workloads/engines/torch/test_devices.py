@@ -7,18 +7,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels, small_residual  # noqa: E402
 
 from workloads.engines.torch import bits, conv, devices  # noqa: E402
-from workloads.models.residual import residual_network  # noqa: E402
 from workloads.registry import ENGINES  # noqa: E402
 
 NETWORKS = {
     "dense": odd_network(20, 9, 7, 4),
     "conv": CONVOLUTIONS,
-    "residual": residual_network(
-        "residual", "polynomial", image_shape=(2, 16, 16), widths=(3, 5), convolutions=1, classes=4
-    ),
+    "residual": small_residual("polynomial"),
 }
 BATCH = 6
 

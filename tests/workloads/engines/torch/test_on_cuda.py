@@ -6,12 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels  # noqa: E402
+from tests_support import CONVOLUTIONS, Build, odd_network, pixels_and_labels, small_residual  # noqa: E402
 
 from workloads import memory_model  # noqa: E402
 from workloads.engines import torch as engine  # noqa: E402
 from workloads.engines.torch import cuda  # noqa: E402
-from workloads.models.residual import residual_network  # noqa: E402
 from workloads.recipes import optimizer, recipe  # noqa: E402
 from workloads.registry import ENGINES  # noqa: E402
 
@@ -25,9 +24,7 @@ pytestmark = [
 NETWORKS = {
     "dense": odd_network(64, 32, 32, 4),
     "conv": CONVOLUTIONS,
-    "residual": residual_network(
-        "residual", "polynomial", image_shape=(2, 16, 16), widths=(3, 5), convolutions=1, classes=4
-    ),
+    "residual": small_residual("polynomial"),
 }
 # A power of two, so that means over the batch of whole numbers are the same in any order.
 BATCH = 32

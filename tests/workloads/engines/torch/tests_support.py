@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from workloads.engines.torch.trainer import TorchTraining
-from workloads.specification import Sequence, Specification
+from workloads.models.residual import residual_network
+from workloads.specification import Sequence, Specification, StraightThrough
 
 TESTS = Path(__file__).parents[3]
 GOLDEN = TESTS / "data" / "golden"
@@ -36,6 +37,14 @@ def odd_network(*widths: int) -> Specification:
     for width in widths[1:]:
         network.dense(width)
     return network.build()
+
+
+def small_residual(straight_through: StraightThrough, clip_at: float = 1.0) -> Specification:
+    """A residual network of two groups, on images of 16 pixels."""
+    return residual_network(
+        "residual", straight_through, clip_at=clip_at, image_shape=(2, 16, 16), widths=(3, 5), convolutions=1,
+        classes=4,
+    )  # fmt: skip
 
 
 def pixels_and_labels(network: Specification, batch: int, seed: int) -> tuple[memoryview, memoryview]:
