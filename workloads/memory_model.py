@@ -163,7 +163,7 @@ def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int
     channels = stage.out_channels
     # μ and ψ (σ); ω where the backward pass approximates by signs; and the two moving averages, always float32:
     # an average over hundreds of steps cannot be held in float16 (its increments fall below half an ulp).
-    retained = 3 if recipe.norm == "l1_sign" else 2
+    retained = 3 if recipe.by_sign else 2
     yield Variable("mu_psi", stage.name, retained * channels, recipe.statistic)
     yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
     yield Variable("beta", stage.name, 2 * channels, recipe.statistic)

@@ -22,8 +22,9 @@ class Recipe(NamedTuple):
 
     `activation` is what is retained of X between forward and backward. `ste_mask` says where the clip of the
     straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
-    element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, or `l1_sign`, whose backward pass puts
-    the retained sign times its mean magnitude ω in place of the normalised output. `gradient` is the type of Y and
+    element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, `l1_sign`, whose backward pass puts the
+    retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which puts the
+    sign less its mean there, as the derivative of ψ has it. `gradient` is the type of Y and
     ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
@@ -42,7 +43,7 @@ class Recipe(NamedTuple):
     summary: str
     activation: DType
     ste_mask: Literal["derived", "kept", "none"]
-    norm: Literal["l2", "l1", "l1_sign"]
+    norm: Literal["l2", "l1", "l1_sign", "l1_sign_centred"]
     gradient: DType
     output_gradient: DType
     weight: DType
@@ -58,6 +59,11 @@ class Recipe(NamedTuple):
     def real(self) -> DType:
         """Type of what has to be retained as a real number: that of Y and ∂X."""
         return self.gradient
+
+    @property
+    def by_sign(self) -> bool:
+        """Whether signs, and with them ω, stand for the normalised output on the way back through the norm."""
+        return self.norm in ("l1_sign", "l1_sign_centred")
 
     @property
     def overlap_mask(self) -> DType:
@@ -120,6 +126,9 @@ LOWMEM = FLOAT16_BOOLDW_L1._replace(
 LOWMEM_PO2 = LOWMEM._replace(
     name="lowmem-po2", summary="lowmem with ∂Y as 5-bit powers of two", output_gradient="po2"
 )
+LOWMEM_CENTRED = LOWMEM._replace(
+    name="lowmem-centred", summary="lowmem with ∂Y of mean 0 a channel", norm="l1_sign_centred"
+)
 LOWMEM_Q6 = LOWMEM._replace(name="lowmem-q6", summary="lowmem with 6-bit ∂Y", output_gradient="int6")
 
 LEAN = LOWMEM_Q6._replace(
@@ -134,7 +143,8 @@ LEAN8 = LEAN._replace(
     name="lean8", summary="lean with weights and momentum in 8 bits", weight="int8", momentum="int8"
 )
 
-_ROWS = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_Q6, LEAN, LEAN8)
+_LADDER = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2)
+_ROWS = (*_LADDER, LOWMEM_CENTRED, LOWMEM_Q6, LEAN, LEAN8)
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 

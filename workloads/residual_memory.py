@@ -86,7 +86,7 @@ def _state(stage: Stage, recipe: Recipe, optimizer: Optimizer) -> Iterator[Varia
     """What belongs to weights and channels."""
     channels, latent = stage.out_channels, optimizer.latent_weights or not stage.binary
     if stage.norm:
-        retained = 3 if recipe.norm == "l1_sign" else 2
+        retained = 3 if recipe.by_sign else 2
         yield Variable("mu_psi", stage.name, retained * channels, recipe.statistic)
         yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
     yield Variable("beta", stage.name, 2 * channels, recipe.statistic)

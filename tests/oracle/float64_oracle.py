@@ -1,8 +1,9 @@
 """The training algorithms once more, in float64 NumPy and plain loops: what the engines are tested against.
 
 Nothing is shared with any engine. Written from the equations of Courbariaux and Bengio 2016 (`l2`) and Wang et al.
-2023, Algorithms 1 and 2 (`l1`, `l1_sign`). Dense stages: weights N × K, activations B × K. Convolution stages:
-weights N × (C · k · k), activations B × C × H × W, stride 1. Of equal maxima a pooling takes the first in row order.
+2023, Algorithms 1 and 2 (`l1`, `l1_sign`; centred: less the sign's mean). Dense stages: weights N × K, activations B
+× K. Convolution stages: weights N × (C · k · k), activations B × C × H × W, stride 1. Of equal maxima a pooling takes
+the first in row order.
 """
 
 from dataclasses import dataclass, field
@@ -170,6 +171,8 @@ def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tup
         else:
             direction = sgn(x_plus)
             factor = np.mean(np.abs(x_plus)) * np.mean(v * direction)
+        if norm in ("l1", "l1_sign_centred"):
+            direction = direction - np.mean(direction)
         dy[:, channel] = v - np.mean(v) - direction * factor
     return dbeta, dy
 

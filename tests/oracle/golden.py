@@ -26,6 +26,7 @@ TRAINERS = {
     "float16-booldw": ("l2", True, 0.12),
     "float16-booldw-l1": ("l1", True, 0.12),
     "lowmem": ("l1_sign", True, 0.12),
+    "lowmem-centred": ("l1_sign_centred", True, 0.12),
 }
 
 

@@ -9,12 +9,12 @@ from workloads.engines.native import location
 from workloads.errors import WorkloadError
 from workloads.light_typing import Any, NamedTuple
 
-ABI = 3
+ABI = 4
 
 # As in core.h.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3, "code2": 4, "int6": 5, "bit": 6}
 POOLS = {"none": 0, "before_norm": 1, "after_sign": 2}
-NORMS = {"l2": 0, "l1_sign": 1}
+NORMS = {"l2": 0, "l1_sign": 1, "l1_sign_centred": 2}
 STE_MASKS = {"none": 0, "kept": 1, "derived": 2}
 OPTIMIZERS = {"adam": 0, "sgd": 1, "bop": 2}
 ROLES = (

@@ -42,6 +42,7 @@ class Layer:
     ) -> None:
         self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
         self.norm = recipe.norm
+        self.by_sign = recipe.by_sign
         self.read_by_sign = not is_last
         shape = (stage.out_channels, stage.fan_in)
         latent = latent or not stage.binary

@@ -15,7 +15,9 @@ from workloads.engines.torch.bits import pack_flags_, unpack_into
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
 
-Norm = Literal["l2", "l1", "l1_sign"]
+Norm = Literal["l2", "l1", "l1_sign", "l1_sign_centred"]
+CENTRED: tuple[Norm, ...] = ("l1", "l1_sign_centred")
+"""Those whose backward pass takes the mean off the sign, as the derivative of ψ = mean|Y − μ| does."""
 
 EPSILON = 1e-5
 """Added to the variance in σ (l2)."""
@@ -159,17 +161,20 @@ def backward_(
 
     With v = ∂X⁺ / scale, and means over the channel:
     l2       ∂Y = v − mean(v) − x̃ · mean(v ∘ x̃)
-    l1       ∂Y = v − mean(v) − sgn(x̃) · mean(v ∘ x̃)
+    l1       ∂Y = v − mean(v) − (sgn(x̃) − mean(sgn(x̃))) · mean(v ∘ x̃)
     l1_sign  ∂Y = v − mean(v) − X̂⁺ · ω · mean(v ∘ X̂⁺)   (Wang et al. 2023, Algorithm 2)
+    l1_sign_centred has X̂⁺ − mean(X̂⁺) before the ω of `l1_sign`. Without it ∂Y has a mean where signs have one, though a
+    shift of Y, which the norm takes off, changes nothing.
     """
-    sums, moment = _sums(gradient, known, scratch)
+    sums, moment, signs = _sums(gradient, norm, known, scratch)
     everyone = processes.current()
-    whole, whole_moment = everyone.sum_(torch.stack([sums, moment]))
+    whole, whole_moment, whole_signs = everyone.sum_(torch.stack([sums, moment, signs]))
     count = gradient.shape[0] * gradient.shape[2] * everyone.count
     slope = scale.float().reciprocal()
     mean_v = (whole * slope / count).unsqueeze(1)
     factor = whole_moment.mul_(slope).div_(count)
     factor = (factor if omega is None else factor * omega.float()).unsqueeze(1)
+    mean_v.addcmul_(factor, whole_signs.div_(count).unsqueeze(1), value=-1)
     saturated = 0
     for rows, block in blocks(gradient, scratch):
         direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
@@ -181,12 +186,14 @@ def backward_(
     return sums, saturated
 
 
-def _sums(gradient: Tensor, known: Normalised, scratch: Scratch) -> tuple[Tensor, Tensor]:
-    """Return Σ ∂X⁺ and Σ ∂X⁺ ∘ x̃ (or its sign) per channel."""
+def _sums(gradient: Tensor, norm: Norm, known: Normalised, scratch: Scratch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Σ ∂X⁺, Σ ∂X⁺ ∘ x̃ (or its sign), and Σ sgn(x̃) where that is wanted (else 0), per channel."""
     sums = torch.zeros(gradient.shape[1], device=gradient.device)
-    moment = torch.zeros_like(sums)
+    moment, signs = torch.zeros_like(sums), torch.zeros_like(sums)
     for rows, block in blocks(gradient, scratch):
         sums += per_channel(block)
         direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
-        moment += per_channel(direction.mul_(block))
-    return sums, moment
+        moment += per_channel(block.mul_(direction))
+        if norm in CENTRED:
+            signs += per_channel(direction.ge_(0).mul_(2).sub_(1))
+    return sums, moment, signs

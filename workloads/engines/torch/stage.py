@@ -158,7 +158,7 @@ class StageFunction(torch.autograd.Function):
             return seen[0], seen[1]
 
         out = _forward(layer, Activations(real, bits, mask), statistics)
-        if layer.norm == "l1_sign":
+        if layer.by_sign:
             assert out.omega is not None
             seen.append(out.omega)
         channel = torch.stack(seen).to(DTYPES[layer.recipe.statistic])
@@ -243,7 +243,7 @@ def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor
 def through_norm(layer: Layer, gradient: Tensor, normalised: Normalised, channel: Tensor) -> None:
     """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω."""
     shape = (len(gradient), layer.stage.out_channels, -1)
-    omega = channel[2] if layer.norm == "l1_sign" else None
+    omega = channel[2] if layer.by_sign else None
     sums, saturated = backward_(
         gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch
     )

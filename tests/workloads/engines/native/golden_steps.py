@@ -15,7 +15,7 @@ from workloads.engines.base import Job
 from workloads.engines.native.training import NativeTraining
 from workloads.specification import Sequence, Specification
 
-TRAINERS = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
+TRAINERS = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
 STEPS = 50  # as the oracle's task, whose are the rate of Adam and the batch of 60
 RATES = {"adam": 0.003, "sgd": 1e-3}
 BATCH = {"mlp": 60, "conv": 22}

@@ -1,7 +1,8 @@
 """The training step once more, in float64 NumPy: what the native engine is tested against.
 
 Nothing is shared with the engine. Maps are batch × height × width × channels, weights outputs × k × k × inputs; a dense
-stage is a 1 × 1 product on 1 × 1 maps. Equations: Courbariaux and Bengio 2016 (`l2`), Wang et al. 2023 (`l1_sign`).
+stage is a 1 × 1 product on 1 × 1 maps. Equations: Courbariaux and Bengio 2016 (`l2`), Wang et al. 2023
+(`l1_sign`).
 """
 
 from collections.abc import Callable
@@ -123,6 +124,8 @@ def backward_stage(
     else:
         d = sgn(record.x_plus)
         factor = record.omega * (v * d).mean(axis=(0, 1, 2))
+    if norm == "l1_sign_centred":
+        d = d - d.mean(axis=(0, 1, 2))
     dy = v - v.mean(axis=(0, 1, 2)) - d * factor
     if stage.pool == "before_norm":
         dy = unpooled(dy, record.select)

@@ -47,7 +47,7 @@ def run(network: Specification, trainer: str, optimizer: str) -> float:
 def main() -> None:
     """Run every combination and say so."""
     for network in networks():
-        for trainer in ("standard", "lowmem", "lowmem-q6", "lean", "lean8"):
+        for trainer in ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8"):
             for optimizer in ("adam", "sgd") if trainer == "standard" else ("adam", "sgd", "bop"):
                 run(network, trainer, optimizer)
     sys.stdout.write("clean\n")

@@ -26,7 +26,7 @@ from workloads.schedule import average_share  # noqa: E402
 
 pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 
-TRAINERS = ("standard", "lowmem", "lowmem-q6", "lean", "lean8")
+TRAINERS = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
 BATCH = 37
 
 

@@ -33,9 +33,12 @@ BESIDE_TORCH = {
     ("conv", "standard", "sgd"): (1e-5, 1e-5),
     ("mlp", "lowmem", "adam"): (0.15, 0.02),
     ("mlp", "lowmem", "sgd"): (0.25, 0.06),
+    ("mlp", "lowmem-centred", "adam"): (0.15, 0.02),
+    ("mlp", "lowmem-centred", "sgd"): (0.25, 0.06),
     ("mlp", "lowmem-q6", "adam"): (0.3, 0.05),
     ("mlp", "lowmem-q6", "sgd"): (0.25, 0.06),
     ("conv", "lowmem", "adam"): (0.8, 0.15),
+    ("conv", "lowmem-centred", "adam"): (0.8, 0.15),
     ("conv", "lowmem-q6", "adam"): (1.2, 0.3),
 }
 
@@ -67,7 +70,7 @@ def test_every_set_gives_the_recorded_curves(isa: str, threads: str) -> None:
         assert np.mean(losses[-5:]) < 0.5 * losses[0]  # a curve that does not fall would pin nothing
 
 
-@pytest.mark.parametrize("trainer", ["standard", "lowmem"])
+@pytest.mark.parametrize("trainer", ["standard", "lowmem", "lowmem-centred"])
 def test_the_oracle_is_followed(trainer: str) -> None:
     """The same curves as the torch engine's tests follow, within the same bounds."""
     document = json.loads((DATA / "golden" / f"{trainer}.json").read_text())

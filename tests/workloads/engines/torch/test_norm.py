@@ -1,4 +1,4 @@
-"""Batch normalisation: the l2 backward pass is autograd's, blocks change nothing, a constant channel stays finite."""
+"""Batch normalisation: with real values kept its gradient is autograd's, blocks change nothing, no infinities."""
 
 import pytest
 
@@ -34,29 +34,43 @@ def both_ways(
     bits = torch.zeros((y.numel() + 7) // 8, dtype=torch.uint8)
     keep = Keep(bits, None, y.shape[1])
     normalise_(x_plus, mean, scale, beta, scratch, keep)
-    omega = keep.magnitude * y.shape[1] / y.numel() if norm == "l1_sign" else None
-    known = FromSigns(bits) if norm == "l1_sign" else FromOutput(x_plus, beta)
+    omega = keep.magnitude * y.shape[1] / y.numel() if norm.startswith("l1_sign") else None
+    known = FromSigns(bits) if norm.startswith("l1_sign") else FromOutput(x_plus, beta)
     dy = gradient.clone()
     dbeta, saturated = backward_(dy, norm, scale, omega, known, scratch)
     assert saturated == 0
     return x_plus, dy, dbeta
 
 
+@pytest.mark.parametrize("norm", ["l2", "l1"])
 @pytest.mark.parametrize("shape", [(9, 5, 1), (4, 3, 7)])
-def test_l2_is_what_autograd_differentiates(shape: tuple[int, int, int], scratch: Scratch) -> None:
+def test_a_norm_with_real_values_kept_is_what_autograd_differentiates(
+    norm: str, shape: tuple[int, int, int], scratch: Scratch
+) -> None:
     y, beta, gradient = tensors(*shape)
     leaf, offset = y.double().requires_grad_(), beta.double().requires_grad_()
     centred = leaf - leaf.mean((0, 2), keepdim=True)
-    sigma = (centred.square().mean((0, 2), keepdim=True) + EPSILON).sqrt()
-    expected = centred / sigma + offset[:, None]
+    spread = centred.square() if norm == "l2" else centred.abs()
+    spread = spread.mean((0, 2), keepdim=True)
+    expected = centred / ((spread + EPSILON).sqrt() if norm == "l2" else spread) + offset[:, None]
     expected.backward(gradient.double())
-    x_plus, dy, dbeta = both_ways("l2", y, beta, gradient, scratch)
+    x_plus, dy, dbeta = both_ways(norm, y, beta, gradient, scratch)
     torch.testing.assert_close(x_plus.double(), expected.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(dy.double(), leaf.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(dbeta.double(), offset.grad, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", ["l2", "l1", "l1_sign"])
+@pytest.mark.parametrize("norm", ["l2", "l1", "l1_sign_centred"])
+def test_a_gradient_that_a_shift_cannot_change_has_no_mean(norm: str, scratch: Scratch) -> None:
+    """A norm takes the mean off, so the sum of ∂Y over a channel is 0; that of the paper's `l1_sign` is not."""
+    given = tensors(50, 4, 3)
+    _, dy, _ = both_ways(norm, *given, scratch)
+    _, uncentred, _ = both_ways("l1_sign", *given, scratch)
+    assert dy.mean((0, 2)).abs().max() < 1e-7
+    assert uncentred.mean((0, 2)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1", "l1_sign", "l1_sign_centred"])
 @pytest.mark.parametrize("shape", [(37, 5, 1), (19, 3, 7), (24, 8, 2)])
 def test_blocks_change_nothing(
     norm: str, shape: tuple[int, int, int], scratch: Scratch, tiny_scratch: Scratch
@@ -70,7 +84,7 @@ def test_blocks_change_nothing(
 
 def test_a_channel_constant_over_the_batch_becomes_beta(scratch: Scratch) -> None:
     y, beta, gradient = torch.full((4, 2, 1), 7.0), torch.tensor([0.5, -0.25]), torch.ones(4, 2, 1)
-    for norm in ("l2", "l1", "l1_sign"):
+    for norm in ("l2", "l1", "l1_sign", "l1_sign_centred"):
         x_plus, dy, _ = both_ways(norm, y, beta, gradient, scratch)
         assert torch.equal(x_plus[:, :, 0], beta.expand(4, 2))
         assert bool(torch.isfinite(dy).all())

@@ -1,7 +1,8 @@
 // Backward through the norm: gradient of X+ -> gradient of Y.
 //
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
-// (Wang et al. 2023, Algorithm 2); in `standard` (float_norm.cpp) d is the normalised output itself and there is no omega.
+// (Wang et al. 2023, Algorithm 2), or, centred, d less its mean over the channel; in `standard` (float_norm.cpp) d is the
+// normalised output itself and there is no omega.
 #include <cmath>
 #include <cstring>
 
@@ -84,13 +85,33 @@ void prepare_channels(Network& net, Stage& s) {
   reduce_partials(net, 0, channels, share, mean);
   reduce_partials(net, 1, channels, share, factor);
   load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
-  if (net.config.norm == HARNESS_NORM_L1_SIGN)
+  if (net.config.norm != HARNESS_NORM_L2)
     load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
   for (size_t c = 0; c < channels; c++) {
     slope[c] = 1.0f / slope[c];
     mean[c] *= slope[c];
-    factor[c] *= slope[c] * (net.config.norm == HARNESS_NORM_L1_SIGN ? work[c] : 1.0f);
+    factor[c] *= slope[c] * (net.config.norm == HARNESS_NORM_L2 ? 1.0f : work[c]);
   }
+}
+
+// Takes the mean of d, times factor, off the mean, which so becomes that of v - (d - mean(d)) * factor: without it the gradient
+// of Y has a mean that Y's own shift, which the norm takes away, cannot have caused. Sums of signs are exact in any order.
+void centre_direction(Network& net, Stage& s, Stage* next) {
+  const size_t channels = channels_of(s);
+  net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
+    const Chunk chunk = chunk_at(net, index);
+    float* sums = partial(net, 0, index);
+    memset(sums, 0, channels * sizeof(float));
+    const size_t first = (size_t)chunk.first * s.norm_pixels;
+    for_tiles(net, (size_t)chunk.images * s.norm_pixels, channels, [&](size_t row, size_t rows) {
+      float* d = tile_of(net, thread, 0);
+      load_direction(net, s, next, s.pool == HARNESS_POOL_AFTER_SIGN, first + row, rows, d);
+      net.passes->add_rows(d, rows, channels, sums);
+    });
+  });
+  float *mean = channel_values(net, kNormMean), *direction = channel_values(net, kNormWork);
+  reduce_partials(net, 0, channels, 1.0 / ((double)net.items * (double)s.norm_pixels), direction);
+  for (size_t c = 0; c < channels; c++) mean[c] -= channel_values(net, kNormFactor)[c] * direction[c];
 }
 
 // Scales the three so that |v| < 1: then nothing that follows leaves float16's range. A power of two costs no digit.
@@ -238,6 +259,7 @@ void norm_backward(Network& net, Stage& s, Stage* next) {
   sum_gradient(net, s, next);
   const float peak = largest_partial(net, 2);
   prepare_channels(net, s);
+  if (net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED) centre_direction(net, s, next);
   rescale_channels(net, s, peak);
   if (net.config.output_gradient == HARNESS_INT6) {
     const float largest = walk({net, s, next, kMeasure, 0});

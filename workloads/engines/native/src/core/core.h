@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define HARNESS_CORE_ABI 3
+#define HARNESS_CORE_ABI 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,7 +19,7 @@ enum harness_dtype {
   HARNESS_CODE2 = 4, HARNESS_INT6 = 5, HARNESS_BIT = 6,
 };
 enum harness_pool { HARNESS_POOL_NONE = 0, HARNESS_POOL_BEFORE_NORM = 1, HARNESS_POOL_AFTER_SIGN = 2 };
-enum harness_norm { HARNESS_NORM_L2 = 0, HARNESS_NORM_L1_SIGN = 1 };
+enum harness_norm { HARNESS_NORM_L2 = 0, HARNESS_NORM_L1_SIGN = 1, HARNESS_NORM_L1_SIGN_CENTRED = 2 };
 enum harness_ste { HARNESS_STE_NONE = 0, HARNESS_STE_KEPT = 1, HARNESS_STE_DERIVED = 2 };
 enum harness_optimizer { HARNESS_ADAM = 0, HARNESS_SGD = 1, HARNESS_BOP = 2 };
 

@@ -132,7 +132,7 @@ void normalise(Network& net, Stage& s, Stage* next) {
   retain_statistics(net, s);
   prepare_affine(net, s, channel_values(net, kMean), channel_values(net, kSpread));
   emit(net, s, next);
-  if (net.config.norm != HARNESS_NORM_L1_SIGN) return;
+  if (net.config.norm == HARNESS_NORM_L2) return;
   float* omega = channel_values(net, kBeta);
   reduce_partials(net, 2, channels, share, omega);
   store_values(net, omega, channels, net.config.statistic, s.statistics, 2 * channels);

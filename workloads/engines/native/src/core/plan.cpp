@@ -117,7 +117,7 @@ uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
     case HARNESS_STE_MASK:
       return c.ste_mask == HARNESS_STE_KEPT && !s.first ? rows_bytes(HARNESS_BIT, inputs, (size_t)s.in_channels) : 0;
     case HARNESS_POOL_MASK: return pool_mask_bytes(net, s, batch);
-    case HARNESS_STATISTICS: return type_bytes(c.statistic, (c.norm == HARNESS_NORM_L1_SIGN ? 3 : 2) * channels);
+    case HARNESS_STATISTICS: return type_bytes(c.statistic, (c.norm == HARNESS_NORM_L2 ? 2 : 3) * channels);
     case HARNESS_MOVING: return 2 * channels * sizeof(float);
     case HARNESS_BETA: return type_bytes(c.statistic, 2 * channels);
     case HARNESS_WEIGHTS:
