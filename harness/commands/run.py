@@ -252,7 +252,7 @@ def _show(document: "Document", console: "Console", sink: "Sink | None") -> None
     from results import tables
 
     console.print(tables.document_view(document))
-    if sink:
+    if sink and sink.written:
         console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
 
 
