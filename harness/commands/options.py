@@ -29,12 +29,14 @@ DATA_DIR = click.Path(path_type=Path)
 
 
 def write_text(text: str, target: str) -> None:
-    """Write a document to a file, or to standard output for `-`."""
+    """Write a document to a file, whole or not at all, or to standard output for `-`.
+
+    Missing folders are made. Raises DocumentWriteError where the file cannot be written.
+    """
     if target == "-":
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
         return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.FileError(target, error.strerror or str(error)) from error
+    from results.files import write_whole
+
+    write_whole(Path(target), text.encode())
