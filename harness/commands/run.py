@@ -222,7 +222,7 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     ):
         if given:
             raise UsageError(f"--ab and {option} exclude each other: {why}")
-    if json_path == "-":
+    if json_path and (json_path == "-" or Path(json_path).is_dir()):
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)
     path = Path(json_path) if json_path else store.default_path(RUNS, chosen.this.created)
