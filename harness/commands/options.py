@@ -1,5 +1,6 @@
 """Option types and output habits that several verbs share."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def write_text(text: str, target: str) -> None:
     Missing folders are made. Raises DocumentWriteError where the file cannot be written.
     """
     if target == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(
+                encoding="utf-8"
+            )  # as in a file: a document has one encoding, whatever the terminal
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
         return
