@@ -247,6 +247,8 @@ def _limit(question: Question, device: devices.Profile) -> int:
     """Return what a worker may use. Raises UsageError where this machine cannot show it."""
     if question.resolution is not None and question.resolution < 1:
         raise UsageError(f"--resolution must be at least 1, not {question.resolution}")
+    if question.ceiling_bytes is not None and question.ceiling_bytes < 1:
+        raise UsageError(f"--ceiling must be at least 1, not {question.ceiling_bytes}")
     here = host.memory_bytes()
     limit = (question.ceiling_bytes or device.memory_bytes or here) - question.reserve_bytes
     if limit < 1:

@@ -214,6 +214,7 @@ def test_a_run_that_fails_otherwise_ends_the_search(pretended):
     [
         ({"ceiling_bytes": 1 << 50}, "cannot be tried on this machine"),
         ({"reserve_bytes": CEILING_BYTES}, "leaves nothing"),
+        ({"ceiling_bytes": 0}, "--ceiling must be at least 1, not 0"),
         ({"resolution": 0}, "--resolution must be at least 1"),
     ],
 )
