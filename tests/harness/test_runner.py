@@ -146,7 +146,7 @@ def test_an_evaluation_longer_than_the_silence_that_is_borne_is_a_sign_of_life(
 ):
     """Of 20 test batches, or of 20 batches to recalibrate with."""
     given = {"evaluate_s": 0.25, "statistics": statistics}
-    plan = make_plan(settings=given, trainers=("lowmem",), batch_size=batch_size, silence_s=2.5)
+    plan = make_plan(settings=given, trainers=("lowmem",), batch_size=batch_size, silence_s=4.0)
     signs = []
     (trial,) = run(plan, Listener(lambda message, pid: signs.append(message))).trials
     assert trial.outcome == "ok", trial.reason
