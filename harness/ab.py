@@ -134,7 +134,12 @@ def _ask(path: str, options: Options) -> dict[str, Any]:
     command = [path, "-P", "-c", _PROGRAM % (runner.LIBRARIES,)]
     try:
         done = subprocess.run(
-            command, input=json.dumps(given), capture_output=True, text=True, timeout=_PLANNING_S
+            command,
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            errors="replace",  # what is no Python may print anything
+            timeout=_PLANNING_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"--ab {path}: it cannot be asked what it plans: {error}") from error
@@ -143,8 +148,20 @@ def _ask(path: str, options: Options) -> dict[str, Any]:
         raise UsageError(
             f"--ab {path}: it cannot plan these trials: {last}; install edge-harness into its environment"
         )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return _understood(done.stdout, path)
+
+
+def _understood(said: str, path: str) -> dict[str, Any]:
+    """Return what the program above printed. Raises UsageError where something else did, as `true` prints nothing."""
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and "trials" in answer:
+        return answer
+    raise UsageError(
+        f"--ab {path}: it is no Python with edge-harness; name the python of another environment"
+    )
 
 
 def _matched(plan: Plan, answer: dict[str, Any], path: str) -> list[tuple[TrialPlan, dict[str, Any]]]:

@@ -1,5 +1,8 @@
 """The command line: one verb a file in `commands/`, imported when it is called."""
 
+import contextlib
+import errno
+import io
 import sys
 from importlib import import_module
 
@@ -53,8 +56,11 @@ def harness() -> None:
 
 def main() -> None:
     """Run the command line; every known error is one line on standard error and an exit code of the contract."""
+    _print_anything()
     try:
         status = harness(standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         status = exit_.exit_code
     except click.ClickException as error:
@@ -71,10 +77,27 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _print_anything() -> None:
+    """Let a terminal without a character show `?` in its place: tables have characters that ASCII has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+# What a write to standard output fails with where there is no room for it.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def _report(error: Exception) -> int:
     """Say a known error in one line; anything else is ours, and the traceback is wanted."""
-    from harness.errors import KNOWN_ERRORS, exit_code_of
+    from harness.errors import KNOWN_ERRORS, ExitCode, exit_code_of
 
+    # A write names no file; what is written to a file of its own fails with a known error.
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # what is still to be written cannot be, and Python would say so once more
+        click.echo(f"harness: error: cannot write to standard output: {error.strerror}", err=True)
+        return int(ExitCode.ERROR)
     if not isinstance(error, KNOWN_ERRORS):
         raise error
     click.echo(f"harness: error: {error}", err=True)

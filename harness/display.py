@@ -104,7 +104,8 @@ class Board(Quiet):
         if isinstance(message, PhaseBegun):
             self._phase = message.name
         elif isinstance(message, Progress):
-            self._phase = "train" if message.step < message.steps else self._phase
+            if message.loss is not None and message.step < message.steps:
+                self._phase = "train"  # without a loss it is a sign of life from an evaluation
             self._progress = message
 
     def warning(self, text: str) -> None:

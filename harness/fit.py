@@ -52,8 +52,12 @@ def question(**given: Any) -> Question:
     return Question(**own, options=msgspec.structs.replace(Question(workload="").options, **given))
 
 
-def answer(question: Question, say: Say) -> FitDocument:
+def answer(
+    question: Question, say: Say, keep: Callable[[FitDocument], None] = lambda document: None
+) -> FitDocument:
     """Search for every trainer and return the document; `say` is given one line a run.
+
+    `keep` is given the document after each trainer, so that whatever ends a later search loses none before it.
 
     Raises UsageError for a device with more memory than this machine, TrialFailedError where a run fails in another
     way than by its memory, and whatever `plan.build` and `ceilings.choose` raise.
@@ -64,10 +68,16 @@ def answer(question: Question, say: Say) -> FitDocument:
     build = partial(_plan, question, device.name, emulated, limit_bytes, mechanism)
     first = build(question.trainers[0], 1)
     metered = question.options.meters != ("none",)
-    fitted = [
-        _Search(partial(build, trainer), limit_bytes, question.resolution, say, metered=metered).run()
-        for trainer in question.trainers
-    ]
+    document = _empty_document(question, first, limit_bytes, mechanism)
+    for trainer in question.trainers:
+        search = _Search(partial(build, trainer), limit_bytes, question.resolution, say, metered=metered)
+        document.trainers.append(search.run())
+        keep(document)
+    return document
+
+
+def _empty_document(question: Question, first: Plan, limit_bytes: int, mechanism: str) -> FitDocument:
+    """Return the document before the first search; `first` is the plan of a run."""
     head = runner.empty_document(first)
     trial = first.trials[0]
     return FitDocument(
@@ -85,7 +95,7 @@ def answer(question: Question, say: Say) -> FitDocument:
         limit_bytes=limit_bytes,
         reserve_bytes=question.reserve_bytes,
         mechanism=mechanism,
-        trainers=fitted,
+        trainers=[],
     )
 
 
@@ -237,6 +247,8 @@ def _limit(question: Question, device: devices.Profile) -> int:
     """Return what a worker may use. Raises UsageError where this machine cannot show it."""
     if question.resolution is not None and question.resolution < 1:
         raise UsageError(f"--resolution must be at least 1, not {question.resolution}")
+    if question.ceiling_bytes is not None and question.ceiling_bytes < 1:
+        raise UsageError(f"--ceiling must be at least 1, not {question.ceiling_bytes}")
     here = host.memory_bytes()
     limit = (question.ceiling_bytes or device.memory_bytes or here) - question.reserve_bytes
     if limit < 1:

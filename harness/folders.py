@@ -1,9 +1,12 @@
-"""Folders that an option names: made before anything runs, or refused in one line."""
+"""Places that an option names: tried before anything runs, or refused in one line."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from harness.errors import UsageError
+from results.errors import DocumentWriteError
+from results.files import cause_of
 
 
 def make(folder: Path, option: str) -> None:
@@ -17,3 +20,21 @@ def make(folder: Path, option: str) -> None:
         raise UsageError(f"{option} {folder}: {error.strerror}; name a folder that can be made") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {folder}: it cannot be written to; name another folder")
+
+
+def try_file(path: Path) -> None:
+    """Make the folder of a file that is to be written later, and see that it takes one; what is there is not touched.
+
+    Raises DocumentWriteError for what `results.files.write_whole` would refuse.
+    """
+    try:
+        target = path.resolve()
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder")
+        if target.exists() and not target.is_file():
+            return  # a device or a pipe, which is written to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DocumentWriteError(f"cannot write '{path}': {cause_of(error)}; name another place") from error

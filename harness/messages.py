@@ -41,7 +41,7 @@ class AcceleratorPeak(Message, frozen=True, tag="accelerator_peak"):
 
 
 class Progress(Message, frozen=True, tag="progress"):
-    """Steps done so far and the loss just now."""
+    """Steps done so far and the loss just now; null also from a worker that evaluates or repeats phases."""
 
     step: int
     steps: int

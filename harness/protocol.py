@@ -62,7 +62,7 @@ class Channel:
         self.send({"type": "accelerator_peak", "phase": phase, "t_ns": t_ns, **memory})
 
     def progress(self, step: int, steps: int, loss: float) -> None:
-        """So many of all steps are done, with this loss just now."""
+        """So many of all steps are done, with this loss just now; not a number while nothing is trained."""
         self.send({"type": "progress", "step": step, "steps": steps, "loss": finite(loss)})
 
     def window(self, event: str, t_ns: int) -> None:

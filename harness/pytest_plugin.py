@@ -62,9 +62,9 @@ class Bench:
     def measure(self, *, workload: str, trainer: str = "lowmem", **options: Any) -> "Trial":
         """Train once in a fresh worker and return the trial, whatever became of it.
 
-        `options` are those of `harness run`; by default three steps after one of warming up, no meter, the pinned
-        allocator. Waits for other measured trials of this user to end. Raises UsageError for an unknown option, and
-        UnknownNameError or UnsupportedError for what cannot run.
+        `options` are those of `harness run`; by default three steps after one of warming up (unless `epochs` are
+        given), no meter, the pinned allocator. Waits for other measured trials of this user to end. Raises UsageError
+        for an unknown option, and UnknownNameError or UnsupportedError for what cannot run.
         """
         with _turn():
             trial = _run(workload, trainer, options)
@@ -177,6 +177,8 @@ def _run(workload: str, trainer: str, options: dict[str, Any]) -> "Trial":
         raise UsageError(f"unknown option '{unknown[0]}'; there is: {', '.join(sorted(allowed))}")
     data = os.environ.get("HARNESS_DATA")
     defaults = _DEFAULTS | ({"data_dir": Path(data)} if data else {})
+    if options.get("epochs") is not None:
+        del defaults["steps"]  # two lengths exclude each other, and only one was asked for
     chosen = plan.Options(workloads=(workload,), trainers=(trainer,), **(defaults | options))
     (trial,) = runner.trials(plan.build(chosen), Quiet())
     others = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) - 1

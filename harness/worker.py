@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.keeper import Keeper
 
 _PROGRESS_NS = 100_000_000
+_ALIVE_NS = 1_000_000_000
 
 
 class Trial:
@@ -41,6 +42,7 @@ class Trial:
         self._evaluated: list[
             list[int]
         ] = []  # step, correct, items, ns: what a checkpoint keeps of the curve
+        self._taken = 0  # steps, those before a resumption too
         self._said_ns = 0
 
     def run(self) -> None:
@@ -61,7 +63,7 @@ class Trial:
         self._peaks.begin("setup")
         training = self._set_up(engine)
         keeper = self._keeper(training)
-        first = keeper.resume() if keeper else 0
+        first = self._taken = keeper.resume() if keeper else 0
         self._train(training, first, keeper)
         if first < self._steps:
             self._channel.ledger(training.ledger())
@@ -204,6 +206,7 @@ class Trial:
             total += training.step(self._images, self._labels, rate, mark)
         loss = total / batches
         self._losses.add(loss)
+        self._taken = step + 1
         now = time.monotonic_ns()
         if now - self._said_ns > _PROGRESS_NS or step + 1 == self._steps:
             self._said_ns = now
@@ -250,6 +253,14 @@ class Trial:
                 count = min(reader.read_into(self._images, self._labels), left)
                 yield self._images[: count * item_bytes], self._labels[:count]
                 left -= count
+                self._stay_heard()
+
+    def _stay_heard(self) -> None:
+        """Say that the worker is alive, at most every second: an evaluation may outlast the silence that is borne."""
+        now = time.monotonic_ns()
+        if now - self._said_ns > _ALIVE_NS:
+            self._said_ns = now
+            self._channel.progress(self._taken, self._steps, float("nan"))
 
 
 def _read_job() -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harness.commands.options import write_text
+from harness.errors import ExitCode
 
 
 @click.command(name="check")
@@ -37,12 +38,27 @@ def command(
     from results.reports.markdown import gate_markdown
 
     verdicts, notes = gating.check(files, baseline)
-    if junit:
-        write_text(junit_xml(verdicts, strict), junit)
-    if markdown:
-        write_text(gate_markdown(verdicts, strict), markdown)
     console = Console(stderr="-" in (junit, markdown))
     console.print(gate_view(verdicts, strict))
     for note in notes:
         console.print(Text(note, style="dim"), soft_wrap=True)
-    return exit_code(verdicts, strict)
+    # The verdict is out before anything is written: a file that cannot be must neither hide it nor pass for it.
+    verdict = exit_code(verdicts, strict)
+    written = [
+        _write(render(verdicts, strict), target)
+        for render, target in ((junit_xml, junit), (gate_markdown, markdown))
+        if target
+    ]
+    return verdict or (ExitCode.OK if all(written) else ExitCode.ERROR)
+
+
+def _write(text: str, target: str) -> bool:
+    """Write one output; say why it cannot be written and return False, so that the others still are."""
+    from results.errors import DocumentWriteError
+
+    try:
+        write_text(text, target)
+    except DocumentWriteError as error:
+        click.echo(f"harness: error: {error}", err=True)
+        return False
+    return True

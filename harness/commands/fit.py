@@ -1,10 +1,17 @@
 """`harness fit`: the largest batch size that fits a device's memory, verified by runs under the enforced ceiling."""
 
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.options import DATA_DIR, SIZE, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from results.fit_document import FitDocument
 
 
 @click.command(name="fit")
@@ -57,18 +64,36 @@ def command(json_path: str | None, quiet: bool, **given: Any) -> None:
 
     Where this machine is another, the device's memory and cores are emulated under an enforced ceiling.
     """
-    import msgspec
     from rich.console import Console
     from rich.text import Text
 
-    from harness import fit
-    from results.fit_table import fit_view
+    from harness import fit, folders
 
     errors = Console(stderr=True)
     say = (lambda line: None) if quiet else (lambda line: errors.print(Text(line), soft_wrap=True))
-    document = fit.answer(
-        fit.question(**{name: value for name, value in given.items() if value not in (None, ())}), say
-    )
-    if json_path:
-        write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
-    (errors if json_path == "-" else Console()).print(fit_view(document))
+    question = fit.question(**{name: value for name, value in given.items() if value not in (None, ())})
+    if json_path and json_path != "-":
+        folders.try_file(Path(json_path))  # an error now, not after every search
+    with _shown(json_path) as keep:
+        fit.answer(question, say, keep)
+
+
+@contextmanager
+def _shown(json_path: str | None) -> "Iterator[Callable[[FitDocument], None]]":
+    """Yield what keeps the answer so far, which is printed at the end, and then written.
+
+    An error or Ctrl-C takes nothing with it: the trainers before it are shown, then it is raised.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from results.fit_table import fit_view
+
+    kept: list[FitDocument] = []
+    try:
+        yield kept.append
+    finally:
+        if kept:
+            Console(stderr=json_path == "-").print(fit_view(kept[-1]))
+            if json_path:
+                write_text(msgspec.json.format(msgspec.json.encode(kept[-1]), indent=2).decode(), json_path)

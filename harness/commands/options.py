@@ -1,5 +1,6 @@
 """Option types and output habits that several verbs share."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -29,12 +30,18 @@ DATA_DIR = click.Path(path_type=Path)
 
 
 def write_text(text: str, target: str) -> None:
-    """Write a document to a file, or to standard output for `-`."""
+    """Write a document to a file, whole or not at all, or to standard output for `-`.
+
+    Missing folders are made. Raises DocumentWriteError where the file cannot be written.
+    """
     if target == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(
+                encoding="utf-8"
+            )  # as in a file: a document has one encoding, whatever the terminal
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
         return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.FileError(target, error.strerror or str(error)) from error
+    from results.files import write_whole
+
+    write_whole(Path(target), text.encode())

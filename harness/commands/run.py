@@ -176,16 +176,21 @@ def _printed() -> "Iterator[Callable[[Document], None]]":
     write_text(store.dumps(kept[-1]), "-")
 
 
-# What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever.
+# What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever. What holds a
+# worker to a ceiling, and what its allocator does, is the harness's part, which is not there.
 _NOT_IN_PLANS = {
     "--ab": "other_python",
     "--json": "json_path",
     "--synchronise": "synchronise",
     "--meter": "meters",
     "--ceiling": "ceiling_bytes",
+    "--mechanism": "mechanism",
+    "--emulate": "emulate",
+    "--allocator": "allocator",
     "--trigger-pin": "trigger_pin",
     "--accelerator": "accelerator",
 }
+_AS_IF_NOT_GIVEN = {"mechanism": "auto", "allocator": "stock"}
 
 
 def _write_plans(folder: Path, options: dict[str, Any]) -> int:
@@ -194,8 +199,10 @@ def _write_plans(folder: Path, options: dict[str, Any]) -> int:
     from harness.errors import UsageError
 
     given = _given(options)
-    for option in (option for option, name in _NOT_IN_PLANS.items() if given.pop(name, False) is not False):
-        raise UsageError(f"--plans runs nothing and does not know {option}; leave one of the two out")
+    for option, name in _NOT_IN_PLANS.items():
+        asked = given.pop(name, False)
+        if asked is not False and asked != _AS_IF_NOT_GIVEN.get(name):  # a trigger pin may be 0
+            raise UsageError(f"--plans runs nothing and does not know {option}; leave one of the two out")
     chosen = plan.build(plan.Options(**given | {"worker": "program"}))
     folders.make(folder, "--plans")
     for trial in chosen.trials:
@@ -222,7 +229,7 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     ):
         if given:
             raise UsageError(f"--ab and {option} exclude each other: {why}")
-    if json_path == "-":
+    if json_path and (json_path == "-" or Path(json_path).is_dir()):
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)
     path = Path(json_path) if json_path else store.default_path(RUNS, chosen.this.created)
@@ -252,7 +259,7 @@ def _show(document: "Document", console: "Console", sink: "Sink | None") -> None
     from results import tables
 
     console.print(tables.document_view(document))
-    if sink:
+    if sink and sink.written:
         console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
 
 

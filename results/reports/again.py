@@ -49,7 +49,7 @@ def _options(trial: Trial, document: Document) -> list[str]:
     if trial.dataset_variant == "synthetic":
         words.append("--synthetic")
     ceiling = trial.memory.ceiling
-    if ceiling is not None and not document.device.emulated:
+    if ceiling is not None:  # of an emulated device too: it may have been another than the profile's memory
         words += ["--ceiling", str(ceiling.limit_bytes)]
     if document.device.requested != "auto":
         words += ["--device", document.device.requested]

@@ -2,9 +2,9 @@
 
 Its settings: `hold_bytes` allocated and touched at set-up, in the ledger as `hold_as` (W); `item_bytes`, the same for
 each item of a batch, in the ledger as X; `burst_bytes` allocated and freed again in each backward pass,
-`evaluate_bytes` in each evaluation of a batch, which takes `evaluate_s`; `fail_at`, a phase, with `fail_how`: raise,
-memory, exit, hang, garbage, print or kill. `there_PHASE` is what a phase takes of the accelerator: at set-up for good,
-else for a moment.
+`evaluate_bytes` in each evaluation of a batch, which takes `evaluate_s`, as a batch to recalibrate with does;
+`fail_at`, a phase, with `fail_how`: raise, memory, exit, hang, garbage, print or kill. `there_PHASE` is what a phase
+takes of the accelerator: at set-up for good, else for a moment.
 """
 
 import os
@@ -110,7 +110,7 @@ class PretendTraining:
 
     def recalibrate(self, batches):
         for _ in batches:
-            pass
+            time.sleep(self._settings.get("evaluate_s", 0))
 
     def evaluate(self, images, labels):
         self._reach("evaluate")

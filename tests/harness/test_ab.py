@@ -108,7 +108,12 @@ def test_trials_alternate(in_turns):
 
 @pytest.mark.parametrize(
     ("python", "message"),
-    [("nowhere/python", "no such program"), ("false", "it cannot plan these trials: it said nothing")],
+    [
+        ("nowhere/python", "no such program"),
+        ("false", "it cannot plan these trials: it said nothing"),
+        ("true", "it is no Python with edge-harness"),
+        ("echo", "it is no Python with edge-harness"),
+    ],
 )
 def test_an_interpreter_that_cannot_is_named(harness_main, make_plan, tmp_path, monkeypatch, python, message):
     monkeypatch.chdir(tmp_path)
@@ -141,6 +146,7 @@ def test_what_is_not_done_in_turns_is_refused(harness_main, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_two_documents_do_not_go_to_standard_output(in_turns):
-    ended = in_turns("--json", "-")
+@pytest.mark.parametrize("place", ["-", ".", "/"])
+def test_two_documents_go_neither_to_standard_output_nor_to_a_folder(in_turns, place):
+    ended = in_turns("--json", place)
     assert (ended.status, "two documents" in ended.err) == (2, True)

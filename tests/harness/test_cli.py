@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -19,6 +20,7 @@ def harness(*arguments, cwd, **environment):
         env=started.environment(cwd) | environment,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=110,
     )
 
@@ -74,6 +76,61 @@ def test_wrong_usage_exits_2(tmp_path, arguments):
     result = harness(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    """A real document, whose table has dashes and signs that ASCII has not."""
+    folder = tmp_path_factory.mktemp("document")
+    engine = next((name for name, row in registry.ENGINES.items() if row.missing() is None), None)
+    if engine is None:
+        pytest.skip("no engine is installed")
+    options = ["--steps", 2, "--warmup", 1, "--repeats", 1, "--meter", "none", "--trainer", "lowmem"]
+    result = harness("run", *options, "--engine", engine, "--test-items", 10, "--json", "a.json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "a.json"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_a_character_is_no_error(tmp_path, document, encoding):
+    shown = harness("show", document, cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "lowmem" in shown.stdout
+
+
+def test_a_document_on_standard_output_is_utf_8_whatever_the_terminal(tmp_path, document):
+    arguments = ["report", document, "--format", "markdown"]
+    there, here = (
+        harness(*arguments, cwd=tmp_path, PYTHONIOENCODING=encoding).stdout for encoding in ("ascii", "utf-8")
+    )
+    assert there == here
+    assert not there.isascii()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "DOCUMENT"],
+        ["report", "DOCUMENT", "--format", "csv"],
+        ["list", "trainers", "--json"],
+        ["list", "trainers"],
+        ["--help"],
+    ],
+)
+def test_a_full_disk_under_standard_output_is_one_line(tmp_path, document, arguments):
+    arguments = [str(document) if each == "DOCUMENT" else each for each in arguments]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [*started.COMMAND, *arguments],
+            env=started.environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=110,
+        )
+    assert "cannot write to standard output: No space left on device" in error_line(result)
+    assert result.returncode == 1
 
 
 def test_a_corrupt_document_is_named(tmp_path):

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from harness import runner
 from harness.display import Board, Lines, Quiet, display
+from harness.messages import PhaseBegun, Progress
 
 
 def console(*, terminal):
@@ -44,6 +45,18 @@ def test_a_terminal_follows_trial_phase_step_loss_memory_and_time_left(make_plan
     assert "~-" not in text
     assert max(map(len, re.split(r"[\r\n]", text))) <= 80
     assert "mlp-mnist lowmem: RuntimeError: deliberate" in text  # a failure stays
+
+
+def test_a_sign_of_life_from_an_evaluation_is_no_training(make_plan):
+    board = Board(console(terminal=True), make_plan(steps=12))
+    for message, phase in (
+        (Progress(3, 14, 2.5), "train"),
+        (PhaseBegun("evaluate", 0), "evaluate"),
+        (Progress(4, 14, None), "evaluate"),
+        (Progress(5, 14, 2.5), "train"),
+    ):
+        board.message(message, 1)
+        assert board._phase == phase
 
 
 def test_a_pipe_gets_a_line_when_a_trial_begins_and_one_when_it_ends(make_plan):

@@ -160,6 +160,49 @@ def test_a_device_that_takes_the_whole_training_set(pretended):
     assert fit_view(document)
 
 
+FIT = (
+    "fit",
+    "mlp-mnist",
+    "--device",
+    "pi-zero2w",
+    "--ceiling",
+    "48MiB",
+    "--mechanism",
+    "watchdog",
+    "--quiet",
+)
+
+
+@pytest.mark.parametrize("error", [TrialFailedError("the second fails"), KeyboardInterrupt()])
+def test_what_ends_the_second_search_leaves_the_first(pretended, harness_main, tmp_path, monkeypatch, error):
+    search, ended_before = fit._Search.run, []
+
+    def once(self):
+        if ended_before:
+            raise error
+        ended_before.append(self)
+        return search(self)
+
+    monkeypatch.setattr(fit._Search, "run", once)
+    ended = harness_main(*FIT, "--resolution", "64", "--json", tmp_path / "new" / "fit.json")
+    assert (ended.status, str(error) or "interrupted") == (
+        1,
+        ended.err.strip().removeprefix("harness: error: "),
+    )
+    document = msgspec.json.decode((tmp_path / "new" / "fit.json").read_bytes(), type=FitDocument)
+    assert [each.trainer for each in document.trainers] == ["standard"]
+    assert "'standard' trains mlp-mnist" in ended.out
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_search(
+    pretended, harness_main, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fit._Search, "run", lambda self: pytest.fail("it has searched"))
+    (tmp_path / "file").write_text("in the way")
+    ended = harness_main(*FIT, "--json", tmp_path / "file" / "fit.json")
+    assert (ended.status, "cannot write" in ended.err) == (1, True), ended.err
+
+
 def test_a_run_that_fails_otherwise_ends_the_search(pretended):
     pretended |= {"fail_at": "forward", "fail_how": "raise"}
     with pytest.raises(TrialFailedError, match="mlp-mnist lowmem at batch 8 failed: RuntimeError"):
@@ -171,6 +214,7 @@ def test_a_run_that_fails_otherwise_ends_the_search(pretended):
     [
         ({"ceiling_bytes": 1 << 50}, "cannot be tried on this machine"),
         ({"reserve_bytes": CEILING_BYTES}, "leaves nothing"),
+        ({"ceiling_bytes": 0}, "--ceiling must be at least 1, not 0"),
         ({"resolution": 0}, "--resolution must be at least 1"),
     ],
 )

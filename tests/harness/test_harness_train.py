@@ -10,6 +10,7 @@ import pytest
 from harness import plan as planning
 from harness import runner
 from harness.display import Quiet
+from harness.messages import Progress
 from workloads import registry
 from workloads.datasets.base import Column, PreparedDataset, Segment, image_split
 from workloads.engines.native import location, program
@@ -147,6 +148,20 @@ def test_the_trigger_is_waited_for():
         lambda trial: msgspec.structs.replace(trial, trigger=True), trainers=("lowmem",)
     )
     assert_same_training(python, trained)
+
+
+def test_a_long_evaluation_is_a_sign_of_life():
+    """Said at most every second; how long it takes is the machine's."""
+    signs = []
+    listener = Quiet()
+    listener.message = lambda message, pid: signs.append(message)
+    options = {"workloads": ("cnv-cifar10",), "synthetic": True, "batch_size": 4, "test_items": 1600}
+    plan = plan_of("program", trainers=("lowmem",), steps=2, warmup=1, **options)
+    (trial,) = runner.trials(plan, listener)
+    assert trial.outcome == "ok", trial.reason
+    evaluation = next(phase for phase in trial.phases if phase.name == "evaluate")
+    lasted_s = evaluation.end_s - evaluation.start_s
+    assert lasted_s / 2 - 1 < signs.count(Progress(3, 3, None)) <= lasted_s
 
 
 def test_plans_run_without_python(harness_main, tmp_path):

@@ -140,9 +140,24 @@ def test_the_fixture_measures_what_it_is_asked(project):
     result.assert_outcomes(passed=1)
 
 
+def test_epochs_take_the_place_of_the_default_steps(project):
+    result = project(
+        """
+        import pytest
+
+        @pytest.mark.memory_ceiling("64 MiB", workload="mlp-mnist", epochs=1, batch_size=1000)
+        def test_an_epoch(harness):
+            assert harness.trial.settings["epochs"] == 1
+            assert harness.trial.settings["steps"] == 10
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("'64 MiB', workload='mlp-mnist', epochs=1, steps=2", "*--steps and --epochs exclude each other*"),
         ("'64 MiB', workload='nonsense'", "*unknown workload 'nonsense'*"),
         ("'much', workload='mlp-mnist'", "*'much' is not a size*"),
         (

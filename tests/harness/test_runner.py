@@ -140,6 +140,21 @@ def test_a_hung_worker_is_ended(make_plan):
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize(("statistics", "batch_size"), [("moving average", 100), ("recalibrated", 500)])
+def test_an_evaluation_longer_than_the_silence_that_is_borne_is_a_sign_of_life(
+    make_plan, statistics, batch_size
+):
+    """Of 20 test batches, or of 20 batches to recalibrate with."""
+    given = {"evaluate_s": 0.25, "statistics": statistics}
+    plan = make_plan(settings=given, trainers=("lowmem",), batch_size=batch_size, silence_s=4.0)
+    signs = []
+    (trial,) = run(plan, Listener(lambda message, pid: signs.append(message))).trials
+    assert trial.outcome == "ok", trial.reason
+    evaluation = next(phase for phase in trial.phases if phase.name == "evaluate")
+    assert evaluation.end_s - evaluation.start_s > 5
+    assert 2 <= signs.count(Progress(5, 5, None)) <= 6
+
+
 def test_a_print_in_a_worker_breaks_nothing(make_plan):
     assert run(make_plan({"fail_at": "update", "fail_how": "print"})).trials[1].outcome == "ok"
 

@@ -14,10 +14,55 @@ def document(make_plan):
     return empty_document(make_plan())
 
 
+@pytest.fixture
+def trial(make_plan):
+    from harness.display import Quiet
+    from harness.runner import trials
+
+    return next(trials(make_plan(trainers=("lowmem",)), Quiet()))
+
+
 def test_the_document_is_there_before_the_first_trial(document, tmp_path):
     sink = Sink(tmp_path / "run.json")
     sink.keep(document)
     assert store.read(tmp_path / "run.json") == document
+
+
+def test_an_earlier_document_stays_until_there_is_a_trial(document, trial, tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("an earlier document")
+    sink = Sink(path)
+    sink.keep(document)
+    assert (path.read_text(), sink.written) == ("an earlier document", False)
+    assert {each.name for each in tmp_path.iterdir()} == {"run.json", "cache"}
+    document.trials.append(trial)
+    sink.keep(document)
+    assert (store.read(path) == document, sink.written) == (True, True)
+
+
+def test_a_disk_full_at_the_first_trial_loses_neither_document(document, trial, tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    path.write_text("an earlier document")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sink = Sink(path)
+    sink.keep(document)
+    write = store.write
+
+    def full(document, place):
+        if place == path:
+            raise DocumentWriteError("no space left")
+        write(document, place)
+
+    monkeypatch.setattr(store, "write", full)
+    document.trials.append(trial)
+    sink.keep(document)
+    assert (path.read_text(), sink.trouble) == ("an earlier document", "no space left")
+    assert store.read(sink.path) == document
+
+
+def test_a_folder_is_no_file(document, tmp_path):
+    with pytest.raises(DocumentWriteError, match="it is a folder"):
+        Sink(tmp_path).keep(document)
 
 
 def test_without_a_name_it_goes_to_the_folder_of_runs(document, tmp_path, monkeypatch):

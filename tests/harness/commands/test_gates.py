@@ -63,6 +63,18 @@ def test_the_same_program_passes_and_says_so(recorded, measure, harness_main, tm
     assert "passed" in (tmp_path / "gate.md").read_text()
 
 
+def test_outputs_make_their_folders_and_hide_no_verdict(recorded, measure, harness_main, tmp_path):
+    assert harness_main("check", recorded, "--junit", "reports/new/gate.xml").status == 0
+    assert ET.parse(tmp_path / "reports" / "new" / "gate.xml").getroot()[0].get("failures") == "0"
+    (tmp_path / "file").write_text("in the way")
+    for name, status in (("again.json", 1), ("grown.json", 4)):
+        path = measure(name, **({"item_bytes": 20 << 10} if status == 4 else {}))
+        ended = harness_main("check", path, "--junit", "file/gate.xml", "--markdown", f"{name}.md")
+        assert (ended.status, "cannot write 'file/gate.xml'" in ended.err) == (status, True), ended.err
+        assert "training_peak_bytes" in ended.out
+        assert (tmp_path / f"{name}.md").read_text().startswith("**passed" if status == 1 else "**")
+
+
 def test_memory_that_grew_exits_4_and_names_the_variable(recorded, measure, harness_main, tmp_path):
     """Every item of a batch of 100 takes 20 KiB more, as if an activation were kept in float32."""
     ended = harness_main("check", measure("after.json", item_bytes=20 << 10), "--junit", "gate.xml")

@@ -32,6 +32,14 @@ def test_an_error_before_any_trial_leaves_standard_output_empty(make_plan, harne
     assert (ended.status, ended.out) == (2, "")
 
 
+def test_a_run_that_measured_nothing_leaves_the_earlier_document(make_plan, harness_main, tmp_path):
+    (tmp_path / "kept.json").write_text("an earlier document")
+    ended = harness_main("run", *SMALL, "--trigger-pin", 1000, "--json", tmp_path / "kept.json")
+    assert (ended.status, (tmp_path / "kept.json").read_text()) == (2, "an earlier document")
+    ended = harness_main("run", *SMALL, "--trainer", "lowmem", "--json", tmp_path / "kept.json")
+    assert (ended.status, len(store.read(tmp_path / "kept.json").trials)) == (0, 1), ended.err
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -40,6 +48,9 @@ def test_an_error_before_any_trial_leaves_standard_output_empty(make_plan, harne
         ("--synchronise",),
         ("--meter", "none"),
         ("--ceiling", "1GiB"),
+        ("--emulate", "--device", "pi3b+"),
+        ("--mechanism", "watchdog"),
+        ("--allocator", "pinned"),
         ("--trigger-pin", 0),
         ("--accelerator", "cuda"),
     ],

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from results.reports.again import commands
-from results.schema import Device, Synchronisation, Trigger
+from results.schema import Ceiling, Device, Synchronisation, Trigger
 
 Make = Callable[..., Any]
 
@@ -18,6 +18,18 @@ def test_how_to_measure_it_again(document: Make) -> None:
         "--optimizer adam --batch-size 100 --threads 2 --repeats 3 --seed 0 --steps 60 "
         "--meter rapl --allocator pinned --device pi3b+ --emulate"
     )
+
+
+def test_a_ceiling_is_named_also_where_a_device_is_emulated(document: Make, trial: Make) -> None:
+    asked = trial()
+    asked.memory.ceiling = Ceiling(limit_bytes=200 << 20, mechanism="watchdog")
+    for emulated in (False, True):
+        device = Device(
+            requested="pi3b+", profile="pi3b+", detected=None, emulated=emulated, memory_limit_bytes=200 << 20
+        )
+        _, run = commands(document([asked], device=device))
+        assert "--ceiling 209715200" in run
+        assert ("--emulate" in run) == emulated
 
 
 def test_the_steps_asked_for_are_those_after_the_warm_up(document: Make, trial: Make) -> None:

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 
 #include "../kernels.h"
@@ -10,6 +11,7 @@
 namespace harness_train {
 
 constexpr int64_t kProgressNs = 100000000;
+constexpr int64_t kAliveNs = 1000000000;
 constexpr int64_t kRecalibrationItems = 10000;
 
 Trial::Trial(const Job& job)
@@ -101,6 +103,7 @@ void Trial::step(Training& training, int64_t index, const Mark& mark) {
     mark(kUpdate);
   }
   losses_.add((double)loss);
+  taken_ = index + 1;
   const int64_t now = monotonic_ns();
   if (now - said_ns_ > kProgressNs || index + 1 == job_.steps) {
     said_ns_ = now;
@@ -153,6 +156,14 @@ Trial::Counted Trial::count_right(Training& training) {
   return {correct, items, monotonic_ns() - begun};
 }
 
+// Says that the worker is alive, at most every second: an evaluation may take longer than the parent bears silence.
+void Trial::stay_heard() {
+  const int64_t now = monotonic_ns();
+  if (now - said_ns_ <= kAliveNs) return;
+  said_ns_ = now;
+  g_channel->progress(taken_, job_.steps, (double)NAN);
+}
+
 // The first items of a split in order, through the one buffer; the last batch may be short.
 template <typename Visit>
 void Trial::first_batches(const Split& split, int64_t items, const Visit& visit) {
@@ -160,6 +171,7 @@ void Trial::first_batches(const Split& split, int64_t items, const Visit& visit)
   for (int64_t left = items < split.count ? items : split.count; left > 0;) {
     const int64_t read = reader.read(images_, labels_), count = read < left ? read : left;
     visit(count);
+    stay_heard();
     left -= count;
   }
 }

@@ -27,6 +27,7 @@ class Trial {
     int64_t correct, items, duration_ns;
   };
   Counted count_right(Training& training);
+  void stay_heard();
   template <typename Visit>
   void first_batches(const Split& split, int64_t items, const Visit& visit);
 
@@ -35,6 +36,7 @@ class Trial {
   Losses losses_;
   Augmentation augmentation_;
   uint8_t *images_ = nullptr, *labels_ = nullptr;  // one batch: made once and used for every batch
+  int64_t taken_ = 0;  // steps
   int64_t said_ns_ = 0;
 };
 
