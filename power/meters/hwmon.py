@@ -29,6 +29,9 @@ HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-s
 _CHANNEL = re.compile(r"(energy|power|curr)(\d+)_(?:input|average)$")
 #: Voltage channel that belongs to a current channel, where it is not the one of the same number.
 _VOLTAGE_OF = {"powerz": {1: 0}}
+#: Highest channel that is one. Of an INA3221 in4 to in6 are the shunts' voltages (µV), curr4 and in7 the sums over all
+#: channels that are summed up (Documentation/hwmon/ina3221.rst): a product of curr4 and in4 is no power.
+_LAST = {"ina3221": 3}
 #: Chips whose many channels are parts of one: only these labels are read.
 _ONLY = {"amd_energy": "Esocket"}
 #: Labels of rails that feed all other rails of a Jetson (INA3221 on the module's input).
@@ -68,7 +71,8 @@ def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Gauge]:
         if match := _CHANNEL.match(path.name):
             kinds.setdefault(int(match[2]), set()).add(match[1])
     correction = shunt_correction(folder, shunt_ohm)
-    found = [_channel(folder, chip, number, kinds[number], correction) for number in sorted(kinds)]
+    numbers = [number for number in sorted(kinds) if number <= _LAST.get(chip, number)]
+    found = [_channel(folder, chip, number, kinds[number], correction) for number in numbers]
     return [channel for channel in found if channel is not None]
 
 

@@ -82,6 +82,14 @@ def test_the_rails_of_a_jetson_lie_inside_its_input(tmp_path: Path) -> None:
         }
 
 
+def test_the_sums_and_shunt_voltages_of_an_ina3221_are_no_channel(tmp_path: Path) -> None:
+    # ina3221.rst: in4 to in6 are the shunts' voltages in µV, curr4 and in7 sums: channel 4 would read 28.8 W.
+    values = {f"in{i}_input": 5000 for i in (1, 2, 3)} | {f"curr{i}_input": 1000 for i in (1, 2, 3)}
+    sums = {"in4_input": 9600, "in5_input": 9600, "in6_input": 9600, "in7_input": 28_800, "curr4_input": 3000}
+    chip(tmp_path, "hwmon0", name="ina3221", **values, **sums, in7_label="sum of shunt voltages")
+    assert readings(tmp_path) == pytest.approx(dict.fromkeys(("ina3221-1", "ina3221-2", "ina3221-3"), 5.0))
+
+
 def test_two_chips_of_a_kind_keep_apart_and_one_can_be_chosen(tmp_path: Path) -> None:
     chip(tmp_path, "hwmon2", name="ina226", power1_input=1_000_000)
     chip(tmp_path, "hwmon10", name="ina226", power1_input=2_000_000)
