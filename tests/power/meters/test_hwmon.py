@@ -134,3 +134,51 @@ def test_a_chip_that_is_unplugged_is_a_failed_reading(tmp_path: Path) -> None:
         (path / "curr1_input").unlink()
         with pytest.raises(MeterReadError, match="No such file"):
             meter.read()
+
+
+def unreadable(path: Path) -> None:
+    """Have a value fail as a driver would: it is there and gives an error (EISDIR stands for ENODATA)."""
+    path.unlink()
+    path.mkdir()
+
+
+def test_a_channel_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    path = chip(
+        tmp_path, "hwmon0", name="ina3221", in1_input=5000, curr1_input=400, in2_input=5000, curr2_input=1
+    )
+    chip(tmp_path, "hwmon1", name="ina226", power1_input="")
+    unreadable(path / "curr2_input")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    probe = HwmonMeter("", tmp_path).probe()
+    assert [domain.name for domain in probe.domains] == ["ina3221-1"]
+    assert str(probe.reason).startswith("left out: ina3221-2 ([Errno 21] Is a directory")
+    assert "ina226-1 (invalid literal" in str(probe.reason)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert readings(tmp_path) == pytest.approx({"ina3221-1": 2.0})
+    with pytest.raises(MeterUnavailableError, match="invalid literal"):
+        HwmonMeter("ina226", tmp_path).open()
+
+
+def test_a_meter_whose_channels_all_answer_leaves_none_out(tmp_path: Path) -> None:
+    chip(tmp_path, "hwmon0", name="ina226", power1_input=1_000_000)
+    assert HwmonMeter("", tmp_path).probe().reason is None
+
+
+def test_a_rail_is_not_inside_an_input_that_was_left_out(tmp_path: Path) -> None:
+    files = {"in1_label": "VDD_IN", "in2_label": "VDD_SOC", "in1_input": 5000, "in2_input": 5000}
+    path = chip(tmp_path, "hwmon0", name="ina3221", curr1_input=1, curr2_input=100, **files)
+    unreadable(path / "curr1_input")
+    with HwmonMeter("", tmp_path) as meter:
+        assert [(d.name, d.parent) for d in meter.domains] == [("ina3221-VDD_SOC", None)]
+
+
+def test_a_channel_that_failed_is_missed_when_the_meter_is_opened_again(tmp_path: Path) -> None:
+    path = chip(
+        tmp_path, "hwmon0", name="ina3221", in1_input=5000, curr1_input=400, in2_input=5000, curr2_input=1
+    )
+    meter = HwmonMeter("", tmp_path)
+    meter.open()
+    meter.close()
+    unreadable(path / "curr2_input")
+    with pytest.raises(MeterUnavailableError, match="Is a directory"):
+        meter.open()
