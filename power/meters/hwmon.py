@@ -6,7 +6,8 @@ Kernel document: Documentation/hwmon/sysfs-interface.rst. A chip is a folder /sy
 INA219, 226, 228, 238, 260 (`ina2xx`, `ina238`), INA3221 and the rails of a Jetson, ChargerLAB POWER-Z
 (`powerz`), PMBus supplies and ACPI power meters.
 
-    hwmon                          every chip that measures power
+    hwmon                          every chip that measures power, but no graphics card
+    hwmon:amdgpu                   a graphics card, which must be asked for: it measures no training on the processor
     hwmon:ina219,shunt=0.1         one chip, whose board carries 100 mΩ
 
 The INA drivers assume the shunt written in `shunt_resistor` (µΩ; 10 mΩ unless a device tree says otherwise),
@@ -33,6 +34,9 @@ HINT = "wire a sensor and name it in a device-tree overlay, e.g. dtoverlay=i2c-s
 _CHANNEL = re.compile(r"(energy|power|curr)(\d+)_(?:input|average)$")
 #: Voltage channel that belongs to a current channel, where it is not the one of the same number.
 _VOLTAGE_OF = {"powerz": {1: 0}}
+#: Graphics cards, read where they are named only: the first usable meter is chosen without being asked for, and these
+#: measure nothing of a training on the processor.
+_GRAPHICS = ("amdgpu", "i915", "nouveau", "xe")
 #: Highest channel that is one. Of an INA3221 in4 to in6 are the shunts' voltages (µV), curr4 and in7 the sums over all
 #: channels that are summed up (Documentation/hwmon/ina3221.rst): a product of curr4 and in4 is no power.
 _LAST = {"ina3221": 3}
@@ -76,15 +80,14 @@ class Channel(NamedTuple):
 
 
 def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Channel]:
-    """Return the channels that measure energy or power, of all chips or of those named `chip`.
+    """Return the channels that measure energy or power, of those named `chip`, or of all but graphics cards.
 
     Raises `OSError` or `ValueError` for a chip that cannot be described.
     """
     folders = sorted(root.glob("hwmon*"), key=lambda path: (len(path.name), path.name))
     chips = [(folder, (folder / "name").read_text().strip()) for folder in folders]
-    return _unique(
-        [c for folder, name in chips if chip in ("", name) for c in _channels(folder, name, shunt_ohm)]
-    )
+    wanted = [(folder, name) for folder, name in chips if (name == chip if chip else name not in _GRAPHICS)]
+    return _unique([c for folder, name in wanted for c in _channels(folder, name, shunt_ohm)])
 
 
 def shunt_correction(folder: Path, shunt_ohm: float | None) -> float:
@@ -194,7 +197,7 @@ def _inside(channel: Gauge, whole: Gauge) -> Gauge:
 
 
 class HwmonMeter(SysfsMeter):
-    """All channels of the kernel's sensor chips, or of one chip by name; one domain a channel."""
+    """All channels of the kernel's sensor chips (no graphics card's), or of one chip by name; one domain a channel."""
 
     name = "hwmon"
     automatic = True
@@ -221,8 +224,8 @@ class HwmonMeter(SysfsMeter):
         except (OSError, ValueError) as error:
             raise MeterUnavailableError(self.name, str(error)) from error
         if not channels:
-            which = f"named '{chip}' " if chip else ""
-            raise MeterUnavailableError(self.name, f"no chip {which}under {self._root} measures power", HINT)
+            which = f"named '{chip}'" if chip else "but a graphics card's, if any,"
+            raise MeterUnavailableError(self.name, f"no chip {which} under {self._root} measures power", HINT)
         gauges = _nested(self._readable(channels))
         slowest_s = max(gauge.domain.update_s for gauge in gauges)
         self.period_s = max(0.01, min(0.1, slowest_s))

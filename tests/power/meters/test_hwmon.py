@@ -124,6 +124,15 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, argument: str, message: str
         HwmonMeter(argument, tmp_path).open()
 
 
+@pytest.mark.parametrize("card", ["amdgpu", "i915", "nouveau", "xe"])
+def test_a_graphics_card_is_read_where_it_is_named_only(tmp_path: Path, card: str) -> None:
+    chip(tmp_path, "hwmon0", name=card, power1_average=40_000_000, power1_label="PPT")
+    assert not HwmonMeter("", tmp_path).probe().usable
+    assert readings(tmp_path, card) == pytest.approx({f"{card}-PPT": 40.0})
+    chip(tmp_path, "hwmon1", name="ina226", power1_input=1_000_000)
+    assert readings(tmp_path) == pytest.approx({"ina226-1": 1.0})
+
+
 def test_no_chip_proposes_an_overlay(tmp_path: Path) -> None:
     assert "dtoverlay" in str(HwmonMeter("", tmp_path).probe().hint)
 
