@@ -180,8 +180,8 @@ def test_a_sparse_counter_is_read_at_the_marks() -> None:
 
 
 def test_a_sparse_counter_is_still_read_often_enough_for_its_wraps() -> None:
-    # 2000 W plausible and 400 J of range: at least every 0.1 s.
-    with Recorder([make("mock:50W,counter,wrap=400J")], sparse=True) as recorder:
+    # 55 W plausible and 11 J of range: at least every 0.1 s.
+    with Recorder([make("mock:50W,counter,wrap=11J")], sparse=True) as recorder:
         await_that(lambda: recorder.overhead()[0].reads >= 8)
 
 
