@@ -9,6 +9,7 @@ import pytest
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters.mock import MockMeter
+from power.meters.shelly import ShellyMeter
 from power.recorder import Recorder
 from power.registry import make, open_meter
 
@@ -217,3 +218,16 @@ def test_the_shortest_window_is_known_before_the_run() -> None:
         assert recorder.series("mock:10W,rate=20", "mock").domain.kind == "power"
         with pytest.raises(KeyError, match="psys"):
             recorder.series("mock", "psys")
+
+
+class PlugWithRegister(FlakyMeter):
+    """A plug's power, renewed every second, and inside it its register, renewed every minute."""
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return ShellyMeter("192.0.2.1").domains
+
+
+def test_a_slow_register_inside_a_domain_asks_for_no_longer_window() -> None:
+    with Recorder([PlugWithRegister()]) as recorder:
+        assert recorder.shortest_window_s() == pytest.approx(110.0)
