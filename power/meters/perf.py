@@ -23,8 +23,10 @@ from power.meters import powercap
 PMU = Path("/sys/bus/event_source/devices/power")
 CPUS = Path("/sys/devices/system/cpu")
 HINT = (
-    "sudo sysctl kernel.perf_event_paranoid=0, or: sudo setcap cap_perfmon+ep $(readlink -f $(which python3))"
+    "sudo sysctl kernel.perf_event_paranoid=0 "
+    "(until the next boot; or: sudo setcap cap_perfmon+ep $(readlink -f $(which python3)))"
 )
+HINT_MODULE = "sudo modprobe rapl (a virtual machine has none)"
 
 #: Number of the system call by machine; it has no wrapper in the C library.
 _SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "armv7l": 364, "i686": 336}
@@ -149,7 +151,7 @@ class PerfMeter(Meter):
             raise MeterUnavailableError(self.name, f"the PMU cannot be described: {error}") from error
         if not events:
             reason = f"no energy event under {self._pmu}"
-            raise MeterUnavailableError(self.name, reason, "sudo modprobe rapl (a virtual machine has none)")
+            raise MeterUnavailableError(self.name, reason, HINT_MODULE)
         self._events = sorted(events, key=lambda event: event.domain.parent is not None)
         try:
             for event in self._events:
