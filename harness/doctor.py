@@ -1,6 +1,7 @@
 """What works on this machine and what does not, with the command that mends it. Nothing is changed by asking."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from workloads.registry import ENGINES
 _CGROUP_HINT = (
     "add cgroup_enable=memory to the kernel's command line (/boot/firmware/cmdline.txt on a Raspberry Pi)"
 )
+
+#: How a hint begins that is a line for a shell.
+_COMMANDS = ("sudo ", "pip ", "apt ", "echo ", "harness run ")
+#: What a user has to replace by his own before he runs a line.
+_PLACEHOLDER = re.compile(r"AA:BB:CC:DD:EE:FF|192\.168\.1\.20|\b(?:FILE|SERIAL|hidrawN)\b|\.\.\.")
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -68,7 +74,7 @@ def examine() -> Examination:
 def commands(examination: Examination) -> list[str]:
     """Return what would mend what is not usable, as lines for a shell, for `doctor --fix`, which prints and runs none.
 
-    A hint that is no command (plug it in) is a comment that names what it is for.
+    A hint that is no command (plug it in), or one that holds a placeholder, is a comment that names what it is for.
     """
     findings = [*examination.engines, *examination.workers, *examination.samplers, *examination.meters]
     findings += examination.limits
@@ -77,10 +83,10 @@ def commands(examination: Examination) -> list[str]:
 
 
 def _line(name: str, hint: str) -> str:
-    if hint.startswith("--meter "):
-        return f"harness run {hint}"
     command, remark, rest = hint.partition(" (")
-    if not command.startswith(("sudo ", "pip ", "apt ")):
+    if command.startswith("--meter "):
+        command = f"harness run {command}"
+    if not command.startswith(_COMMANDS) or _PLACEHOLDER.search(command):
         return f"# {name}: {hint}"
     return f"{command}  # {rest.removesuffix(')')}" if remark else command
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harness import segments
 from harness.checkpoints import measured_steps
 from harness.energy import row_of
 from harness.errors import UsageError
@@ -88,15 +89,24 @@ def _row(trial: schema.Trial, trace: Series, meter: str, how: str) -> schema.Ene
     steps = measured_steps(planned, resumed_at=resumed_at, warmup=warmup)
     if steps == 0:
         return schema.Energy.unavailable(meter, "trace", "no step was measured")
-    idle = (windows.idle_before_ns, windows.idle_after_ns)
-    measured = measure(trace, windows.measured_ns, idle, meter=meter)
+    parts = _stretches(trace, windows, meter)
+    measured = segments.total(parts)
     begin_ns, end_ns = windows.measured_ns
     row = row_of(measured, steps, (end_ns - begin_ns) * 1e-9)
     if measured.gross_j is None:
         return row
     reason = f"{how}; {row.reason}" if row.reason else how
-    uncertainty_j = hypot(row.uncertainty_j or 0.0, _place_j(measured, trace))
+    # The trace is moved as a whole: what one stretch loses by it another may lose too.
+    place_j = sum(_place_j(part, trace) for part in parts)
+    uncertainty_j = hypot(row.uncertainty_j or 0.0, place_j)
     return msgspec.structs.replace(row, reason=reason, uncertainty_j=uncertainty_j)
+
+
+def _stretches(trace: Series, windows: schema.Windows, meter: str) -> list[WindowEnergy]:
+    """Measure the stretches of training between evaluations, each above the same idle level."""
+    idle = (windows.idle_before_ns, windows.idle_after_ns)
+    spans = segments.between(windows.measured_ns, windows.evaluations_ns)
+    return [measure(trace, span, idle, meter=meter) for span in spans]
 
 
 def _place_j(measured: WindowEnergy, trace: Series) -> float:

@@ -1,9 +1,11 @@
 """Whether the device slowed itself down while a trial ran: by the Raspberry Pi firmware's own word.
 
 The word (Raspberry Pi documentation, `vcgencmd get_throttled`) says in bits 0 to 3 what is wrong now and in bits 16
-to 19 what has been since boot. Sticky bits that were set before the trial say nothing of it, so the word is looked at
-while the trial runs too. It is read from the firmware driver's file, else from the `vcgencmd` program; a kernel without
-either tells under-voltage alone (hwmon `rpi_volt`, `in0_lcrit_alarm`).
+to 19 what has been: since boot, or, where the kernel's raspberrypi-hwmon runs, in the last 2 s, because it asks every
+2 s and has the firmware clear those bits (drivers/hwmon/raspberrypi-hwmon.c). The word is therefore looked at while the
+trial runs, at least as often, and a bit of the past counts whenever it was not set at the look before. It is read from
+the firmware driver's file, which shows what that driver was last told, else from the `vcgencmd` program; a kernel
+without either tells under-voltage alone (hwmon `rpi_volt`, `in0_lcrit_alarm`).
 """
 
 import os
@@ -30,8 +32,8 @@ _HINTS = {
     "throttled": "cool the device, or let it rest between trials",
     "soft temperature limit": "cool the device, or let it rest between trials",
 }
-# A file costs a call of the firmware, the program a process as well.
-_FILE_PERIOD_S, _PROGRAM_PERIOD_S = 0.5, 5.0
+# The program costs a process. What the kernel's driver says holds for 2 s, whoever is asked.
+_FILE_PERIOD_S, _DRIVER_PERIOD_S, _PROGRAM_PERIOD_S = 0.5, 1.5, 5.0
 
 
 def word() -> int | None:
@@ -52,10 +54,11 @@ class Watch:
 
     def __init__(self) -> None:
         self._before = word()
-        self._seen = (self._before or 0) & _NOW
+        self._last = self._before or 0
+        self._seen = self._last & _NOW
         self._load, self._temperature_c = os.getloadavg()[0], host.temperature_c()
         self._governor = host.governor()
-        self._period_s = _FILE_PERIOD_S if FIRMWARE.exists() else _PROGRAM_PERIOD_S
+        self._period_s = _period_s()
         self._due_s = time.monotonic()
 
     def look(self) -> None:
@@ -63,7 +66,13 @@ class Watch:
         if self._before is None or time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + self._period_s
-        self._seen |= (word() or 0) & _NOW
+        self._note(word())
+
+    def _note(self, bits: int | None) -> None:
+        """Keep what a word says is wrong now, and what it says was and the word before did not."""
+        if bits is not None:
+            self._seen |= (bits & _NOW) | ((bits & ~self._last) >> 16 & _NOW)
+            self._last = bits
 
     def end(self) -> schema.Validity:
         """Return the judgement of the trial that has just ended."""
@@ -73,7 +82,8 @@ class Watch:
             notes.append(f"the governor changed from '{self._governor}' to '{governor}' in the trial")
         throttled = None
         if self._before is not None and after is not None:
-            found = causes(self._seen | after & _NOW | (after & ~self._before) >> 16)
+            self._note(after)
+            found = causes(self._seen)
             throttled = bool(found)
             notes += found
         return schema.Validity(
@@ -114,16 +124,29 @@ def _program() -> int | None:
         return None  # the program is there and the firmware does not answer it
 
 
-def _alarm() -> int | None:
-    """Return bit 0 and its sticky twin from the kernel's own under-voltage alarm, which keeps what it saw once."""
+def _period_s() -> float:
+    """Return how often to look, in s."""
+    if FIRMWARE.exists():
+        return _FILE_PERIOD_S
+    return _PROGRAM_PERIOD_S if _driver() is None else _DRIVER_PERIOD_S
+
+
+def _driver() -> Path | None:
+    """Return the folder of the kernel's own watch of the firmware, None where it does not run."""
     for chip in sorted(HWMON.glob("hwmon*")):
         try:
             name = (chip / "name").read_text().strip()
         except OSError:
             continue
         if name == "rpi_volt":
-            return _file(chip / "in0_lcrit_alarm", 10)
+            return chip
     return None
+
+
+def _alarm() -> int | None:
+    """Return bit 0 from the kernel's own under-voltage alarm: whether there was any in its last 2 s."""
+    driver = _driver()
+    return None if driver is None else _file(driver / "in0_lcrit_alarm", 10)
 
 
 def _file(path: Path, base: int) -> int | None:

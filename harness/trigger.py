@@ -18,7 +18,7 @@ from harness.errors import TriggerUnavailableError
 HINT_INSTALL = (
     "pip install 'edge-harness[pi]' (on Raspberry Pi OS: sudo apt install python3-gpiozero python3-lgpio)"
 )
-HINT_GROUP = "sudo usermod -aG gpio $USER, then log in again; and wire a pin that exists and is free"
+HINT_GROUP = "sudo usermod -aG gpio $USER (then log in again; and wire a pin that exists and is free)"
 
 
 @dataclass(frozen=True, slots=True)

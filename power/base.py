@@ -34,7 +34,8 @@ class Domain:
     `gain_limit` (relative) and `offset_limit_w` are limits in the data sheet's sense: the error lies
     somewhere in ± the limit. `update_s` is the time between fresh values inside the meter, however often it
     is polled. `wrap_j` is the range after which a counter starts again at its fixed point; None: never.
-    `max_power_w` is the highest plausible power; a counter difference beyond it is a reset, not energy.
+    `max_power_w` is the highest plausible power; a counter difference beyond it is a reset, not energy, and one over a
+    time in which the counter could have run through its range at that power is not known.
     """
 
     name: str
@@ -158,10 +159,18 @@ def outermost(domains: Iterable[Domain]) -> tuple[Domain, ...]:
     return tuple(domain for domain in domains if domain.parent not in names)
 
 
+def wrap_s(domain: Domain) -> float | None:
+    """Return the longest time between two readings whose modular difference is their energy, in s; None: any time.
+
+    It is the time the counter needs to run through its range at the highest plausible power.
+    """
+    return None if domain.wrap_j is None else domain.wrap_j / domain.max_power_w
+
+
 def wrap_poll_s(domain: Domain) -> float | None:
     """Return the longest time between two reads that cannot miss a wrap, in s; None: it never wraps.
 
-    Half the time the counter needs to run through its range at the highest plausible power: with one read
-    in each half, a modular difference is unambiguous.
+    Half of `wrap_s`, so that a read that comes late is still in time.
     """
-    return None if domain.wrap_j is None else domain.wrap_j / (2.0 * domain.max_power_w)
+    limit_s = wrap_s(domain)
+    return None if limit_s is None else limit_s / 2.0

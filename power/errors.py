@@ -15,7 +15,11 @@ class UnknownMeterError(PowerError, ValueError):
 
 
 class MeterUnavailableError(PowerError, OSError):
-    """A named meter that cannot be read on this machine; `hint` is the command that mends it."""
+    """A named meter that cannot be read on this machine; `hint` is the command that mends it.
+
+    A hint is a line for a shell, and what else there is to say of it in brackets behind it: `COMMAND (remark)`; or
+    `--meter NAME:ARGUMENT`; or, where no command mends it, advice.
+    """
 
     def __init__(self, meter: str, reason: str, hint: str | None = None) -> None:
         super().__init__(f"meter '{meter}' is not usable: {reason}" + (f"; try: {hint}" if hint else ""))

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from power.base import Domain
-from power.series import Series
+from power.base import Domain, wrap_s
+from power.series import Series, may_wrap_unseen
 
 #: A window must hold this many sample periods (or updates of a counter) to be measured.
 MIN_PERIODS = 100
@@ -101,9 +101,17 @@ def why_not_covered(series: Series, t0_ns: int, t1_ns: int) -> str | None:
     if series.t_ns[count - 1] < t1_ns:
         late_s = (t1_ns - series.t_ns[count - 1]) * 1e-9
         return f"the last sample came {late_s:.3f} s before the window ended"
-    if any(start < t1_ns and end > t0_ns for start, end in series.resets):
+    lost = [(end - start) * 1e-9 for start, end in series.resets if start < t1_ns and end > t0_ns]
+    return _why_lost(series.domain, lost) if lost else None
+
+
+def _why_lost(domain: Domain, lost_s: list[float]) -> str:
+    """Return why a counter lost its place in times of these lengths."""
+    longest_s, limit_s = max(lost_s), wrap_s(domain)
+    if limit_s is None or not may_wrap_unseen(longest_s, domain):
         return "the counter started again in the window (the meter was restarted or disconnected)"
-    return None
+    text = f"the counter was not read for {longest_s:.3g} s and may have wrapped more than once"
+    return f"{text}: a reading every {limit_s:.3g} s would do"
 
 
 def cut(series: Series, t0_ns: int, t1_ns: int) -> Cut:

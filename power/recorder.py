@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from power.base import Meter, now_ns, wrap_poll_s
+from power.base import Meter, now_ns, outermost, wrap_poll_s
 from power.errors import MeterUnavailableError
 from power.integrate import shortest_window_s
 from power.reader import Overhead, Reader
@@ -150,15 +150,16 @@ class Recorder:
         return [(reader.meter, list(reader.series.values())) for reader in self._readers]
 
     def shortest_window_s(self) -> float:
-        """Return how long a window must at least be so that no meter here refuses it, in s.
+        """Return how long a window must at least be so that every meter here measures it, in s.
 
-        A tenth more than the rule asks for, because polls come a little later than they are due.
+        What is contained in another domain does not count: a plug's own register, renewed once a minute, would ask
+        for hours. A tenth more than the rule asks for, because polls come a little later than they are due.
         """
         needs_s = [
             shortest_window_s(domain, reader.period_s)
             for reader in self._readers
             if reader.meter.absence is None
-            for domain in reader.meter.domains
+            for domain in outermost(reader.meter.domains)
         ]
         return 1.1 * max(needs_s, default=0.0)
 

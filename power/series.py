@@ -1,7 +1,8 @@
 """The samples of one domain in order of time, counters unwrapped on the way in.
 
 A failed read adds nothing here, so it can never be taken for a wrap; a counter that went back to zero (a
-meter that was unplugged) is told from a wrap by the power that the modular difference would mean.
+meter that was unplugged) is told from a wrap by the power that the modular difference would mean. After a
+time without readings in which it may have wrapped more than once, nothing is known of it.
 """
 
 from array import array
@@ -12,7 +13,7 @@ from math import isfinite
 from operator import lt, sub
 from typing import NamedTuple
 
-from power.base import Domain
+from power.base import Domain, wrap_s
 
 
 class Block(NamedTuple):
@@ -74,6 +75,8 @@ class Series:
             return False
         if self.domain.kind == "power":
             return True
+        if may_wrap_unseen((t_ns[-1] - t_ns[0]) * 1e-9, self.domain):
+            return False  # as a whole, at least; one by one they tell
         steps_j = list(map(sub, values[1:], values))
         return not steps_j or (min(steps_j) >= 0.0 and max(steps_j) <= plausible_step_j(0.0, self.domain))
 
@@ -93,14 +96,23 @@ def counter_step_j(before_j: float, after_j: float, elapsed_s: float, domain: Do
 
     The difference is modular: after < before means one wrap of `domain.wrap_j`. A counter that does not
     wrap cannot go backwards, and no counter can exceed `domain.max_power_w` for long (a margin of a
-    hundred updates or of the resolution covers late and coarse ones): both are resets, not energy.
+    hundred updates or of the resolution covers late and coarse ones): both are resets, not energy. Nor
+    does a difference tell the energy where there was time for more than one wrap.
     """
+    if may_wrap_unseen(elapsed_s, domain):
+        return None
     step_j = after_j - before_j
     if step_j < 0.0:
         if domain.wrap_j is None:
             return None
         step_j += domain.wrap_j
     return step_j if 0.0 <= step_j <= plausible_step_j(elapsed_s, domain) else None
+
+
+def may_wrap_unseen(elapsed_s: float, domain: Domain) -> bool:
+    """Return whether a counter may have run through its whole range in a time."""
+    limit_s = wrap_s(domain)
+    return limit_s is not None and elapsed_s > limit_s
 
 
 def plausible_step_j(elapsed_s: float, domain: Domain) -> float:

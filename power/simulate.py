@@ -130,7 +130,7 @@ def draw_scene(seed: int, load: Load | None = None, kind: Kind | None = None) ->
         gain_limit=rng.uniform(0.0, 0.01),
         offset_limit_w=rng.uniform(0.0, 0.05),
         wrap_j=rng.uniform(20.0, 200.0) if nature == "energy" else None,
-        max_power_w=100.0,
+        max_power_w=30.0,
     )
     return Scene(
         idle=Curve(_wandering(rng, idle_w, wander_w, total_s)),

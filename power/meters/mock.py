@@ -50,6 +50,11 @@ class Profile:
         return energy
 
     @property
+    def highest_w(self) -> float:
+        """The highest power, in W."""
+        return max(watt for watt, _ in self.stretches)
+
+    @property
     def period_s(self) -> float:
         """Length of one repetition, in s."""
         return list(accumulate(second for _, second in self.stretches))[-1]
@@ -136,6 +141,7 @@ class MockMeter(Meter):
                 update_s=1e-3 if script.counter else 0.0,
                 gain_limit=script.limit,
                 wrap_j=script.wrap if script.counter else None,
+                max_power_w=max(1.0, 1.1 * (script.profile.highest_w * (1.0 + script.gain) + script.offset)),
             ),
         )
 

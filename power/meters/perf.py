@@ -6,6 +6,12 @@
 
 Reading a counter of the whole machine takes CAP_PERFMON, or `kernel.perf_event_paranoid` at 0 or below.
 What the domains contain, their update and their error are those of powercap (see there).
+
+`cpumask` may name several processors of one package. On an Intel processor of several dies (Cascade Lake-AP) each die
+has its own counter, and they add up. On AMD, kernels since 6.9 that take a core complex for a die show the package's
+one counter once a complex. Nothing in sysfs tells the two apart; what the counters do in a moment does: those that
+advance alike, to the step, are one, and the later ones are nested in the first. Two dies advance differently, by
+thousands of steps in that moment.
 """
 
 import ctypes
@@ -13,7 +19,9 @@ import os
 import platform
 import struct
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from power.base import Domain, Meter, Sample, now_ns
@@ -23,14 +31,18 @@ from power.meters import powercap
 PMU = Path("/sys/bus/event_source/devices/power")
 CPUS = Path("/sys/devices/system/cpu")
 HINT = (
-    "sudo sysctl kernel.perf_event_paranoid=0, or: sudo setcap cap_perfmon+ep $(readlink -f $(which python3))"
+    "sudo sysctl kernel.perf_event_paranoid=0 "
+    "(until the next boot; or: sudo setcap cap_perfmon+ep $(readlink -f $(which python3)))"
 )
+HINT_MODULE = "sudo modprobe rapl (a virtual machine has none)"
 
 #: Number of the system call by machine; it has no wrapper in the C library.
 _SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "armv7l": 364, "i686": 336}
 #: A counter that runs at all is updated every millisecond or so, by more than it resolves. What some virtual machines
 #: show in its place never moves.
 _STILL_S = 0.2
+#: Readings that tell a counter from its mirror, and the time between them: some updates, a moment at opening.
+_ROUNDS, _BETWEEN_S = 9, 0.01
 _ATTR_SIZE = 64  # PERF_ATTR_SIZE_VER0
 _FLAG_CLOEXEC = 8
 _NAMES = {"pkg": "package", "ram": "dram", "cores": "core", "gpu": "uncore", "psys": "psys"}
@@ -47,16 +59,39 @@ class Event:
 
 
 def find_events(pmu: Path = PMU, cpus: Path = CPUS) -> list[Event]:
-    """Return the energy events of the PMU, one a package. Raises `OSError` or `ValueError`."""
+    """Return the energy events of the PMU, one a processor of its mask. Raises `OSError` or `ValueError`."""
     names = sorted(p.name for p in (pmu / "events").glob("energy-*") if "." not in p.name)
     has_psys = "energy-psys" in names
     packages = {cpu: _package(cpus, cpu) for cpu in _cpu_list((pmu / "cpumask").read_text())}
+    several = {package for package in packages.values() if list(packages.values()).count(package) > 1}
+    places = {cpu: f"{p}@cpu{cpu}" if p in several else str(p) for cpu, p in packages.items()}
+    first = min(packages, key=lambda cpu: packages[cpu], default=None)
     return [
-        _event(pmu, name, cpu, package, has_psys)
+        _event(pmu, name, cpu, place, has_psys)
         for name in names
-        for cpu, package in packages.items()
-        if name != "energy-psys" or package == min(packages.values())  # one for the whole machine
+        for cpu, place in places.items()
+        if name != "energy-psys" or cpu == first  # one for the whole machine
     ]
+
+
+def without_mirrors(events: Sequence[Event], rounds: Sequence[Sequence[int]]) -> list[Event]:
+    """Nest an event that repeats an earlier one's counter inside it, so that it is not added up twice.
+
+    `rounds` holds the counts of all events, one after the other, time and again. Two that are one counter advance
+    alike between two rounds, unless it was renewed just between the two readings: most of the time, then.
+    """
+    advances = [[b - a for a, b in pairwise(counts)] for counts in zip(*rounds, strict=True)]
+    apart: list[Event] = []
+    for index, event in enumerate(events):
+        earlier = [i for i in range(index) if events[i].config == event.config]
+        same = next((i for i in earlier if _alike(advances[i], advances[index])), None)
+        inside = event.domain.parent if same is None else events[same].domain.name
+        apart.append(replace(event, domain=replace(event.domain, parent=inside)))
+    return apart
+
+
+def _alike(a: Sequence[int], b: Sequence[int]) -> bool:
+    return 2 * sum(p == q != 0 for p, q in zip(a, b, strict=True)) > len(a)
 
 
 def _cpu_list(text: str) -> list[int]:
@@ -75,7 +110,7 @@ def _package(cpus: Path, cpu: int) -> int:
         return 0
 
 
-def _event(pmu: Path, name: str, cpu: int, package: int, has_psys: bool) -> Event:
+def _event(pmu: Path, name: str, cpu: int, package: str, has_psys: bool) -> Event:
     events = pmu / "events"
     unit = (events / f"{name}.unit").read_text().strip()
     if unit != "Joules":
@@ -120,8 +155,13 @@ def perf_event_open(pmu_type: int, config: int, cpu: int) -> int:
     return fd
 
 
+def read_count(fd: int) -> int:
+    """Return what an event has counted since it was opened. Raises `OSError` or `struct.error`."""
+    return int(struct.unpack("=Q", os.read(fd, 8))[0])
+
+
 class PerfMeter(Meter):
-    """RAPL read by perf_event; one domain an event and package."""
+    """RAPL read by perf_event; one domain an event and package, or die of a package."""
 
     name = "perf"
     automatic = True
@@ -135,7 +175,7 @@ class PerfMeter(Meter):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """One domain an event and package, outermost first."""
+        """One domain an event and package or die, outermost first."""
         return tuple(event.domain for event in self._events)
 
     def open(self) -> None:
@@ -149,7 +189,7 @@ class PerfMeter(Meter):
             raise MeterUnavailableError(self.name, f"the PMU cannot be described: {error}") from error
         if not events:
             reason = f"no energy event under {self._pmu}"
-            raise MeterUnavailableError(self.name, reason, "sudo modprobe rapl (a virtual machine has none)")
+            raise MeterUnavailableError(self.name, reason, HINT_MODULE)
         self._events = sorted(events, key=lambda event: event.domain.parent is not None)
         try:
             for event in self._events:
@@ -165,6 +205,21 @@ class PerfMeter(Meter):
             self.close()
             reason = f"no counter moved in {_STILL_S:g} s, as where a virtual machine has no real one"
             raise MeterUnavailableError(self.name, reason)
+        self._look_for_mirrors()
+
+    def _look_for_mirrors(self) -> None:
+        """Nest what repeats another event's counter; where every event is one of another package, no time is lost."""
+        if not any("@" in event.domain.name for event in self._events):
+            return
+        rounds: list[list[int]] = []
+        try:
+            for _ in range(_ROUNDS):
+                rounds.append([read_count(fd) for fd in self._files])
+                time.sleep(_BETWEEN_S)
+        except (OSError, struct.error) as error:
+            self.close()
+            raise MeterUnavailableError(self.name, f"a counter could not be read: {error}") from error
+        self._events = without_mirrors(self._events, rounds)
 
     def _moves(self) -> bool:
         """Tell whether any event counts within a moment; one that cannot be read is for `read` to report."""
@@ -193,5 +248,5 @@ class PerfMeter(Meter):
 
     def _sample(self, event: Event, fd: int) -> Sample:
         before_ns = now_ns()
-        (count,) = struct.unpack("=Q", os.read(fd, 8))
+        count = read_count(fd)
         return Sample((before_ns + now_ns()) // 2, event.domain.name, energy_j=count * event.scale_j)

@@ -27,7 +27,7 @@ from power.base import Domain, Meter, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 
 DEVICES = (Path("/dev/vcio_gencmd"), Path("/dev/vcio"))
-HINT_GROUP = "sudo usermod -aG video $USER, then log in again"
+HINT_GROUP = "sudo usermod -aG video $USER (then log in again)"
 WHOLE = "board"
 
 _GET_GENCMD_RESULT = 0x00030080

@@ -26,7 +26,7 @@ ROOT = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::(\d+))?$")
 UPDATE_S, STEP_J, GAIN = 1e-3, 61e-6, 0.05
 MAX_PACKAGE_W, MAX_PSYS_W = 1000.0, 2000.0
-HINT_READ = "sudo chmod -R a+r /sys/class/powercap/intel-rapl (until the next boot), or run as root"
+HINT_READ = "sudo chmod -R a+r /sys/class/powercap/intel-rapl (until the next boot; or run as root)"
 HINT_MODULE = "sudo modprobe intel_rapl_msr (a virtual machine or an ARM processor has no RAPL)"
 
 

@@ -8,7 +8,7 @@ from power.errors import MeterReadError, MeterUnavailableError
 #: How long an answer may take; these meters answer within some tens of milliseconds.
 TIMEOUT_S = 1.0
 HINT_INSTALL = "pip install 'edge-harness[meters]'"
-HINT_GROUP = "sudo usermod -aG dialout $USER, then log in again"
+HINT_GROUP = "sudo usermod -aG dialout $USER (then log in again)"
 
 
 class SerialPort:

@@ -18,30 +18,34 @@ S = 1_000_000_000
 PATTERN = Pattern(chip_s=0.5, guard_s=1.0)
 BEGINS_S = (1003.0, 1063.0)  # by the host's clock
 IDLE_BEFORE, MEASURED, IDLE_AFTER = (1012.0, 1022.0), (1025.0, 1040.0), (1045.0, 1055.0)
+EVALUATIONS = ((1029.0, 1032.0), (1035.0, 1036.0))  # in the measured window
 IDLE_W = 4.0
 
 
-def power_w(t_s, load_w):
-    """The truth: idle, the two patterns at 9 W, and a load from import to evaluation."""
+def power_w(t_s, load_w, evaluating_w=None):
+    """The truth: idle, the two patterns at 9 W, and a load from import to evaluation; another while it evaluates."""
+    if evaluating_w is not None and any(a <= t_s < b for a, b in EVALUATIONS):
+        return evaluating_w
     for begin_s in BEGINS_S:
         if any(a <= t_s - begin_s < b for a, b in PATTERN.bursts()):
             return 9.0
     return load_w if 1023.0 <= t_s < 1043.0 else IDLE_W
 
 
-def trace_csv(path, seed, *, patterns=True, rate_hz=50.0):
+def trace_csv(path, seed, *, patterns=True, rate_hz=50.0, evaluating_w=None):
     """Write what a meter that nobody told the time shows; return the true net energy of the measured window, in J."""
     rng = random.Random(seed)
     load_w, gain = rng.uniform(5.0, 12.0), 1.0 + rng.uniform(-0.01, 0.01)
     offset_s, drift = rng.uniform(-5000.0, 5000.0), 1.0 + rng.uniform(-3e-4, 3e-4)
     t_s, lines = 1000.0 + rng.random(), ["Time(s),Voltage(V),Current(A)"]
     while t_s < 1075.0:
-        watt = power_w(t_s, load_w) if patterns else IDLE_W
+        watt = power_w(t_s, load_w, evaluating_w) if patterns else IDLE_W
         watt = gain * watt + rng.gauss(0.0, 0.15)
         lines.append(f"{offset_s + t_s * drift:.4f},5.0,{watt / 5.0:.6f}")
         t_s += rng.uniform(0.5, 1.5) / rate_hz
     path.write_text("\n".join(lines) + "\n")
-    return (load_w - IDLE_W) * (MEASURED[1] - MEASURED[0])
+    evaluated_s = sum(b - a for a, b in EVALUATIONS) if evaluating_w is not None else 0.0
+    return (load_w - IDLE_W) * (MEASURED[1] - MEASURED[0] - evaluated_s)
 
 
 def ns(span_s):
@@ -84,6 +88,29 @@ def test_the_truth_is_covered_whatever_the_clock(document, tmp_path, seeds, leas
     )
     assert covered >= least, covered
     assert intervals[seeds // 2] < 0.05  # an interval that covers all because it is wide says nothing
+
+
+def test_evaluations_are_cut_out(document, tmp_path):
+    document.trials[0].windows.evaluations_ns = [ns(span) for span in EVALUATIONS]
+    covered = 0
+    for seed in range(20):
+        true_j = trace_csv(tmp_path / "trace.csv", seed, evaluating_w=25.0)
+        synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=0.01)
+        (row,) = document.trials[0].energy
+        assert row.window_s == pytest.approx(11.0)
+        covered += abs(row.net_j - true_j) <= row.uncertainty_j
+        assert row.uncertainty_j < 0.1 * true_j
+    assert covered >= 18, covered
+
+
+def test_a_stretch_between_evaluations_that_is_too_short_says_so(document, tmp_path):
+    trace_csv(tmp_path / "trace.csv", seed=1)
+    document.trials[0].windows.evaluations_ns = [ns((1025.5, 1026.0))]
+    synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=0.0)
+    (row,) = document.trials[0].energy
+    assert row.net_j is None
+    assert "stretch 1 of 2 between evaluations" in row.reason
+    assert "evaluate less often" in row.reason
 
 
 def test_the_drift_is_told_and_the_document_keeps_it(document, tmp_path):

@@ -44,7 +44,12 @@ class While(Quiet):
     ("before", "during", "after", "cause"),
     [
         (0x0, 0x0, 0x10000, "under-voltage"),  # seen by its sticky bit alone
-        (0x50000, 0x4, 0x50000, "throttled"),  # the sticky bits were set already: seen in the middle alone
+        (
+            0x50000,
+            0x50004,
+            0x50000,
+            "throttled",
+        ),  # the sticky bits were set already: seen in the middle alone
         (0x0, 0x0, 0x8, "soft temperature limit"),
     ],
 )
@@ -117,13 +122,56 @@ def test_the_word_comes_from_the_program_where_there_is_no_file(firmware, tmp_pa
     assert throttling.word() is None
 
 
-def test_the_kernels_own_alarm_tells_under_voltage(firmware, tmp_path):
-    for index, (name, alarm) in enumerate({"cpu_thermal": None, "rpi_volt": 1}.items()):
+@pytest.mark.parametrize(
+    ("words", "causes"),
+    [
+        ((0x0, 0x0, 0x10000, 0x0, 0x0), ["under-voltage"]),  # the driver cleared what it had told
+        ((0x10000, 0x0, 0x10000, 0x0), ["under-voltage"]),  # before the trial, and again in it
+        ((0x0, 0x40000, 0x0, 0x2, 0x0), ["frequency capped", "throttled"]),
+        ((0x50000, 0x50000, 0x50000, 0x50000), []),  # since boot
+        ((0x50000, 0x0, 0x0), []),
+        ((0x0, 0x0, 0xF0, 0x0), []),  # no cause that is known
+    ],
+)
+def test_a_bit_of_the_past_counts_when_it_is_new(firmware, words, causes):
+    before, *during, after = words
+    firmware.write_text(f"{before:x}\n")
+    watch = throttling.Watch()
+    for each in during:
+        firmware.write_text(f"{each:x}\n")
+        watch.look()
+    firmware.write_text(f"{after:x}\n")
+    validity = watch.end()
+    assert (validity.throttled, validity.notes) == (bool(causes), causes)
+
+
+def test_a_look_that_fails_forgets_nothing(firmware):
+    firmware.write_text("10000\n")
+    watch = throttling.Watch()
+    firmware.unlink()
+    watch.look()
+    firmware.write_text("10000\n")
+    assert watch.end().throttled is False
+
+
+def driver(tmp_path, alarm):
+    """Describe the kernel's own watch, beside another chip."""
+    for index, (name, value) in enumerate({"cpu_thermal": None, "rpi_volt": alarm}.items()):
         chip = tmp_path / "hwmon" / f"hwmon{index}"
         chip.mkdir(parents=True)
         (chip / "name").write_text(f"{name}\n")
-        if alarm is not None:
-            (chip / "in0_lcrit_alarm").write_text(f"{alarm}\n")
+        if value is not None:
+            (chip / "in0_lcrit_alarm").write_text(f"{value}\n")
+
+
+def test_what_holds_for_two_seconds_is_looked_at_more_often(firmware, tmp_path):
+    assert throttling.Watch()._period_s > 2.0  # the program alone, whose bits stay
+    driver(tmp_path, alarm=0)
+    assert throttling.Watch()._period_s < 2.0
+
+
+def test_the_kernels_own_alarm_tells_under_voltage(firmware, tmp_path):
+    driver(tmp_path, alarm=1)
     assert throttling.causes(throttling.word()) == ["under-voltage"]
 
 

@@ -52,6 +52,16 @@ def test_zeus_a_read_right_after_a_wrap_is_minus_261843_j() -> None:
     assert 0.0 < row.gross_j < 300.0
 
 
+def test_a_hole_of_more_than_one_wrap_is_no_energy() -> None:
+    readings = [*steady(0.0, 200.0), *((2000.0 + t_s, 400_000.0 + e) for t_s, e in steady(0.0, 200.0))]
+    row = energy_of(package(readings), 1.0, 2003.0)
+    assert row.gross_j is None
+    assert "was not read for 2e+03 s and may have wrapped more than once: a reading every 262 s" in str(
+        row.reason
+    )
+    assert energy_of(package(readings), 2001.0, 2003.0).gross_j == pytest.approx(400.0)
+
+
 class FailingMeter(Meter):
     """A counter of 40 J that fails to be read once in a while."""
 

@@ -9,6 +9,7 @@ import pytest
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters.mock import MockMeter
+from power.meters.shelly import ShellyMeter
 from power.recorder import Recorder
 from power.registry import make, open_meter
 
@@ -180,8 +181,8 @@ def test_a_sparse_counter_is_read_at_the_marks() -> None:
 
 
 def test_a_sparse_counter_is_still_read_often_enough_for_its_wraps() -> None:
-    # 2000 W plausible and 400 J of range: at least every 0.1 s.
-    with Recorder([make("mock:50W,counter,wrap=400J")], sparse=True) as recorder:
+    # 55 W plausible and 11 J of range: at least every 0.1 s.
+    with Recorder([make("mock:50W,counter,wrap=11J")], sparse=True) as recorder:
         await_that(lambda: recorder.overhead()[0].reads >= 8)
 
 
@@ -217,3 +218,16 @@ def test_the_shortest_window_is_known_before_the_run() -> None:
         assert recorder.series("mock:10W,rate=20", "mock").domain.kind == "power"
         with pytest.raises(KeyError, match="psys"):
             recorder.series("mock", "psys")
+
+
+class PlugWithRegister(FlakyMeter):
+    """A plug's power, renewed every second, and inside it its register, renewed every minute."""
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return ShellyMeter("192.0.2.1").domains
+
+
+def test_a_slow_register_inside_a_domain_asks_for_no_longer_window() -> None:
+    with Recorder([PlugWithRegister()]) as recorder:
+        assert recorder.shortest_window_s() == pytest.approx(110.0)

@@ -17,7 +17,7 @@ def counter(wrap_j: float | None = 262_143.328850, max_power_w: float = 1000.0) 
 
 
 def test_a_wrap_adds_the_range() -> None:
-    series = Series(counter(wrap_j=100.0))
+    series = Series(counter(wrap_j=100.0, max_power_w=45.0))
     for t, raw in enumerate([95.0, 99.0, 3.0, 7.0]):
         series.add(t * SECOND, raw)
     assert list(series.values) == pytest.approx([0.0, 4.0, 8.0, 12.0])
@@ -42,6 +42,26 @@ def test_a_counter_without_a_range_cannot_go_back() -> None:
 def test_an_impossible_power_is_a_reset() -> None:
     assert counter_step_j(0.0, 5000.0, 1.0, counter(max_power_w=1000.0)) is None
     assert counter_step_j(0.0, 900.0, 1.0, counter(max_power_w=1000.0)) == 900.0
+
+
+def test_a_hole_in_which_it_may_have_wrapped_twice_is_not_known() -> None:
+    # 200 W for 2000 s are 400,002 J; the difference of the readings is 137,858 J, and plausible.
+    range_j = 262_143.328850
+    series, bulk = Series(counter()), Series(counter())
+    readings = [(0.0, 0.0), (0.5, 100.0), (2000.5, 400_100.0), (2001.0, 400_200.0)]
+    t_ns, values = [round(t * SECOND) for t, _ in readings], [j % range_j for _, j in readings]
+    for at_ns, value in zip(t_ns, values, strict=True):
+        series.add(at_ns, value)
+    bulk.extend(t_ns, values)
+    assert series.resets == bulk.resets == [(t_ns[1], t_ns[2])]
+    assert list(series.values) == list(bulk.values) == pytest.approx([0.0, 100.0, 100.0, 200.0])
+
+
+def test_a_long_hole_in_which_it_cannot_is_bridged() -> None:
+    # 1000 W at most and 262,143 J: 262 s.
+    assert counter_step_j(262_000.0, 51_856.67115, 260.0, counter()) == pytest.approx(52_000.0)
+    assert counter_step_j(0.0, 52_000.0, 263.0, counter()) is None
+    assert counter_step_j(0.0, 52_000.0, 1e6, counter(wrap_j=None)) == 52_000.0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

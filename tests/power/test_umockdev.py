@@ -84,6 +84,7 @@ def test_hwmon_rails_inside_their_input(reader_kind: str) -> None:
     document = undisturbed("-d", DATA / "hwmon.umockdev", child=["hwmon:ina3221", "0.1", "5"])
     assert document["reader"] == reader_kind
     rows = document["by_domain"]
+    assert set(rows) == {"ina3221-VDD_IN", "ina3221-VDD_CPU"}  # the sums over the channels are none
     assert power_w(rows["ina3221-VDD_IN"]) == pytest.approx(10.0)
     assert power_w(rows["ina3221-VDD_CPU"]) == pytest.approx(6.0)
     assert rows["ina3221-VDD_CPU"]["parent"] == "ina3221-VDD_IN"

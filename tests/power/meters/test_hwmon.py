@@ -82,6 +82,14 @@ def test_the_rails_of_a_jetson_lie_inside_its_input(tmp_path: Path) -> None:
         }
 
 
+def test_the_sums_and_shunt_voltages_of_an_ina3221_are_no_channel(tmp_path: Path) -> None:
+    # ina3221.rst: in4 to in6 are the shunts' voltages in µV, curr4 and in7 sums: channel 4 would read 28.8 W.
+    values = {f"in{i}_input": 5000 for i in (1, 2, 3)} | {f"curr{i}_input": 1000 for i in (1, 2, 3)}
+    sums = {"in4_input": 9600, "in5_input": 9600, "in6_input": 9600, "in7_input": 28_800, "curr4_input": 3000}
+    chip(tmp_path, "hwmon0", name="ina3221", **values, **sums, in7_label="sum of shunt voltages")
+    assert readings(tmp_path) == pytest.approx(dict.fromkeys(("ina3221-1", "ina3221-2", "ina3221-3"), 5.0))
+
+
 def test_two_chips_of_a_kind_keep_apart_and_one_can_be_chosen(tmp_path: Path) -> None:
     chip(tmp_path, "hwmon2", name="ina226", power1_input=1_000_000)
     chip(tmp_path, "hwmon10", name="ina226", power1_input=2_000_000)
@@ -116,6 +124,15 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, argument: str, message: str
         HwmonMeter(argument, tmp_path).open()
 
 
+@pytest.mark.parametrize("card", ["amdgpu", "i915", "nouveau", "xe"])
+def test_a_graphics_card_is_read_where_it_is_named_only(tmp_path: Path, card: str) -> None:
+    chip(tmp_path, "hwmon0", name=card, power1_average=40_000_000, power1_label="PPT")
+    assert not HwmonMeter("", tmp_path).probe().usable
+    assert readings(tmp_path, card) == pytest.approx({f"{card}-PPT": 40.0})
+    chip(tmp_path, "hwmon1", name="ina226", power1_input=1_000_000)
+    assert readings(tmp_path) == pytest.approx({"ina226-1": 1.0})
+
+
 def test_no_chip_proposes_an_overlay(tmp_path: Path) -> None:
     assert "dtoverlay" in str(HwmonMeter("", tmp_path).probe().hint)
 
@@ -126,3 +143,51 @@ def test_a_chip_that_is_unplugged_is_a_failed_reading(tmp_path: Path) -> None:
         (path / "curr1_input").unlink()
         with pytest.raises(MeterReadError, match="No such file"):
             meter.read()
+
+
+def unreadable(path: Path) -> None:
+    """Have a value fail as a driver would: it is there and gives an error (EISDIR stands for ENODATA)."""
+    path.unlink()
+    path.mkdir()
+
+
+def test_a_channel_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    path = chip(
+        tmp_path, "hwmon0", name="ina3221", in1_input=5000, curr1_input=400, in2_input=5000, curr2_input=1
+    )
+    chip(tmp_path, "hwmon1", name="ina226", power1_input="")
+    unreadable(path / "curr2_input")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    probe = HwmonMeter("", tmp_path).probe()
+    assert [domain.name for domain in probe.domains] == ["ina3221-1"]
+    assert str(probe.reason).startswith("left out: ina3221-2 ([Errno 21] Is a directory")
+    assert "ina226-1 (invalid literal" in str(probe.reason)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert readings(tmp_path) == pytest.approx({"ina3221-1": 2.0})
+    with pytest.raises(MeterUnavailableError, match="invalid literal"):
+        HwmonMeter("ina226", tmp_path).open()
+
+
+def test_a_meter_whose_channels_all_answer_leaves_none_out(tmp_path: Path) -> None:
+    chip(tmp_path, "hwmon0", name="ina226", power1_input=1_000_000)
+    assert HwmonMeter("", tmp_path).probe().reason is None
+
+
+def test_a_rail_is_not_inside_an_input_that_was_left_out(tmp_path: Path) -> None:
+    files = {"in1_label": "VDD_IN", "in2_label": "VDD_SOC", "in1_input": 5000, "in2_input": 5000}
+    path = chip(tmp_path, "hwmon0", name="ina3221", curr1_input=1, curr2_input=100, **files)
+    unreadable(path / "curr1_input")
+    with HwmonMeter("", tmp_path) as meter:
+        assert [(d.name, d.parent) for d in meter.domains] == [("ina3221-VDD_SOC", None)]
+
+
+def test_a_channel_that_failed_is_missed_when_the_meter_is_opened_again(tmp_path: Path) -> None:
+    path = chip(
+        tmp_path, "hwmon0", name="ina3221", in1_input=5000, curr1_input=400, in2_input=5000, curr2_input=1
+    )
+    meter = HwmonMeter("", tmp_path)
+    meter.open()
+    meter.close()
+    unreadable(path / "curr2_input")
+    with pytest.raises(MeterUnavailableError, match="Is a directory"):
+        meter.open()

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from power.base import now_ns
 from power.errors import MeterUnavailableError
 from power.meters import perf
-from power.meters.perf import PerfMeter, find_events, perf_event_open
+from power.meters.perf import PerfMeter, find_events, perf_event_open, without_mirrors
 from power.recorder import Recorder
 
 # linux/perf_event.h: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, PERF_COUNT_SW_DUMMY
@@ -58,6 +59,72 @@ def test_events_of_two_sockets_and_what_contains_what(tmp_path: Path) -> None:
     }
     package = next(event for event in events if event.domain.name == "package-1")
     assert (package.config, package.cpu, package.scale_j) == (2, 24, 2.0**-32)
+
+
+def test_several_processors_of_a_package_keep_apart(tmp_path: Path) -> None:
+    pmu = describe(tmp_path / "power", INTEL, cpumask="0,8,16")
+    events = find_events(pmu, topology(tmp_path / "cpu", {0: 0, 8: 0, 16: 1}))
+    assert {event.domain.name: event.domain.parent for event in events} == {
+        "psys": None,
+        "package-0@cpu0": "psys",
+        "package-0@cpu8": "psys",
+        "package-1": "psys",
+        "dram-0@cpu0": "psys",
+        "dram-0@cpu8": "psys",
+        "dram-1": "psys",
+        "core-0@cpu0": "package-0@cpu0",
+        "core-0@cpu8": "package-0@cpu8",
+        "core-1": "package-1",
+    }
+    assert len({event.domain.name for event in events}) == len(events)
+
+
+@pytest.fixture
+def two_of_one_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[dict[int, int]], PerfMeter]:
+    """Return a meter of two processors of one package, whose counters are renewed every ms by so many steps each."""
+
+    def make(steps: dict[int, int]) -> PerfMeter:
+        cpus: dict[int, int] = {}
+
+        def opened(pmu_type: int, config: int, cpu: int) -> int:
+            fd = os.open("/dev/null", os.O_RDONLY)
+            cpus[fd] = cpu
+            return fd
+
+        monkeypatch.setattr(perf, "perf_event_open", opened)
+        # A count begins when its event is opened: the same counter, other numbers.
+        monkeypatch.setattr(
+            perf, "read_count", lambda fd: now_ns() // 10**6 * steps[cpus[fd]] - 1000 * cpus[fd]
+        )
+        pmu = describe(tmp_path / "power", {"energy-pkg": ("0x02", "2.3e-10")}, cpumask="0,8")
+        return PerfMeter(pmu=pmu, cpus=topology(tmp_path / "cpu", {0: 0, 8: 0}))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("steps", "parent"),
+    [({0: 262_144, 8: 262_144}, "package-0@cpu0"), ({0: 262_144, 8: 262_139}, None)],
+    ids=["one counter twice", "two dies"],
+)
+def test_two_dies_are_added_up_and_a_mirror_is_not(
+    two_of_one_package: Callable[[dict[int, int]], PerfMeter], steps: dict[int, int], parent: str | None
+) -> None:
+    with two_of_one_package(steps) as meter:
+        domains = [(domain.name, domain.parent) for domain in meter.domains]
+        assert [sample.domain for sample in meter.read()] == [name for name, _ in domains]
+    assert domains == [("package-0@cpu0", None), ("package-0@cpu8", parent)]
+
+
+def test_a_counter_that_is_renewed_between_two_readings_is_still_a_mirror(tmp_path: Path) -> None:
+    pmu = describe(tmp_path / "power", {"energy-pkg": ("0x02", "1")}, cpumask="0,8")
+    events = find_events(pmu, topology(tmp_path / "cpu", {0: 0, 8: 0}))
+    rounds = [[100 * i, 100 * i + 7 + (50 if i == 3 else 0)] for i in range(9)]
+    assert without_mirrors(events, rounds)[1].domain.parent == "package-0@cpu0"
+    still = [[5, 5]] * 9
+    assert without_mirrors(events, still)[1].domain.parent is None
 
 
 def permitted() -> bool:

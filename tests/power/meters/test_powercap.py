@@ -137,8 +137,10 @@ def test_wraps_in_the_window_two_sockets_memory_and_psys(
     names = dict(zip(watts, ("package-0", "dram", "package-1", "psys"), strict=True))
     for folder, name in names.items():
         zone(tmp_path, folder, name, 0, range_uj=12_000_000)
-    # A range of 12 J is passed twice a second by psys; its plausible power is 2000 W, so the recorder's
-    # ordinary period of 50 ms is what tells wraps apart here, as it does on a real range.
+    # A range of 12 J is passed twice a second by psys. Of so small a one 2000 W would leave nothing known after 6 ms
+    # without a reading; with one as small the recorder's ordinary period of 50 ms will do, as it does on a real range.
+    monkeypatch.setattr(powercap, "MAX_PSYS_W", 30.0)
+    monkeypatch.setattr(powercap, "MAX_PACKAGE_W", 15.0)
     turning = Turning(tmp_path, watts, 12_000_000)
     for module in (sysfs, reader, recorder_module):
         monkeypatch.setattr(module, "now_ns", turning.now_ns)
