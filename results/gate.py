@@ -17,7 +17,6 @@ from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
 from results.ratchet import require_quiet
 from results.schema import Document, Setting
 from results.stats import spread
-from results.summary import Setup
 
 
 class Status(StrEnum):
@@ -135,18 +134,11 @@ def _obstacle(
     """Return why the ratchets of an entry may not be compared with this document, None where they may."""
     if entry is None:
         return None
-    apart = _setup_differences(entry, group.setup)
+    apart = entry.differences(group.setup)
     recorded = baselines.environments.get(entry.environment or "")
     if recorded is not None:
         apart += differences(recorded, machine_facts(document))
     return _verdict(group, "trial", Status.NOT_COMPARABLE, detail="; ".join(apart)) if apart else None
-
-
-def _setup_differences(entry: Entry, setup: Setup) -> list[str]:
-    """Return the conditions of an entry that the run does not meet."""
-    names = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate", "accelerator")
-    pairs = ((name, getattr(entry, name), getattr(setup, name)) for name in names)
-    return [f"{name}: {old} → {new}" for name, old, new in pairs if old is not None and old != new]
 
 
 def _check_bound(group: Measured, metric: Metric, value: Value, entry: Entry) -> Verdict | None:
