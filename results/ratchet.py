@@ -6,6 +6,7 @@ What an update does not set stays only where it was measured under the same cond
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,9 +91,15 @@ def tolerance_of(metric: Metric, figures: Sequence[float], repeats: Sequence[flo
 def require_quiet(metric: Metric, group: Measured) -> None:
     """Raise NoisyRunError where the repeats are too far apart to judge the metric by."""
     values = group.figures(metric.name)
-    if any(values) and spread(values) > metric.max_spread:
+    apart = spread(values)
+    if apart > metric.max_spread:
+        far = (
+            f"±{apart * 100:.1f} %"
+            if isfinite(apart)
+            else f"from {min(values):g} to {max(values):g} around 0"
+        )
         raise NoisyRunError(
-            f"{group.key}: {metric.name} spreads ±{spread(values) * 100:.1f} % over {len(values)} repeats, "
+            f"{group.key}: {metric.name} spreads {far} over {len(values)} repeats, "
             f"more than {metric.max_spread * 100:.1f} %; run again on a quiet machine, with more steps"
         )
 
@@ -192,11 +199,7 @@ def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
     after = group.figure(metric.name)
     assert after is not None
     before = table.get("value")
-    tolerance = (
-        tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
-        if any(figures)
-        else metric.floor
-    )
+    tolerance = tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
     table["value"] = round(after) if metric.name.endswith("_bytes") else float(f"{after:.6g}")
     table["tolerance"] = tolerance
     return Change(group.key, metric.name, None if before is None else float(before), after, tolerance)

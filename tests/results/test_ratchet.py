@@ -9,7 +9,7 @@ from results import baselines, ratchet
 from results.errors import BaselineInvalidError, NoisyRunError, NotComparableError
 from results.gate import Status, check
 from results.metrics import METRICS, Key, measure
-from results.schema import Checkpoint, Validity
+from results.schema import Checkpoint, Quality, Validity
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -132,6 +132,19 @@ def test_noisy_and_spoilt_runs_are_refused(document: Make, trial: Make, failed: 
     with pytest.raises(NoisyRunError, match="resumed"):
         ratchet.update(path, [document(resumed)], "x")
     assert not path.exists()
+
+
+def test_repeats_around_nothing_are_noise(document: Make, trial: Make, tmp_path: Path) -> None:
+    def reached(accuracies: tuple[float, ...]) -> Any:
+        qualities = [Quality(train_loss=[], test_accuracy=a, test_items=2) for a in accuracies]
+        return document([trial("lowmem", i, quality=quality) for i, quality in enumerate(qualities)])
+
+    path = tmp_path / "host.toml"
+    with pytest.raises(NoisyRunError, match=r"test_accuracy spreads from 0 to 0.5 around 0 over 3 repeats"):
+        ratchet.update(path, [reached((0.0, 0.0, 0.5))], "x")
+    ratchet.update(path, [reached((0.0, 0.0, 0.0))], "nothing learnt")
+    verdicts = check(reached((0.0, 0.0, 0.5)), baselines.read(path))
+    assert next(v for v in verdicts if v.metric == "test_accuracy").status is Status.INVALID
 
 
 def test_what_makes_no_baseline(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
