@@ -27,6 +27,8 @@ from results.trends import change_points
 
 DATABASE = "history.sqlite3"
 _VERSION = 4
+_UNREAD = (-1, -1)
+"""The size and time of no file: what could not be read is tried again, since rights and this program change, too."""
 _BUSY_S = 60.0
 """How long a writer waits for another: a first load of 10,000 documents takes a few seconds."""
 
@@ -133,8 +135,8 @@ class History:
         """
         self._numbers.clear()
         with self._errors(), self._transaction():
-            rows = self._connection.execute("SELECT path, size, mtime_ns FROM document")
-            known = {path: (size, mtime) for path, size, mtime in rows}
+            rows = self._connection.execute("SELECT path, size, mtime_ns, error FROM document")
+            known = {path: _UNREAD if error else (size, mtime) for path, size, mtime, error in rows}
             present = dict(self._files())
             stale = [path for path in known if known[path] != present.get(path)]
             self._connection.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in stale])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from results import store
-from results.errors import HistoryError
+from results.errors import DocumentInvalidError, HistoryError
 from results.history import DATABASE, History
 from results.history_table import history_view
 from results.metrics import Key
@@ -79,6 +79,22 @@ def test_a_corrupt_document_is_named_and_skipped(document: Make, trial: Make, tm
         fill(tmp_path, document, trial, [41], first=1)
         assert set(history.load().skipped) == {"other.json"}
         assert len(peak_of(history).points) == 2
+
+
+def test_what_could_not_be_read_is_tried_again(
+    document: Make, trial: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, document, trial, [40])
+
+    def refuse(path: Path) -> Any:
+        raise DocumentInvalidError(f"'{path}' cannot be read: Permission denied")
+
+    with History(tmp_path) as history:
+        monkeypatch.setattr(store, "read", refuse)
+        assert "Permission denied" in history.load().skipped["00000.json"]
+        monkeypatch.undo()  # rights are no part of what a file is known by: its size and time are as before
+        assert (history.load().loaded, history.load().unchanged) == (1, 1)
+        assert len(peak_of(history).points) == 1
 
 
 def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
