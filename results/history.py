@@ -242,7 +242,7 @@ def _measurements(document: Document) -> Iterator[tuple[str, str, str, float]]:
         for metric in measured.values:
             value = measured.figure(metric)
             if value is not None:
-                yield key, setup, metric, value
+                yield key, setup, metric, float(value)
 
 
 def _trend(key: str, setup: str, machine: str, metric: str, points: tuple[Point, ...]) -> Trend:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from results.schema.parts import Provenance, Seconds, require_reason
+from results.schema.parts import Integer, Provenance, Seconds, require_reason
 
 
 class Energy(msgspec.Struct, kw_only=True):
@@ -66,7 +66,7 @@ class PhaseEnergy(msgspec.Struct, kw_only=True):
     phase: str
     net_j_per_step: float | None
     uncertainty_j_per_step: float | None
-    repetitions: int
+    repetitions: Integer
     window_s: Seconds | None
     provenance: Provenance
     reason: str | None
@@ -98,10 +98,10 @@ class Windows(msgspec.Struct, kw_only=True):
     was interrupted: they are no part of the energy.
     """
 
-    measured_ns: tuple[int, int]
-    idle_before_ns: tuple[int, int] | None
-    idle_after_ns: tuple[int, int] | None
-    evaluations_ns: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    measured_ns: tuple[Integer, Integer]
+    idle_before_ns: tuple[Integer, Integer] | None
+    idle_after_ns: tuple[Integer, Integer] | None
+    evaluations_ns: list[tuple[Integer, Integer]] = msgspec.field(default_factory=list)
 
 
 class Synchronisation(msgspec.Struct, kw_only=True):
@@ -111,7 +111,7 @@ class Synchronisation(msgspec.Struct, kw_only=True):
     are the instants at which its code began, CLOCK_MONOTONIC of the host.
     """
 
-    code: list[int]
+    code: list[Integer]
     chip_s: Seconds
     guard_s: Seconds
-    begins_ns: list[int]
+    begins_ns: list[Integer]

@@ -97,6 +97,17 @@ def test_what_could_not_be_read_is_tried_again(
         assert len(peak_of(history).points) == 1
 
 
+def test_a_number_beyond_64_bits_is_skipped_and_blocks_nothing(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    paths = fill(tmp_path, document, trial, [40, 41])
+    text = paths[1].read_text()
+    paths[1].write_text(text.replace(str(41 * MIB), str(2**63)))
+    with History(tmp_path) as history:
+        assert "Expected `int` <= 9223372036854775807" in history.load().skipped["00001.json"]
+        assert len(peak_of(history).points) == 1
+
+
 def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
     store.write(document([trial()]), tmp_path / "a.json")
     store.write(document([trial()], host=host(cores=4)), tmp_path / "b.json")
