@@ -118,9 +118,35 @@ def test_nothing_finished_is_refused(document: Make, failed: Make, trial: Make) 
 def test_what_has_no_partner_is_named(document: Make, trial: Make, failed: Make) -> None:
     comparison = compare(document([trial(), trial("lowmem")]), document([trial(), failed("lowmem")]))
     assert {row.key.trainer for row in comparison.rows} == {"standard"}
-    first, second = comparison.left_out
+    second, first = comparison.left_out
     assert first.endswith("finished in the first document only")
     assert second.endswith("out of memory in the second document")
+
+
+def test_repeats_without_a_partner_are_named_and_none_at_all_is_refused(document: Make, trial: Make) -> None:
+    comparison = compare(document([trial(), trial(repeat=1), trial(repeat=2)]), document([trial()]))
+    (line,) = comparison.left_out
+    assert line.endswith(": repeat 1, 2 finished in the first document only")
+    with pytest.raises(
+        NotComparableError, match=r"no pair of figures.*repeat 0 .* first.*repeat 1 .* second"
+    ):
+        compare(document([trial()]), document([trial(repeat=1)]))
+
+
+def test_a_quantity_without_a_partner_or_a_ratio_is_named(
+    document: Make, trial: Make, energy: Make, shown: Make
+) -> None:
+    before, after = (
+        [trial(repeat=i, energy=[energy()]) for i in range(2)],
+        [trial(repeat=i) for i in range(2)],
+    )
+    (line,) = compare(document(before), document(after)).left_out
+    assert line.endswith(": energy a step: on one side only in 2 of 2 pairs")
+    below = [trial(repeat=i, energy=[energy(-0.001)]) for i in range(2)]
+    comparison = compare(document(before), document(below))
+    assert "energy a step" not in {row.quantity for row in comparison.rows}
+    assert comparison.left_out[0].endswith(": energy a step: -1.00 mJ has no ratio")
+    assert "· left out: standard on" in shown(comparison_view(comparison, "a.json", "b.json"))
 
 
 @pytest.mark.parametrize(
