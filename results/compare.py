@@ -1,7 +1,7 @@
 """`harness compare A B`: ratios between two documents, pair by pair, with intervals and a verdict in words.
 
 What may not be compared is refused with the difference named: another machine, or no configuration
-(workload, batch size, allocator mode, ...) that both documents have.
+(workload, batch size, allocator mode, ...) that both documents have. Accuracies of different trainings are left out.
 """
 
 import statistics
@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from results import format as fmt
+from results.conditions import accuracy_differences
 from results.errors import NotComparableError
 from results.fingerprint import differences, machine_facts, software_facts
 from results.pairs import Key, Pair, by_key, left_out, nothing_in_common, paired
@@ -138,7 +139,7 @@ def _rows(key: Key, pairs: Sequence[Pair]) -> tuple[list[Row], list[str]]:
         one_sided = sum((a is None) != (b is None) for a, b in values)
         if one_sided:
             lines.append(f"{key}: {quantity.name}: on one side only in {one_sided} of {len(pairs)} pairs")
-        obstacle = _obstacle(quantity, whole) if whole else None
+        obstacle = _obstacle(quantity, pairs, whole) if whole else None
         if obstacle:
             lines.append(f"{key}: {quantity.name}: {obstacle}")
         elif whole:
@@ -146,10 +147,11 @@ def _rows(key: Key, pairs: Sequence[Pair]) -> tuple[list[Row], list[str]]:
     return rows, lines
 
 
-def _obstacle(quantity: Quantity, values: Sequence[tuple[float, float]]) -> str | None:
+def _obstacle(quantity: Quantity, pairs: Sequence[Pair], values: Sequence[tuple[float, float]]) -> str | None:
     """Return why a quantity may not be compared though both sides measured it; None where it may."""
     if quantity.name == "accuracy":
-        return None
+        apart = dict.fromkeys(line for pair in pairs for line in accuracy_differences(*pair))
+        return "; ".join(apart) or None
     least = min(min(pair) for pair in values)
     return f"{quantity.shown(least)} has no ratio" if least <= 0 else None
 

@@ -7,6 +7,7 @@ from results.compare import compare, comparison_view, judge
 from results.errors import NotComparableError
 from results.schema import Quality
 from results.stats import Paired
+from results.summary import setup_of, setup_title
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -75,6 +76,29 @@ def test_accuracy_is_compared_in_points(document: Make, trial: Make) -> None:
     row = rows_of(document(trials([0.97, 0.971, 0.969])), document(trials([0.94, 0.942, 0.938])))["accuracy"]
     assert row.effect == "less"
     assert row.verdict.startswith("lower: -3.00 points (-")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"settings": {"steps": 6}}, "trained for 60 steps → 6 steps"),
+        (
+            {"settings": {"steps": 60, "learning_rate": 0.01}},
+            "learning_rate: 0.001 → 0.01",
+        ),
+        ({"quality": Quality(train_loss=[], test_accuracy=0.9, test_items=500)}, "test items: 10000 → 500"),
+    ],
+)
+def test_accuracies_of_different_trainings_are_left_out(
+    document: Make, trial: Make, changes: Any, words: str
+) -> None:
+    comparison = compare(
+        document([trial(repeat=i) for i in range(3)]),
+        document([trial(repeat=i, **changes) for i in range(3)]),
+    )
+    assert {row.quantity for row in comparison.rows} == {"step time", "peak memory"}
+    (line,) = comparison.left_out
+    assert line == f"standard on {setup_title(setup_of(trial()))}: accuracy: {words}"
 
 
 def test_energy_is_compared_where_measured(document: Make, trial: Make, energy: Make) -> None:

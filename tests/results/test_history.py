@@ -14,6 +14,7 @@ from results.errors import DocumentInvalidError, HistoryError
 from results.history import DATABASE, History
 from results.history_table import history_view
 from results.metrics import Key
+from results.schema import Quality
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -128,6 +129,28 @@ def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: M
             (4, 1),
         ]
         assert {trend.metric for trend in history.trends()} >= {"step_s", "test_accuracy", "modelled_bytes"}
+
+
+def test_accuracies_of_trainings_of_another_length_are_another_series(
+    document: Make, trial: Make, tmp_path: Path, shown: Make
+) -> None:
+    for day, steps in enumerate([60, 60, 6, 6, 60]):
+        quality = Quality(train_loss=[], test_accuracy=0.97 if steps == 60 else 0.2, test_items=10)
+        settings = {"steps": steps, "epochs": None}
+        created = START + timedelta(days=day)
+        store.write(
+            document([trial(settings=settings, quality=quality)], created=created), tmp_path / f"{day}.json"
+        )
+    with History(tmp_path) as history:
+        report = history.load()
+        trends = history.trends()
+    accuracies = {trend.length["steps"]: trend.values for trend in trends if trend.metric == "test_accuracy"}
+    assert accuracies == {60: [0.97] * 3, 6: [0.2] * 2}
+    (peak,) = [trend for trend in trends if trend.metric == "training_peak_bytes"]
+    assert (len(peak.points), peak.length) == (5, {}), "memory does not depend on the length"
+    text = shown(history_view(trends, report))
+    assert "  60 steps" in text
+    assert "  6 steps" in text
 
 
 def test_a_change_is_found_and_put_in_words(document: Make, trial: Make, tmp_path: Path, shown: Make) -> None:
