@@ -114,7 +114,7 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
     """Return one table a setup, then what was left out; `before` and `after` name the documents."""
     parts: list[RenderableType] = [Text(f"before: {before}\nafter:  {after}\n")]
     for setup in dict.fromkeys(row.key.setup for row in comparison.rows):
-        table = new_table("trainer")
+        table = new_table("trainer", naming=2)
         table.add_column("", justify="left", no_wrap=True)
         for name in ("before", "after"):
             table.add_column(name, justify="right", no_wrap=True)

@@ -54,7 +54,7 @@ def change_lines(trend: Trend) -> list[str]:
 
 def _table(trends: Sequence[Trend]) -> Table:
     """Return one line a series: how many documents, the first value, the present level, the shape."""
-    table = new_table("trainer", "metric", "n", "first", "level", "change", "trend")
+    table = new_table("trainer", "metric", "n", "first", "level", "change", "trend", naming=2)
     for index in (1, 6):
         table.columns[index].justify = "left"
     for trend in trends:
