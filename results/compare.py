@@ -17,10 +17,11 @@ from results.conditions import accuracy_differences
 from results.errors import NotComparableError
 from results.fingerprint import differences, machine_facts, software_facts
 from results.pairs import Key, Pair, by_key, left_out, nothing_in_common, paired
-from results.schema import Document, Trial
+from results.schema import Document, Energy, Trial
 from results.stats import Paired, paired_difference, paired_ratio
-from results.summary import measured_energy, setup_title, training_peak_bytes
+from results.summary import setup_title, training_peak_bytes
 from results.tables import add_row, new_table, titled
+from results.whole_energy import measured_energy
 
 MARGIN = 0.01
 """Ratios whose whole interval lies within 1 % of 1 count as the same, however sure the difference is."""
@@ -152,8 +153,20 @@ def _obstacle(quantity: Quantity, pairs: Sequence[Pair], values: Sequence[tuple[
     if quantity.name == "accuracy":
         apart = dict.fromkeys(line for pair in pairs for line in accuracy_differences(*pair))
         return "; ".join(apart) or None
+    if quantity.name == "energy a step":
+        measured = ((measured_energy(a), measured_energy(b)) for a, b in pairs)
+        places = {
+            f"{_place(a)} → {_place(b)}": None for a, b in measured if a and b and _place(a) != _place(b)
+        }
+        if places:
+            return f"measured elsewhere: {'; '.join(places)}"
     least = min(min(pair) for pair in values)
     return f"{quantity.shown(least)} has no ratio" if least <= 0 else None
+
+
+def _place(energy: Energy) -> str:
+    """Return where an energy was measured: other domains cover something else."""
+    return f"{energy.meter} ({energy.domain})"
 
 
 def _row(key: Key, quantity: Quantity, pairs: list[tuple[float, float]]) -> Row:

@@ -13,12 +13,12 @@ from results.schema import Document, Setting, Trial
 from results.summary import (
     REFERENCE,
     Setup,
-    measured_energy,
     memory_reason,
     setup_of,
     setup_title,
     training_peak_bytes,
 )
+from results.whole_energy import measured_energy
 
 
 class Key(NamedTuple):

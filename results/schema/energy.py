@@ -30,6 +30,8 @@ class Energy(msgspec.Struct, kw_only=True):
     """Part of one core that reading this meter took, over the whole run."""
     reader: Literal["native", "python"] | None = None
     """Who read it: the native sampler, or a loop in Python."""
+    parent: str | None = None
+    """The meter's domain that contains this one; empty where none does, null where nobody noted it."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)

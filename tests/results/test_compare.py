@@ -166,6 +166,10 @@ def test_a_quantity_without_a_partner_or_a_ratio_is_named(
     )
     (line,) = compare(document(before), document(after)).left_out
     assert line.endswith(": energy a step: on one side only in 2 of 2 pairs")
+    both = [energy(parent="", domain=f"package-{i}") for i in range(2)]
+    wider = [trial(repeat=i, energy=both) for i in range(2)]
+    (line,) = compare(document(before), document(wider)).left_out
+    assert line.endswith("measured elsewhere: rapl (package-0) → rapl (package-0 + package-1)")
     below = [trial(repeat=i, energy=[energy(-0.001)]) for i in range(2)]
     comparison = compare(document(before), document(below))
     assert "energy a step" not in {row.quantity for row in comparison.rows}
