@@ -227,4 +227,5 @@ def row_of(
         idle_drift_w=measured.idle_drift_w,
         reader_cpu_share=cost.share if cost else None,
         reader=cost.reader if cost else None,
+        parent=measured.parent or ("" if measured.apart else None),
     )

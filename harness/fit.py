@@ -19,7 +19,8 @@ from harness.plan import Options, Plan
 from results import schema
 from results.fit_document import Attempt, FitDocument, FittedTrainer, Outcome
 from results.format import size
-from results.summary import measured_energy, uncertainty_j_per_step
+from results.summary import uncertainty_j_per_step
+from results.whole_energy import measured_energy
 
 _PROBE_BATCH = 8
 """Batch of the first run, which shows the baseline: as small as still has statistics over a batch."""

@@ -30,7 +30,8 @@ class Domain:
     """One thing a meter measures: a rail, a socket, a plug; and how well it measures it.
 
     `parent` names the domain of the same meter that already contains this one (psys contains the packages,
-    a package its cores), so that a sum takes the outermost domains only and nothing is counted twice.
+    a package its cores), so that a sum takes the outermost domains only and nothing is counted twice. Where it is not
+    known how the outermost ones are wired, as with sensors of a board, they are not `apart`, and no sum is made.
     `gain_limit` (relative) and `offset_limit_w` are limits in the data sheet's sense: the error lies
     somewhere in ± the limit. `update_s` is the time between fresh values inside the meter, however often it
     is polled. `wrap_j` is the range after which a counter starts again at its fixed point; None: never.
@@ -42,6 +43,7 @@ class Domain:
     kind: Kind
     covers: str
     parent: str | None = None
+    apart: bool = True
     update_s: float = 0.0
     resolution_j: float = 0.0
     resolution_w: float = 0.0

@@ -41,6 +41,7 @@ class WindowEnergy:
     provenance: Provenance = "unavailable"
     reason: str | None = None
     parent: str | None = None
+    apart: bool = True
     covers: str = ""
     gross_uncertainty_j: float | None = None
     idle_drift_w: float | None = None
@@ -80,6 +81,7 @@ def measure(
         provenance=provenance,
         reason=idle_reason,
         parent=domain.parent,
+        apart=domain.apart,
         covers=domain.covers,
         gross_uncertainty_j=gross_u.expanded_j,
         idle_drift_w=None if level is None else level.drift_w,
@@ -95,8 +97,9 @@ def unavailable(meter: str, series: Series, reason: str, needed_s: float | None 
     """Return the row of an energy that was not measured: None throughout, beside its reason."""
     domain = series.domain
     return WindowEnergy(
-        meter, domain.name, reason=reason, parent=domain.parent, covers=domain.covers, needed_s=needed_s
-    )
+        meter, domain.name, reason=reason, parent=domain.parent, apart=domain.apart, covers=domain.covers,
+        needed_s=needed_s,
+    )  # fmt: skip
 
 
 def total(rows: Iterable[WindowEnergy]) -> WindowEnergy | None:

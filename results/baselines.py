@@ -26,8 +26,12 @@ from results.files import cause_of
 from results.fingerprint import Fact
 from results.metrics import METRICS, Key
 from results.schema import PROCESSOR, Document, Setting
+from results.summary import Setup
 
 SCHEMA = "harness.baselines"
+
+CONDITIONS = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate", "accelerator")
+"""What of a setup must agree, beside the key and the machine."""
 
 
 class Value(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +67,11 @@ class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     length: dict[str, Setting] = msgspec.field(default_factory=dict)
     ledger_by_variable: dict[str, int] = msgspec.field(default_factory=dict)
     metrics: dict[str, Value]
+
+    def differences(self, setup: Setup) -> list[str]:
+        """Return in words the conditions of this entry that a setup does not meet."""
+        pairs = ((name, getattr(self, name), getattr(setup, name)) for name in CONDITIONS)
+        return [f"{name}: {old} → {new}" for name, old, new in pairs if old is not None and old != new]
 
 
 class Baselines(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -35,7 +35,7 @@ def baselines_view(file: Baselines) -> RenderableType:
 
 def changes_view(changes: Sequence[Change]) -> RenderableType:
     """Return what an update set: the value before and after, and the tolerance from the repeats' spread."""
-    table = new_table("configuration", "metric", "before", "after", "change", "tolerance")
+    table = new_table("configuration", "metric", "before", "after", "change", "tolerance", naming=2)
     table.columns[1].justify = "left"
     for change in changes:
         show, before = METRICS[change.metric].shown, change.before

@@ -20,7 +20,7 @@ def charts_view(document: Document) -> RenderableType:
     """Return for each setup the bars of memory (measured, modelled) and of the step, and the loss curves."""
     parts: list[RenderableType] = []
     for setup, rows in summarize(document).items():
-        table = new_table("trainer")
+        table = new_table("trainer", naming=2)
         table.add_column("", justify="left", no_wrap=True)
         table.add_column("", justify="left", no_wrap=True)
         table.add_column("", justify="right", no_wrap=True)

@@ -1,11 +1,11 @@
 """`harness compare A B`: ratios between two documents, pair by pair, with intervals and a verdict in words.
 
 What may not be compared is refused with the difference named: another machine, or no configuration
-(workload, batch size, allocator mode, ...) that both documents have.
+(workload, batch size, allocator mode, ...) that both documents have. Accuracies of different trainings are left out.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,12 +13,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from results import format as fmt
+from results.conditions import accuracy_differences
 from results.errors import NotComparableError
 from results.fingerprint import differences, machine_facts, software_facts
-from results.schema import Document, Trial
+from results.pairs import Key, Pair, by_key, left_out, nothing_in_common, paired
+from results.schema import Document, Energy, Trial
 from results.stats import Paired, paired_difference, paired_ratio
-from results.summary import Setup, measured_energy, setup_of, setup_title, training_peak_bytes
+from results.summary import setup_title, training_peak_bytes
 from results.tables import add_row, new_table, titled
+from results.whole_energy import measured_energy
 
 MARGIN = 0.01
 """Ratios whose whole interval lies within 1 % of 1 count as the same, however sure the difference is."""
@@ -34,13 +37,6 @@ class Quantity(NamedTuple):
     less: str
     more: str
     value_of: Callable[[Trial], float | None]
-
-
-class Key(NamedTuple):
-    """One configuration: a setup and a trainer."""
-
-    setup: Setup
-    trainer: str
 
 
 Effect = Literal["less", "more", "same", "unclear", "unknown"]
@@ -92,21 +88,25 @@ def compare(before: Document, after: Document) -> Comparison:
     """Return what changed from one document to the other; trials are paired by repeat number.
 
     Raises:
-        NotComparableError: Different machines, or no configuration measured in both.
+        NotComparableError: Different machines, or no configuration, repeat or figure that is in both.
     """
     foreign = differences(machine_facts(before), machine_facts(after))
     if foreign:
         raise NotComparableError(
             f"the documents are from different machines ({'; '.join(foreign)}); measure both on one machine"
         )
-    old, new = _by_key(before), _by_key(after)
+    old, new = by_key(before), by_key(after)
     common = [key for key in old if key in new]
     if not common:
-        raise NotComparableError(_nothing_in_common(list(old), list(new)))
-    rows = [row for key in common for row in _rows(key, old[key], new[key])]
+        raise NotComparableError(nothing_in_common(list(old), list(new)))
+    found = [_rows(key, paired(old[key], new[key])) for key in common]
+    lines = left_out(before, after) + [line for _, some in found for line in some]
+    rows = [row for some, _ in found for row in some]
+    if not rows:
+        raise NotComparableError(f"the documents have no pair of figures to compare: {'; '.join(lines)}")
     return Comparison(
         rows=rows,
-        left_out=_left_out(before, after, set(common)),
+        left_out=lines,
         software=differences(software_facts(before), software_facts(after)),
     )
 
@@ -115,7 +115,7 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
     """Return one table a setup, then what was left out; `before` and `after` name the documents."""
     parts: list[RenderableType] = [Text(f"before: {before}\nafter:  {after}\n")]
     for setup in dict.fromkeys(row.key.setup for row in comparison.rows):
-        table = new_table("trainer")
+        table = new_table("trainer", naming=2)
         table.add_column("", justify="left", no_wrap=True)
         for name in ("before", "after"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -131,42 +131,59 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
     return Group(*parts)
 
 
-def _by_key(document: Document) -> dict[Key, dict[int, Trial]]:
-    """Return the finished trials by configuration and repeat number."""
-    found: dict[Key, dict[int, Trial]] = {}
-    for trial in document.trials:
-        if trial.outcome == "ok":
-            found.setdefault(Key(setup_of(trial), trial.trainer), {})[trial.repeat] = trial
-    return found
-
-
-def _rows(key: Key, old: dict[int, Trial], new: dict[int, Trial]) -> list[Row]:
-    """Return the quantities that both sides measured, over the repeats that both sides finished."""
-    repeats = sorted(set(old) & set(new))
-    rows = []
+def _rows(key: Key, pairs: Sequence[Pair]) -> tuple[list[Row], list[str]]:
+    """Return a row for each quantity that all pairs may be compared by, and in words why others have none."""
+    rows, lines = [], []
     for quantity in QUANTITIES:
-        pairs = [(quantity.value_of(old[i]), quantity.value_of(new[i])) for i in repeats]
-        whole = [(a, b) for a, b in pairs if a is not None and b is not None]
-        if whole and (quantity.name == "accuracy" or all(a > 0 and b > 0 for a, b in whole)):
+        values = [(quantity.value_of(a), quantity.value_of(b)) for a, b in pairs]
+        whole = [(a, b) for a, b in values if a is not None and b is not None]
+        one_sided = sum((a is None) != (b is None) for a, b in values)
+        if one_sided:
+            lines.append(f"{key}: {quantity.name}: on one side only in {one_sided} of {len(pairs)} pairs")
+        obstacle = _obstacle(quantity, pairs, whole) if whole else None
+        if obstacle:
+            lines.append(f"{key}: {quantity.name}: {obstacle}")
+        elif whole:
             rows.append(_row(key, quantity, whole))
-    return rows
+    return rows, lines
+
+
+def _obstacle(quantity: Quantity, pairs: Sequence[Pair], values: Sequence[tuple[float, float]]) -> str | None:
+    """Return why a quantity may not be compared though both sides measured it; None where it may."""
+    if quantity.name == "accuracy":
+        apart = dict.fromkeys(line for pair in pairs for line in accuracy_differences(*pair))
+        return "; ".join(apart) or None
+    if quantity.name == "energy a step":
+        measured = ((measured_energy(a), measured_energy(b)) for a, b in pairs)
+        places = {
+            f"{_place(a)} → {_place(b)}": None for a, b in measured if a and b and _place(a) != _place(b)
+        }
+        if places:
+            return f"measured elsewhere: {'; '.join(places)}"
+    least = min(min(pair) for pair in values)
+    return f"{quantity.shown(least)} has no ratio" if least <= 0 else None
+
+
+def _place(energy: Energy) -> str:
+    """Return where an energy was measured: other domains cover something else."""
+    return f"{energy.meter} ({energy.domain})"
 
 
 def _row(key: Key, quantity: Quantity, pairs: list[tuple[float, float]]) -> Row:
     """Judge one quantity: accuracies by their difference, everything else by its ratio."""
     before, after = [a for a, _ in pairs], [b for _, b in pairs]
     is_accuracy = quantity.name == "accuracy"
-    paired = paired_difference(before, after) if is_accuracy else paired_ratio(before, after)
+    change = paired_difference(before, after) if is_accuracy else paired_ratio(before, after)
     centre, margin = (0.0, ACCURACY_MARGIN) if is_accuracy else (1.0, MARGIN)
-    effect = judge(paired, centre, margin)
+    effect = judge(change, centre, margin)
     return Row(
         key=key,
         quantity=quantity.name,
         before=quantity.shown(statistics.median(before)),
         after=quantity.shown(statistics.median(after)),
-        paired=paired,
+        paired=change,
         effect=effect,
-        verdict=_words(quantity, paired, effect),
+        verdict=_words(quantity, change, effect),
     )
 
 
@@ -203,44 +220,3 @@ def _words(quantity: Quantity, paired: Paired, effect: Effect) -> str:
 def _points(difference: float) -> str:
     """Return a difference of fractions in percentage points."""
     return f"{difference * 100:+.2f} points"
-
-
-def _nothing_in_common(old: list[Key], new: list[Key]) -> str:
-    """Return why no configuration is in both documents: the fields that differ, or the empty side."""
-    for name, keys in (("first", old), ("second", new)):
-        if not keys:
-            return f"the {name} document has no finished trial to compare; run it again"
-    fields = [
-        (name.replace("_", " "), {_field(key, name) for key in old}, {_field(key, name) for key in new})
-        for name in (*Setup._fields, "trainer")
-    ]
-    apart = [f"{name}: {_set(a)} and {_set(b)}" for name, a, b in fields if not a & b]
-    return (
-        "the documents have no configuration in common "
-        f"({'; '.join(apart) or 'each field alone agrees, no combination does'}); "
-        "measure both with the same options"
-    )
-
-
-def _field(key: Key, name: str) -> str:
-    """Return one field of a configuration as text."""
-    return key.trainer if name == "trainer" else str(getattr(key.setup, name))
-
-
-def _set(values: set[str]) -> str:
-    """Return values in a fixed order."""
-    return ", ".join(sorted(values))
-
-
-def _left_out(before: Document, after: Document, common: set[Key]) -> list[str]:
-    """Return in words each configuration or trial that has no partner, so that nothing drops out unseen."""
-    lines: dict[str, None] = {}
-    for side, document in (("first", before), ("second", after)):
-        for trial in document.trials:
-            key = Key(setup_of(trial), trial.trainer)
-            name = f"{trial.trainer} on {setup_title(key.setup)}"
-            if trial.outcome != "ok":
-                lines[f"{name}: {trial.outcome.replace('_', ' ')} in the {side} document"] = None
-            elif key not in common:
-                lines[f"{name}: finished in the {side} document only"] = None
-    return list(lines)

@@ -8,6 +8,7 @@ from results import format as fmt
 from results.fit_document import FitDocument, FittedTrainer
 from results.notes import no_energy
 from results.tables import new_table
+from results.whole_energy import whole
 
 
 def fit_view(document: FitDocument) -> RenderableType:
@@ -98,7 +99,7 @@ def _notes(document: FitDocument) -> list[str]:
 
 def _of_energy(fitted: FittedTrainer) -> list[str]:
     """Say which meter the energy is from, or for each meter why there is none."""
-    rows = [row for row in fitted.energy if row.provenance == "measured" and row.net_j is not None]
-    if rows:
-        return [f"energy: net of idle, measured by {rows[0].meter} ({rows[0].domain})"]
+    shown = whole(fitted.energy)
+    if shown is not None:
+        return [f"energy: net of idle, measured by {shown.meter} ({shown.domain})"]
     return [f"{fitted.trainer}: {no_energy(row)}" for row in fitted.energy]

@@ -5,19 +5,19 @@ only where the environment, the setup and the noise allow it. Nothing passes in 
 be compared is a verdict of its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from results import format as fmt
 from results.baselines import Baselines, Entry, Value
+from results.conditions import length_words
 from results.errors import NoisyRunError
 from results.fingerprint import differences, machine_facts
 from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
 from results.ratchet import require_quiet
-from results.schema import Document, Setting
+from results.schema import Document
 from results.stats import spread
-from results.summary import Setup
 
 
 class Status(StrEnum):
@@ -135,18 +135,11 @@ def _obstacle(
     """Return why the ratchets of an entry may not be compared with this document, None where they may."""
     if entry is None:
         return None
-    apart = _setup_differences(entry, group.setup)
+    apart = entry.differences(group.setup)
     recorded = baselines.environments.get(entry.environment or "")
     if recorded is not None:
         apart += differences(recorded, machine_facts(document))
     return _verdict(group, "trial", Status.NOT_COMPARABLE, detail="; ".join(apart)) if apart else None
-
-
-def _setup_differences(entry: Entry, setup: Setup) -> list[str]:
-    """Return the conditions of an entry that the run does not meet."""
-    names = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate", "accelerator")
-    pairs = ((name, getattr(entry, name), getattr(setup, name)) for name in names)
-    return [f"{name}: {old} → {new}" for name, old, new in pairs if old is not None and old != new]
 
 
 def _check_bound(group: Measured, metric: Metric, value: Value, entry: Entry) -> Verdict | None:
@@ -192,7 +185,7 @@ def _check_ratchet(group: Measured, metric: Metric, value: Value, entry: Entry) 
     if now is None:
         return _verdict(group, metric.name, Status.NOT_COMPARABLE, None, expected, group.reason(metric.name))
     if metric.name == "test_accuracy" and entry.length and entry.length != group.length():
-        detail = f"trained for {_length(group.length())}, the baseline for {_length(entry.length)}"
+        detail = f"trained for {length_words(group.length())}, the baseline for {length_words(entry.length)}"
         return _verdict(group, metric.name, Status.NOT_COMPARABLE, now, expected, detail)
     status = judge(metric, now, expected, value.tolerance)
     detail = f"{_change(now, expected)}, tolerance {value.tolerance * 100:.1f} %"
@@ -262,11 +255,6 @@ def _growth(group: Measured, metric: Metric, entry: Entry) -> str:
         return "; no variable of the ledger grew"
     name, old, new = found
     return f"; {name} grew most, from {fmt.size(old)} to {fmt.size(new)}"
-
-
-def _length(length: Mapping[str, Setting]) -> str:
-    """Return how long was trained, in words."""
-    return ", ".join(f"{value} {name}" for name, value in length.items()) or "an unknown time"
 
 
 def _change(now: float, expected: float) -> str:

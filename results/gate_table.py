@@ -15,7 +15,7 @@ from results.tables import add_row, new_table
 def gate_view(verdicts: Sequence[Verdict], strict: bool = False) -> RenderableType:
     """Return what was checked, worst first; a line on each check that did not pass; the answer."""
     ordered = sorted(verdicts, key=_severity)
-    table = new_table("configuration", "metric", "expected", "now", "verdict")
+    table = new_table("configuration", "metric", "expected", "now", "verdict", naming=2)
     for index in (1, 4):
         table.columns[index].justify = "left"
     for verdict in ordered:

@@ -21,14 +21,19 @@ from results import store
 from results.errors import FolderMissingError, HistoryError, ResultError
 from results.fingerprint import fingerprint, machine_facts
 from results.metrics import METRICS, Key, measure_setups
-from results.schema import Document
+from results.schema import Document, Setting
 from results.summary import Setup
 from results.trends import change_points
 
 DATABASE = "history.sqlite3"
-_VERSION = 4
+_VERSION = 5
+_UNREAD = (-1, -1)
+"""The size and time of no file: what could not be read is tried again, since rights and this program change, too."""
 _BUSY_S = 60.0
 """How long a writer waits for another: a first load of 10,000 documents takes a few seconds."""
+
+_Names = tuple[str, str, str, str]
+"""What a series is known by: key, setup, metric, length."""
 
 _TABLES = """
 CREATE TABLE document (
@@ -37,7 +42,7 @@ CREATE TABLE document (
 );
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, setup TEXT NOT NULL, metric TEXT NOT NULL,
-    UNIQUE (key, setup, metric)
+    length TEXT NOT NULL, UNIQUE (key, setup, metric, length)
 );
 CREATE TABLE measurement (
     document INTEGER NOT NULL REFERENCES document (id) ON DELETE CASCADE,
@@ -68,12 +73,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """A metric of one configuration on one machine over time, with the points at which it changed."""
+    """A metric of one configuration on one machine over time, with the points at which it changed.
+
+    `length` is how long was trained: accuracies of another length are another series. Other metrics do not depend on
+    it, and have none.
+    """
 
     key: Key
     setup: Setup
     machine: str
     metric: str
+    length: dict[str, Setting]
     points: tuple[Point, ...]
     changes: tuple[int, ...]
 
@@ -104,7 +114,7 @@ class History:
             raise FolderMissingError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
         self._folder = folder
         self._database = database or folder / DATABASE
-        self._numbers: dict[tuple[str, str, str], int] = {}
+        self._numbers: dict[_Names, int] = {}
         with self._errors():
             self._connection = sqlite3.connect(self._database, timeout=_BUSY_S, isolation_level=None)
             try:
@@ -133,8 +143,8 @@ class History:
         """
         self._numbers.clear()
         with self._errors(), self._transaction():
-            rows = self._connection.execute("SELECT path, size, mtime_ns FROM document")
-            known = {path: (size, mtime) for path, size, mtime in rows}
+            rows = self._connection.execute("SELECT path, size, mtime_ns, error FROM document")
+            known = {path: _UNREAD if error else (size, mtime) for path, size, mtime, error in rows}
             present = dict(self._files())
             stale = [path for path in known if known[path] != present.get(path)]
             self._connection.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in stale])
@@ -148,17 +158,16 @@ class History:
     def trends(self, metric: str | None = None, workload: str | None = None) -> list[Trend]:
         """Return the series of every configuration, or of one metric or workload, in a fixed order."""
         query = (
-            "SELECT s.key, s.setup, d.machine, s.metric, d.created, d.path, m.value "
+            "SELECT s.key, s.setup, d.machine, s.metric, s.length, d.created, d.path, m.value "
             "FROM measurement m JOIN document d ON d.id = m.document JOIN series s ON s.id = m.series "
             "WHERE (:metric IS NULL OR s.metric = :metric) "
-            "ORDER BY s.key, s.setup, s.metric, d.machine, d.created, d.path"
+            "ORDER BY s.key, s.setup, s.metric, s.length, d.machine, d.created, d.path"
         )
-        series: dict[tuple[str, str, str, str], list[Point]] = {}
+        series: dict[tuple[str, str, str, str, str], list[Point]] = {}
         with self._errors():
-            for key, setup, machine, name, created, path, value in self._connection.execute(
-                query, {"metric": metric}
-            ):
-                series.setdefault((key, setup, machine, name), []).append(Point(created, path, value))
+            for *names, created, path, value in self._connection.execute(query, {"metric": metric}):
+                key, setup, machine, name, length = names
+                series.setdefault((key, setup, machine, name, length), []).append(Point(created, path, value))
         trends = [_trend(*names, tuple(points)) for names, points in series.items() if names[3] in METRICS]
         return [trend for trend in trends if workload is None or trend.key.workload == workload]
 
@@ -193,19 +202,18 @@ class History:
             return False
         facts = (f"{document.created:%Y-%m-%dT%H:%M:%S.%fZ}", fingerprint(machine_facts(document)), None)
         row = self._connection.execute(insert, (path, size, mtime_ns, *facts))
-        rows = ((row.lastrowid, self._series(*names), value) for *names, value in _measurements(document))
+        rows = ((row.lastrowid, self._series(names), value) for names, value in _measurements(document))
         self._connection.executemany("INSERT INTO measurement VALUES (?, ?, ?)", list(rows))
         return True
 
-    def _series(self, key: str, setup: str, metric: str) -> int:
+    def _series(self, names: _Names) -> int:
         """Return the number of a series, made where it is new; remembered within one load."""
-        number = self._numbers.get((key, setup, metric))
+        number = self._numbers.get(names)
         if number is None:
-            names = (key, setup, metric)
             self._connection.execute(
-                "INSERT OR IGNORE INTO series (key, setup, metric) VALUES (?, ?, ?)", names
+                "INSERT OR IGNORE INTO series (key, setup, metric, length) VALUES (?, ?, ?, ?)", names
             )
-            query = "SELECT id FROM series WHERE key = ? AND setup = ? AND metric = ?"
+            query = "SELECT id FROM series WHERE key = ? AND setup = ? AND metric = ? AND length = ?"
             (number,) = self._connection.execute(query, names).fetchone()
             self._numbers[names] = number
         return int(number)
@@ -233,21 +241,23 @@ class History:
             ) from error
 
 
-def _measurements(document: Document) -> Iterator[tuple[str, str, str, float]]:
-    """Yield (key, setup, metric, figure) of what the document measured."""
+def _measurements(document: Document) -> Iterator[tuple[_Names, float]]:
+    """Yield the names of each series that the document measured, and its figure."""
     for measured in measure_setups([document]):
         key, setup = (msgspec.json.encode(part).decode() for part in (measured.key, measured.setup))
         for metric in measured.values:
             value = measured.figure(metric)
             if value is not None:
-                yield key, setup, metric, value
+                length = measured.length() if metric == "test_accuracy" else {}
+                yield (key, setup, metric, msgspec.json.encode(length).decode()), float(value)
 
 
-def _trend(key: str, setup: str, machine: str, metric: str, points: tuple[Point, ...]) -> Trend:
+def _trend(key: str, setup: str, machine: str, metric: str, length: str, points: tuple[Point, ...]) -> Trend:
     """Return one series with its change points; less than the metric's floor is no change."""
     values = [point.value for point in points]
     changes = tuple(change_points(values, METRICS[metric].floor))
-    return Trend(_decoded(key, Key), _decoded(setup, Setup), machine, metric, points, changes)
+    names = _decoded(key, Key), _decoded(setup, Setup), machine, metric, _decoded(length, dict)
+    return Trend(*names, points, changes)
 
 
 def _decoded(text: str, kind: Any) -> Any:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import format as fmt
+from results.conditions import length_words
 from results.history import LoadReport, Trend
 from results.metrics import METRICS
 from results.summary import setup_title
@@ -40,12 +41,12 @@ def change_lines(trend: Trend) -> list[str]:
     metric, values = METRICS[trend.metric], trend.values
     bounds = [0, *trend.changes, len(values)]
     levels = [statistics.median(values[a:b]) for a, b in itertools.pairwise(bounds)]
-    lines = []
+    lines, name = [], " ".join(_name(trend).split())
     for at, before, after in zip(trend.changes, levels, levels[1:], strict=False):
         point = trend.points[at]
         change = f" ({fmt.change(after / before)})" if before else ""
         lines.append(
-            f"{trend.key.trainer} {metric.name}: {metric.shown(before)} → {metric.shown(after)}{change} "
+            f"{trend.key.trainer} {name}: {metric.shown(before)} → {metric.shown(after)}{change} "
             f"since {point.created[:16].replace('T', ' ')} UTC, {point.path}"
         )
     return lines
@@ -53,13 +54,18 @@ def change_lines(trend: Trend) -> list[str]:
 
 def _table(trends: Sequence[Trend]) -> Table:
     """Return one line a series: how many documents, the first value, the present level, the shape."""
-    table = new_table("trainer", "metric", "n", "first", "level", "change", "trend")
+    table = new_table("trainer", "metric", "n", "first", "level", "change", "trend", naming=2)
     for index in (1, 6):
         table.columns[index].justify = "left"
     for trend in trends:
         shown, first = METRICS[trend.metric].shown, trend.values[0]
         change = fmt.change(trend.level / first) if first else fmt.DASH
         shape = sparkline(trend.values, width=16)
-        cells = (trend.key.trainer, trend.metric, str(len(trend.points)), shown(first), shown(trend.level))
+        cells = (trend.key.trainer, _name(trend), str(len(trend.points)), shown(first), shown(trend.level))
         add_row(table, *cells, change, shape)
     return table
+
+
+def _name(trend: Trend) -> str:
+    """Return the metric, of an accuracy with how long was trained in a line below."""
+    return trend.metric + (f"\n  {length_words(trend.length)}" if trend.length else "")

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from results import format as fmt
+from results.conditions import length_of
 from results.errors import NotComparableError
 from results.noise import disturbance
 from results.schema import Document, Setting, Trial
 from results.summary import (
     REFERENCE,
     Setup,
-    measured_energy,
     memory_reason,
     setup_of,
     setup_title,
     training_peak_bytes,
 )
+from results.whole_energy import measured_energy
 
 
 class Key(NamedTuple):
@@ -160,8 +161,7 @@ class Measured:
     def length(self) -> dict[str, Setting]:
         """Return how long the first finished trial trained: accuracy depends on it, cost a step does not."""
         trial = next((trial for trial in self.trials if trial.outcome == "ok"), None)
-        settings = trial.settings if trial else {}
-        return {name: settings[name] for name in ("steps", "epochs") if settings.get(name) is not None}
+        return length_of(trial) if trial else {}
 
     def reason(self, metric: str) -> str:
         """Return why a metric has no value."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from results import format as fmt
 from results.schema import Document, Energy, PhaseEnergy, Trial
-from results.summary import REFERENCE, measured_energy, memory_reason, training_peak_bytes
+from results.summary import REFERENCE, memory_reason, training_peak_bytes
+from results.whole_energy import measured_energy
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
 

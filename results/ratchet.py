@@ -1,17 +1,19 @@
 """The ratchet: `harness baseline update` sets what was reached, with a tolerance from the spread of the repeats.
 
 Promises, comments and the entries of other keys stay as they are; noisy, failed and resumed runs set nothing.
+What an update does not set stays only where it was measured under the same conditions: an entry has one set of them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tomlkit
 from tomlkit.items import Table
 
-from results.baselines import SCHEMA, parsed, text_of
+from results.baselines import CONDITIONS, SCHEMA, Baselines, Entry, parsed, text_of
 from results.errors import BaselineInvalidError, NoisyRunError, NotComparableError
 from results.files import write_whole
 from results.fingerprint import Fact, differences, fingerprint, machine_facts
@@ -48,7 +50,8 @@ def update(
     Raises:
         BaselineInvalidError: No reason given, nothing measured, or a file that cannot be read.
         NoisyRunError: Failed or throttled trials, fewer than three repeats, or too wide a spread.
-        NotComparableError: Documents from different machines, or one key under two setups.
+        NotComparableError: Documents from different machines, one key under two setups, or a value that is not set
+            now and was measured on another machine or under another setup.
         DocumentWriteError: The file cannot be written.
     """
     if not reason.strip():
@@ -61,11 +64,15 @@ def update(
     for group in measured.values():
         _require_steady(group, names)
     before = text_of(path) if path.exists() else _new_file()
-    parsed(before, path)
+    recorded = parsed(before, path)
+    for group in measured.values():
+        _require_same_conditions(recorded, group, facts, names)
     file = tomlkit.parse(before)
     name = fingerprint(facts)
     _table(file, "environments")[name] = facts
     changes = [change for group in measured.values() for change in _set(file, group, name, reason, names)]
+    if not changes:
+        raise BaselineInvalidError(f"{_why_nothing(measured.values(), names)}; nothing was recorded")
     after = tomlkit.dumps(file)
     parsed(after, path)
     write_whole(path, after.encode(), hint="name another with --baseline FILE")
@@ -84,9 +91,15 @@ def tolerance_of(metric: Metric, figures: Sequence[float], repeats: Sequence[flo
 def require_quiet(metric: Metric, group: Measured) -> None:
     """Raise NoisyRunError where the repeats are too far apart to judge the metric by."""
     values = group.figures(metric.name)
-    if any(values) and spread(values) > metric.max_spread:
+    apart = spread(values)
+    if apart > metric.max_spread:
+        far = (
+            f"±{apart * 100:.1f} %"
+            if isfinite(apart)
+            else f"from {min(values):g} to {max(values):g} around 0"
+        )
         raise NoisyRunError(
-            f"{group.key}: {metric.name} spreads ±{spread(values) * 100:.1f} % over {len(values)} repeats, "
+            f"{group.key}: {metric.name} spreads {far} over {len(values)} repeats, "
             f"more than {metric.max_spread * 100:.1f} %; run again on a quiet machine, with more steps"
         )
 
@@ -127,31 +140,57 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
                 )
 
 
+def _require_same_conditions(
+    recorded: Baselines, group: Measured, facts: Mapping[str, Fact], names: Collection[str]
+) -> None:
+    """Raise NotComparableError where a value that is not set now would stand under conditions it was not measured in.
+
+    To drop it would open the gate in silence; to keep it, compare it with runs that it is not of.
+    """
+    entry = dict(recorded.entries()).get(group.key, Entry(metrics={}))
+    setting = [name for name in names if name in group.values]
+    held = [name for name, each in entry.metrics.items() if each.value is not None and name not in setting]
+    apart = entry.differences(group.setup) + differences(
+        recorded.environments.get(entry.environment or "", facts), facts
+    )
+    if setting and held and apart:
+        raise NotComparableError(
+            f"{group.key}: {', '.join(held)}: recorded under other conditions ({'; '.join(apart)}) and not set now; "
+            "record all together from a run that measures them, delete by hand the value and tolerance of those that "
+            "should go, or keep these conditions in a file of their own with --baseline F"
+        )
+
+
+def _why_nothing(groups: Iterable[Measured], names: Collection[str]) -> str:
+    """Return why none of the metrics was measured, by the first group."""
+    group = next(iter(groups))
+    return f"{group.key}: {'; '.join(f'{name}: {group.reason(name)}' for name in names)}"
+
+
 def _set(
     file: tomlkit.TOMLDocument, group: Measured, environment: str, reason: str, names: Collection[str]
 ) -> list[Change]:
-    """Write one group's values into the file in memory."""
-    key, setup = group.key, group.setup
+    """Write one group's values into the file in memory; where it measured none of them, its entry stays as it is."""
+    there = [name for name in names if name in group.values]
+    if not there:
+        return []
+    key = group.key
     entry = _table(file, "baselines", key.workload, key.trainer, key.engine, f"batch-{key.batch_size}")
-    facts: dict[str, Any] = {
-        "optimizer": setup.optimizer,
-        "threads": setup.threads,
-        "allocator": setup.allocator,
-        "dataset_variant": setup.dataset_variant,
-        "worker": setup.worker,
-        "accumulate": setup.accumulate,
-        "accelerator": setup.accelerator,
-        "environment": environment,
-        "reason": reason,
-        "updated": f"{datetime.now(UTC):%Y-%m-%d}",
-        "length": group.length(),
-        "ledger_by_variable": group.ledger(),
-    }
-    for name, value in facts.items():
+    for name, value in _facts(group, environment, reason, there).items():
         entry[name] = value
     metrics = _table(entry, "metrics")
-    there = [name for name in names if name in group.values]
     return [_set_metric(_table(metrics, name), group, METRICS[name]) for name in there]
+
+
+def _facts(group: Measured, environment: str, reason: str, there: Collection[str]) -> dict[str, Any]:
+    """Return what an entry says of its values; the length is of the accuracy alone, the ledger of the memory."""
+    facts: dict[str, Any] = {name: getattr(group.setup, name) for name in CONDITIONS}
+    facts |= {"environment": environment, "reason": reason, "updated": f"{datetime.now(UTC):%Y-%m-%d}"}
+    if "test_accuracy" in there:
+        facts["length"] = group.length()
+    if any(name.endswith("_bytes") for name in there):
+        facts["ledger_by_variable"] = group.ledger()
+    return facts
 
 
 def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
@@ -160,11 +199,7 @@ def _set_metric(table: Table, group: Measured, metric: Metric) -> Change:
     after = group.figure(metric.name)
     assert after is not None
     before = table.get("value")
-    tolerance = (
-        tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
-        if any(figures)
-        else metric.floor
-    )
+    tolerance = tolerance_of(metric, figures, repeats if metric.name in FASTEST else ())
     table["value"] = round(after) if metric.name.endswith("_bytes") else float(f"{after:.6g}")
     table["tolerance"] = tolerance
     return Change(group.key, metric.name, None if before is None else float(before), after, tolerance)

@@ -65,15 +65,17 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return the relative half range (max - min) / 2 / median; 0 for a single value.
+    """Return the relative half range (max - min) / 2 / median: 0 where all are the same, also 0 itself.
+
+    Around a median of 0 unequal values are infinitely far apart: no tolerance is wide enough for them.
 
     Raises:
-        ValueError: No values, or a median of 0.
+        ValueError: No values.
     """
-    middle = statistics.median(values)
-    if middle == 0:
-        raise ValueError("the spread around a median of 0 has no relative measure")
-    return (max(values) - min(values)) / 2.0 / abs(middle)
+    middle, half = statistics.median(values), (max(values) - min(values)) / 2.0
+    if half == 0.0:
+        return 0.0
+    return half / abs(middle) if middle else math.inf
 
 
 def paired_ratio(before: Sequence[float], after: Sequence[float]) -> Paired:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from results.schema import PROCESSOR, Document, Energy, Estimate, Trial
 from results.stats import median_interval
+from results.whole_energy import measured_energy
 
 T = TypeVar("T")
 
@@ -121,12 +122,6 @@ def summarize(document: Document) -> dict[Setup, list[Row]]:
         setup: _with_ratios([_row(setup, trainer, trials) for trainer, trials in rows.items()])
         for setup, rows in groups.items()
     }
-
-
-def measured_energy(trial: Trial) -> Energy | None:
-    """Return the first energy row that holds a measured net energy a step; a modelled one never counts."""
-    rows = (row for row in trial.energy if row.provenance == "measured")
-    return next((row for row in rows if row.net_j_per_step is not None), None)
 
 
 def uncertainty_j_per_step(row: Energy) -> float | None:

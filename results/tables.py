@@ -1,7 +1,7 @@
 """From documents to what a terminal shows: the main table with its notes, and the tables of each verb.
 
-Every function returns a rich renderable and prints nothing. The tables are made for 80 columns, for no
-colour at all, and for a pipe: what colour says, a word says too.
+Every function returns a rich renderable and prints nothing. The tables are made for 80 columns (and come in
+parts on fewer), for no colour at all, and for a pipe: what colour says, a word says too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from rich.text import Text
 from results import curves
 from results import format as fmt
 from results.notes import notes_of
+from results.parted import PartedTable
 from results.schema import Document
 from results.summary import Row, Setup, setup_title, summarize
 
@@ -23,9 +24,13 @@ OUTCOMES = {"out_of_memory": "out of memory", "error": "error", "invalid": "inva
 HEADS = ("step", "peak MiB\nmeasured", "peak MiB\nmodelled", "times\nsmaller", "energy\na step", "accuracy")
 
 
-def new_table(*columns: str) -> Table:
-    """Return an empty table of the house style: a rule under the head, first column left, figures right."""
-    table = Table(box=SIMPLE_HEAD)
+def new_table(*columns: str, naming: int = 1) -> Table:
+    """Return an empty table of the house style: a rule under the head, first column left, figures right.
+
+    On a terminal too narrow for its columns it comes in parts, each with the first `naming` columns: no figure is cut.
+    """
+    table = PartedTable(box=SIMPLE_HEAD)
+    table.naming = naming
     table.show_edge = table.pad_edge = False
     # With the box's own divider this makes two spaces between columns: seven columns fit in 80.
     table.padding = (0, 0, 0, 1)

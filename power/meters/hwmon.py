@@ -122,6 +122,7 @@ def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: 
         name=f"{chip}-{label or number}",
         kind=kind,
         covers=f"what is wired behind {chip} channel {label or number}",
+        apart=False,
         update_s=_update_s(folder, number),
         resolution_w=_resolution_w(folder, chip) * correction,
         resolution_j=1e-6 if kind == "energy" else 0.0,

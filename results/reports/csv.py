@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable
 
 from results.schema import VARIABLES, Document, Trial
-from results.summary import measured_energy, setup_of
+from results.summary import setup_of
+from results.whole_energy import measured_energy
 
 Cell = str | int | float | None
 

@@ -1,10 +1,10 @@
 """The accelerator that a trial was trained on, and what it held there."""
 
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
 
-from results.schema.parts import Bytes, require_reason
+from results.schema.parts import Bytes, Integer, Positive, require_reason
 
 PROCESSOR = "cpu"
 """What stands for an accelerator's name where the processor trained."""
@@ -19,7 +19,7 @@ class Accelerator(msgspec.Struct, kw_only=True, frozen=True):
 
     device: str
     name: str
-    total_bytes: Annotated[int, msgspec.Meta(ge=1)]
+    total_bytes: Positive
     compute_capability: str
     cuda_version: str | None
     driver_version: str | None
@@ -47,7 +47,7 @@ class AcceleratorMemory(msgspec.Struct, kw_only=True):
     baseline_bytes: Bytes | None
     peak_allocated_bytes: Bytes | None
     peak_reserved_bytes: Bytes | None
-    training_peak_bytes: int | None
+    training_peak_bytes: Integer | None
     by_phase: dict[str, AcceleratorPeak]
     device_used_before_bytes: Bytes | None
     device_used_after_bytes: Bytes | None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from results.schema.parts import Bytes, Count, Provenance, Seconds, require_reason
+from results.schema.parts import Bytes, Count, Integer, Positive, Provenance, Seconds, require_reason
 
 
 class ProcessorUse(msgspec.Struct, kw_only=True):
@@ -15,7 +15,7 @@ class ProcessorUse(msgspec.Struct, kw_only=True):
     """
 
     duration_s: Seconds
-    cores: Annotated[int, msgspec.Meta(ge=1)]
+    cores: Positive
     own_s: Seconds
     others_s: Seconds
     stolen_s: Seconds
@@ -47,7 +47,7 @@ class Trigger(msgspec.Struct, kw_only=True):
     `edge_s` is how long driving the slower of the two edges took: so sharply are they known.
     """
 
-    pin: int
+    pin: Integer
     active_high: bool
     active_s: Seconds
     edge_s: Seconds
@@ -61,7 +61,7 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     """
 
     path: str
-    every_steps: Annotated[int, msgspec.Meta(ge=1)]
+    every_steps: Positive
     resumed_at_step: Count | None
     last_step: Count | None
     written: Count

@@ -11,7 +11,7 @@ from results.schema.circumstances import Checkpoint, Phase, Trace, Trigger, Vali
 from results.schema.energy import Energy, PhaseEnergy, Synchronisation, Windows
 from results.schema.machine import Device, HarnessInfo, Host
 from results.schema.measured import Memory, Quality, Time
-from results.schema.parts import Count, Engine, Outcome, Seconds, Setting, Worker, require_reason
+from results.schema.parts import Count, Engine, Outcome, Positive, Seconds, Setting, Worker, require_reason
 
 SCHEMA: Final = "harness.result"
 
@@ -30,8 +30,8 @@ class Trial(msgspec.Struct, kw_only=True):
     trainer: str
     engine: Engine
     optimizer: str
-    batch_size: Annotated[int, msgspec.Meta(ge=1)]
-    threads: Annotated[int, msgspec.Meta(ge=1)]
+    batch_size: Positive
+    threads: Positive
     seed: int
     repeat: Count
     outcome: Outcome

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from results.schema.parts import Provenance, Seconds, require_reason
+from results.schema.parts import Integer, Provenance, Seconds, require_reason
 
 
 class Energy(msgspec.Struct, kw_only=True):
@@ -30,6 +30,8 @@ class Energy(msgspec.Struct, kw_only=True):
     """Part of one core that reading this meter took, over the whole run."""
     reader: Literal["native", "python"] | None = None
     """Who read it: the native sampler, or a loop in Python."""
+    parent: str | None = None
+    """The meter's domain that contains this one; empty where none does, null where it is not known."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)
@@ -66,7 +68,7 @@ class PhaseEnergy(msgspec.Struct, kw_only=True):
     phase: str
     net_j_per_step: float | None
     uncertainty_j_per_step: float | None
-    repetitions: int
+    repetitions: Integer
     window_s: Seconds | None
     provenance: Provenance
     reason: str | None
@@ -98,10 +100,10 @@ class Windows(msgspec.Struct, kw_only=True):
     was interrupted: they are no part of the energy.
     """
 
-    measured_ns: tuple[int, int]
-    idle_before_ns: tuple[int, int] | None
-    idle_after_ns: tuple[int, int] | None
-    evaluations_ns: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    measured_ns: tuple[Integer, Integer]
+    idle_before_ns: tuple[Integer, Integer] | None
+    idle_after_ns: tuple[Integer, Integer] | None
+    evaluations_ns: list[tuple[Integer, Integer]] = msgspec.field(default_factory=list)
 
 
 class Synchronisation(msgspec.Struct, kw_only=True):
@@ -111,7 +113,7 @@ class Synchronisation(msgspec.Struct, kw_only=True):
     are the instants at which its code began, CLOCK_MONOTONIC of the host.
     """
 
-    code: list[int]
+    code: list[Integer]
     chip_s: Seconds
     guard_s: Seconds
-    begins_ns: list[int]
+    begins_ns: list[Integer]

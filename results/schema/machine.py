@@ -1,10 +1,8 @@
 """What measured and on what: the program, the machine, the device asked for."""
 
-from typing import Annotated
-
 import msgspec
 
-from results.schema.parts import Bytes
+from results.schema.parts import Bytes, Positive
 
 
 class NativeBuild(msgspec.Struct, kw_only=True):
@@ -28,13 +26,13 @@ class Host(msgspec.Struct, kw_only=True):
 
     machine: str
     cpu: str
-    cores: Annotated[int, msgspec.Meta(ge=1)]
+    cores: Positive
     memory_bytes: Bytes
     kernel: str
     python: str
     libc: str | None
     governor: str | None
-    page_size_bytes: Annotated[int, msgspec.Meta(ge=1)]
+    page_size_bytes: Positive
     load_before: float | None
     temperature_c: float | None
     libraries: dict[str, str] = msgspec.field(default_factory=dict)

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 import msgspec
 
 from results.schema.accelerator import AcceleratorMemory
-from results.schema.parts import Allocator, Bytes, Count, Fraction, Seconds, require_reason
+from results.schema.parts import Allocator, Bytes, Count, Fraction, Integer, Positive, Seconds, require_reason
 
 
 class Estimate(msgspec.Struct, kw_only=True):
@@ -13,7 +13,7 @@ class Estimate(msgspec.Struct, kw_only=True):
 
     median: Seconds
     ci95: tuple[Seconds, Seconds] | None
-    n: Annotated[int, msgspec.Meta(ge=1)]
+    n: Positive
 
 
 class Time(msgspec.Struct, kw_only=True):
@@ -65,7 +65,7 @@ class Memory(msgspec.Struct, kw_only=True):
 
     baseline_rss_bytes: Bytes | None
     peak_rss_bytes: Bytes | None
-    training_peak_bytes: int | None
+    training_peak_bytes: Integer | None
     by_phase: dict[str, Bytes | None]
     modelled_bytes: Bytes | None
     modelled_by_variable: dict[str, Bytes]
@@ -73,7 +73,7 @@ class Memory(msgspec.Struct, kw_only=True):
     allocator: Allocator
     anon_bytes: Bytes | None = None
     file_bytes: Bytes | None = None
-    library_bytes: int | None = None
+    library_bytes: Integer | None = None
     ceiling: Ceiling | None = None
     accelerator: AcceleratorMemory | None = None
     """What lay on the accelerator; null for a trial on the processor. All other figures are the host's."""

@@ -4,9 +4,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Bytes = Annotated[int, msgspec.Meta(ge=0)]
+MOST = 2**63 - 1
+"""The largest whole number: 64 bits, as a database holds them. A larger one would not become a float either."""
+Integer = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 Outcome = Literal["ok", "out_of_memory", "error", "invalid"]
@@ -14,7 +18,7 @@ Provenance = Literal["measured", "modelled", "unavailable"]
 Allocator = Literal["stock", "pinned"]
 Engine = Literal["torch", "native"]
 Worker = Literal["python", "program"]
-Setting = str | int | float | bool | None
+Setting = str | Integer | float | bool | None
 
 # The ledger's classes of variables, in the order in which they are shown; names of the paper's table.
 VARIABLES = ("X", "dX_Y", "mu_psi", "dY", "W", "dW", "beta", "momenta", "masks", "scratch", "input")

@@ -7,6 +7,7 @@ from results.compare import compare, comparison_view, judge
 from results.errors import NotComparableError
 from results.schema import Quality
 from results.stats import Paired
+from results.summary import setup_of, setup_title
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -77,6 +78,29 @@ def test_accuracy_is_compared_in_points(document: Make, trial: Make) -> None:
     assert row.verdict.startswith("lower: -3.00 points (-")
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"settings": {"steps": 6}}, "trained for 60 steps → 6 steps"),
+        (
+            {"settings": {"steps": 60, "learning_rate": 0.01}},
+            "learning_rate: 0.001 → 0.01",
+        ),
+        ({"quality": Quality(train_loss=[], test_accuracy=0.9, test_items=500)}, "test items: 10000 → 500"),
+    ],
+)
+def test_accuracies_of_different_trainings_are_left_out(
+    document: Make, trial: Make, changes: Any, words: str
+) -> None:
+    comparison = compare(
+        document([trial(repeat=i) for i in range(3)]),
+        document([trial(repeat=i, **changes) for i in range(3)]),
+    )
+    assert {row.quantity for row in comparison.rows} == {"step time", "peak memory"}
+    (line,) = comparison.left_out
+    assert line == f"standard on {setup_title(setup_of(trial()))}: accuracy: {words}"
+
+
 def test_energy_is_compared_where_measured(document: Make, trial: Make, energy: Make) -> None:
     before = document([trial(repeat=i, energy=[energy(1.0 + i / 100)]) for i in range(3)])
     after = document([trial(repeat=i, energy=[energy(0.5 + i / 200)]) for i in range(3)])
@@ -118,9 +142,39 @@ def test_nothing_finished_is_refused(document: Make, failed: Make, trial: Make) 
 def test_what_has_no_partner_is_named(document: Make, trial: Make, failed: Make) -> None:
     comparison = compare(document([trial(), trial("lowmem")]), document([trial(), failed("lowmem")]))
     assert {row.key.trainer for row in comparison.rows} == {"standard"}
-    first, second = comparison.left_out
+    second, first = comparison.left_out
     assert first.endswith("finished in the first document only")
     assert second.endswith("out of memory in the second document")
+
+
+def test_repeats_without_a_partner_are_named_and_none_at_all_is_refused(document: Make, trial: Make) -> None:
+    comparison = compare(document([trial(), trial(repeat=1), trial(repeat=2)]), document([trial()]))
+    (line,) = comparison.left_out
+    assert line.endswith(": repeat 1, 2 finished in the first document only")
+    with pytest.raises(
+        NotComparableError, match=r"no pair of figures.*repeat 0 .* first.*repeat 1 .* second"
+    ):
+        compare(document([trial()]), document([trial(repeat=1)]))
+
+
+def test_a_quantity_without_a_partner_or_a_ratio_is_named(
+    document: Make, trial: Make, energy: Make, shown: Make
+) -> None:
+    before, after = (
+        [trial(repeat=i, energy=[energy()]) for i in range(2)],
+        [trial(repeat=i) for i in range(2)],
+    )
+    (line,) = compare(document(before), document(after)).left_out
+    assert line.endswith(": energy a step: on one side only in 2 of 2 pairs")
+    both = [energy(parent="", domain=f"package-{i}") for i in range(2)]
+    wider = [trial(repeat=i, energy=both) for i in range(2)]
+    (line,) = compare(document(before), document(wider)).left_out
+    assert line.endswith("measured elsewhere: rapl (package-0) → rapl (package-0 + package-1)")
+    below = [trial(repeat=i, energy=[energy(-0.001)]) for i in range(2)]
+    comparison = compare(document(before), document(below))
+    assert "energy a step" not in {row.quantity for row in comparison.rows}
+    assert comparison.left_out[0].endswith(": energy a step: -1.00 mJ has no ratio")
+    assert "· left out: standard on" in shown(comparison_view(comparison, "a.json", "b.json"))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from results import store
-from results.errors import HistoryError
+from results.errors import DocumentInvalidError, HistoryError
 from results.history import DATABASE, History
 from results.history_table import history_view
 from results.metrics import Key
+from results.schema import Quality
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -81,6 +82,33 @@ def test_a_corrupt_document_is_named_and_skipped(document: Make, trial: Make, tm
         assert len(peak_of(history).points) == 2
 
 
+def test_what_could_not_be_read_is_tried_again(
+    document: Make, trial: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, document, trial, [40])
+
+    def refuse(path: Path) -> Any:
+        raise DocumentInvalidError(f"'{path}' cannot be read: Permission denied")
+
+    with History(tmp_path) as history:
+        monkeypatch.setattr(store, "read", refuse)
+        assert "Permission denied" in history.load().skipped["00000.json"]
+        monkeypatch.undo()  # rights are no part of what a file is known by: its size and time are as before
+        assert (history.load().loaded, history.load().unchanged) == (1, 1)
+        assert len(peak_of(history).points) == 1
+
+
+def test_a_number_beyond_64_bits_is_skipped_and_blocks_nothing(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    paths = fill(tmp_path, document, trial, [40, 41])
+    text = paths[1].read_text()
+    paths[1].write_text(text.replace(str(41 * MIB), str(2**63)))
+    with History(tmp_path) as history:
+        assert "Expected `int` <= 9223372036854775807" in history.load().skipped["00001.json"]
+        assert len(peak_of(history).points) == 1
+
+
 def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
     store.write(document([trial()]), tmp_path / "a.json")
     store.write(document([trial()], host=host(cores=4)), tmp_path / "b.json")
@@ -101,6 +129,28 @@ def test_machines_and_setups_are_kept_apart(document: Make, trial: Make, host: M
             (4, 1),
         ]
         assert {trend.metric for trend in history.trends()} >= {"step_s", "test_accuracy", "modelled_bytes"}
+
+
+def test_accuracies_of_trainings_of_another_length_are_another_series(
+    document: Make, trial: Make, tmp_path: Path, shown: Make
+) -> None:
+    for day, steps in enumerate([60, 60, 6, 6, 60]):
+        quality = Quality(train_loss=[], test_accuracy=0.97 if steps == 60 else 0.2, test_items=10)
+        settings = {"steps": steps, "epochs": None}
+        created = START + timedelta(days=day)
+        store.write(
+            document([trial(settings=settings, quality=quality)], created=created), tmp_path / f"{day}.json"
+        )
+    with History(tmp_path) as history:
+        report = history.load()
+        trends = history.trends()
+    accuracies = {trend.length["steps"]: trend.values for trend in trends if trend.metric == "test_accuracy"}
+    assert accuracies == {60: [0.97] * 3, 6: [0.2] * 2}
+    (peak,) = [trend for trend in trends if trend.metric == "training_peak_bytes"]
+    assert (len(peak.points), peak.length) == (5, {}), "memory does not depend on the length"
+    text = shown(history_view(trends, report))
+    assert "  60 steps" in text
+    assert "  6 steps" in text
 
 
 def test_a_change_is_found_and_put_in_words(document: Make, trial: Make, tmp_path: Path, shown: Make) -> None:

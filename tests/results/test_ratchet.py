@@ -7,8 +7,9 @@ import pytest
 
 from results import baselines, ratchet
 from results.errors import BaselineInvalidError, NoisyRunError, NotComparableError
+from results.gate import Status, check
 from results.metrics import METRICS, Key, measure
-from results.schema import Checkpoint, Validity
+from results.schema import Checkpoint, Quality, Validity
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -133,6 +134,19 @@ def test_noisy_and_spoilt_runs_are_refused(document: Make, trial: Make, failed: 
     assert not path.exists()
 
 
+def test_repeats_around_nothing_are_noise(document: Make, trial: Make, tmp_path: Path) -> None:
+    def reached(accuracies: tuple[float, ...]) -> Any:
+        qualities = [Quality(train_loss=[], test_accuracy=a, test_items=2) for a in accuracies]
+        return document([trial("lowmem", i, quality=quality) for i, quality in enumerate(qualities)])
+
+    path = tmp_path / "host.toml"
+    with pytest.raises(NoisyRunError, match=r"test_accuracy spreads from 0 to 0.5 around 0 over 3 repeats"):
+        ratchet.update(path, [reached((0.0, 0.0, 0.5))], "x")
+    ratchet.update(path, [reached((0.0, 0.0, 0.0))], "nothing learnt")
+    verdicts = check(reached((0.0, 0.0, 0.5)), baselines.read(path))
+    assert next(v for v in verdicts if v.metric == "test_accuracy").status is Status.INVALID
+
+
 def test_what_makes_no_baseline(document: Make, trial: Make, host: Make, tmp_path: Path) -> None:
     path = tmp_path / "host.toml"
     with pytest.raises(BaselineInvalidError, match="needs a reason"):
@@ -165,3 +179,51 @@ def test_the_written_file_is_plain_toml(document: Make, tmp_path: Path) -> None:
     plain = tomllib.loads(path.read_text())
     assert plain["baselines"]["mlp-mnist"]["lowmem"]["torch"]["batch-100"]["metrics"]
     assert path.read_text().startswith("# Baselines of one device.")
+
+
+def lengthened(trial: Make, steps: int, **changes: Any) -> list[Any]:
+    return [trial("lowmem", i, settings={"steps": steps}, **({"peak": 40 * MIB} | changes)) for i in range(3)]
+
+
+def test_one_metric_leaves_what_the_others_were_measured_under(
+    document: Make, trial: Make, tmp_path: Path
+) -> None:
+    path, long = tmp_path / "host.toml", document(lengthened(trial, 1000))
+    ratchet.update(path, [long], "first recorded")
+    short = document(lengthened(trial, 60, peak=30 * MIB))
+    ratchet.update(path, [short], "packed masks", ["training_peak_bytes"])
+    entry = dict(baselines.read(path).entries())[LOWMEM]
+    assert entry.length == {"steps": 1000}, "the accuracy held is that of the long run"
+    assert entry.metrics["training_peak_bytes"].value == 30 * MIB
+    accuracy = next(v for v in check(long, baselines.read(path)) if v.metric == "test_accuracy")
+    assert accuracy.status is Status.OK
+    ledger = entry.ledger_by_variable
+    for each in short.trials:
+        each.memory.ledger_by_variable["X"] = 9
+    ratchet.update(path, [short], "short", ["test_accuracy"])
+    entry = dict(baselines.read(path).entries())[LOWMEM]
+    assert (entry.length, entry.ledger_by_variable) == ({"steps": 60}, ledger)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cores", "words"), [({"threads": 1}, 2, "threads: 2 → 1"), ({}, 4, "cores: 2 → 4")]
+)
+def test_no_value_is_held_under_conditions_it_was_not_measured_in(
+    document: Make, trial: Make, host: Make, tmp_path: Path, changes: Any, cores: int, words: str
+) -> None:
+    path = tmp_path / "host.toml"
+    recorded(path, document(lengthened(trial, 60)))
+    before = path.read_text()
+    other = document(lengthened(trial, 60, **changes), host=host(cores=cores))
+    with pytest.raises(NotComparableError, match=rf"modelled_bytes, test_accuracy: .* \({words}\)"):
+        ratchet.update(path, [other], "x", ["training_peak_bytes"])
+    assert path.read_text() == before
+    ratchet.update(path, [other], "all of it again")  # nothing is held, so all conditions may change
+    assert {verdict.status for verdict in check(other, baselines.read(path))} == {Status.OK}
+
+
+def test_an_update_that_measured_nothing_of_what_was_asked_says_why(document: Make, tmp_path: Path) -> None:
+    path = tmp_path / "host.toml"
+    with pytest.raises(BaselineInvalidError, match=r"net_j_per_step: no powercap zone.*nothing was recorded"):
+        ratchet.update(path, [document()], "x", ["net_j_per_step"])
+    assert not path.exists()

@@ -129,5 +129,7 @@ def test_differences_agree_with_scipys_paired_t_test() -> None:
 def test_spread() -> None:
     assert spread([9.0, 10.0, 12.0]) == pytest.approx(0.15)
     assert spread([5.0]) == 0.0
-    with pytest.raises(ValueError, match="median of 0"):
-        spread([0.0, 0.0])
+    assert spread([0.0, 0.0]) == 0.0
+    assert spread([0.0, 0.0, 0.5]) == math.inf
+    with pytest.raises(ValueError, match="no median"):
+        spread([])

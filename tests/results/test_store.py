@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -49,6 +50,24 @@ def test_a_written_document_has_the_mode_of_the_umask(document: Make, tmp_path: 
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("number", [2**63, 10**400])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("training_peak_bytes", r"trials\[0\]\.memory\.training_peak_bytes"),
+        ("modelled_bytes", r"trials\[0\]\.memory\.modelled_bytes"),
+        ("cores", r"host\.cores"),
+        ("steps", r"trials\[0\]\.settings"),
+    ],
+)
+def test_a_whole_number_that_no_figure_can_be_made_of_is_refused_with_its_place(
+    document: Make, trial: Make, number: int, name: str, place: str
+) -> None:
+    text = re.sub(rf'("{name}": )\d+', rf"\g<1>{number}", store.dumps(document([trial()])))
+    with pytest.raises(DocumentInvalidError, match=rf"the file.*<= 9223372036854775807.*{place}"):
+        store.loads(text, "the file")
 
 
 def test_a_full_disk_loses_nothing(document: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
