@@ -36,9 +36,8 @@ def write_text(text: str, target: str) -> None:
     """
     if target == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(
-                encoding="utf-8"
-            )  # as in a file: a document has one encoding, whatever the terminal
+            # As in a file: a document has one encoding, whatever the terminal.
+            sys.stdout.reconfigure(encoding="utf-8")
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
         return
