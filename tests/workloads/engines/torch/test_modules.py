@@ -1,4 +1,4 @@
-"""The drop-in: bits are all that is retained, gradients are the formulas', and `convert` puts it in."""
+"""The drop-in modules: gradients are the formulas'."""
 
 import math
 from collections.abc import Callable
@@ -9,59 +9,7 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 from torch import nn  # noqa: E402
 
-from workloads.engines.torch import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign, convert  # noqa: E402
-from workloads.errors import WorkloadError  # noqa: E402
-
-
-class StraightThrough(nn.Module):
-    """What a user would have written."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hard = x.clamp(-1, 1)
-        return hard + (torch.where(x >= 0, 1.0, -1.0) - hard).detach()
-
-
-class StraightThroughLinear(nn.Linear):
-    """A dense layer of float32 weights used as signs, the ordinary way."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        signs = self.weight + (torch.where(self.weight >= 0, 1.0, -1.0) - self.weight).detach()
-        return nn.functional.linear(x, signs)
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        StraightThroughLinear(30, 24, bias=False), nn.BatchNorm1d(24), StraightThrough(),
-        StraightThroughLinear(24, 16, bias=False), nn.BatchNorm1d(16), StraightThrough(),
-        StraightThroughLinear(16, 4, bias=False), nn.BatchNorm1d(4),
-    )  # fmt: skip
-
-
-def retained(model: nn.Module, x: torch.Tensor) -> dict[int, torch.Tensor]:
-    """Return the storages that autograd keeps, but for parameters."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(x)
-    return {address: tensor for address, tensor in kept.items() if address not in own}
-
-
-def test_converted_networks_retain_bits() -> None:
-    x = torch.randn(32, 30, generator=torch.Generator().manual_seed(1))
-    before = sum(t.untyped_storage().nbytes() for t in retained(network(), x).values())
-    kept = retained(convert(network(), sign=StraightThrough), x)
-    # Norms: signs and two numbers a channel; signs: a mask; products: the real input, then signs.
-    bits = 32 * ((24 + 16 + 4) + 2 * (24 + 16)) // 8
-    assert (
-        sum(t.untyped_storage().nbytes() for t in kept.values()) == bits + 2 * 4 * (24 + 16 + 4) + 4 * 32 * 30
-    )
-    assert sum(t.nbytes for t in kept.values()) < before / 4
+from workloads.engines.torch import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign  # noqa: E402
 
 
 def test_sign_passes_the_gradient_within_one() -> None:
@@ -126,30 +74,3 @@ def test_evaluation_uses_the_moving_averages() -> None:
     x = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(3)) * 2 + 5
     trained = norm(x)
     torch.testing.assert_close(norm.eval()(x), trained, rtol=1e-5, atol=1e-5)
-
-
-def test_a_converted_network_learns() -> None:
-    model = convert(network(), sign=StraightThrough)
-    generator = torch.Generator().manual_seed(4)
-    x, labels = torch.randn(64, 30, generator=generator), torch.randint(0, 4, (64,), generator=generator)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    losses = []
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), labels)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.5 * losses[0]
-
-
-def test_convert_takes_over_weights_leaves_what_is_kept_and_refuses_groups() -> None:
-    model = network()
-    first, last = model[0].weight, model[6]
-    convert(model, sign=StraightThrough, keep=("6",))
-    assert isinstance(model[0], BinaryLinear) and model[0].weight is first and model[0].real_input
-    assert isinstance(model[3], BinaryLinear) and not model[3].real_input
-    assert isinstance(model[2], Sign) and isinstance(model[1], L1BatchNorm)
-    assert model[6] is last
-    with pytest.raises(WorkloadError, match="groups"):
-        convert(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), sign=StraightThrough)
