@@ -7,7 +7,6 @@ Parameters, their gradients and the optimizer stay the user's: for those in floa
 """
 
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
@@ -52,14 +51,6 @@ class Sign(nn.Module):
         return cast(Tensor, _SignFunction.apply(x))  # type: ignore[no-untyped-call]
 
 
-# Y, ∂X and ∂W of a product: (x, ŵ) → y; (shape of x, ŵ, ∂y) → ∂x; (x, shape of w, ∂y) → ∂w.
-_Products = tuple[
-    Callable[[Tensor, Tensor], Tensor],
-    Callable[[torch.Size, Tensor, Tensor], Tensor],
-    Callable[[Tensor, torch.Size, Tensor], Tensor],
-]
-
-
 class _ProductFunction(torch.autograd.Function):
     """x ∗ sgn(W). Retains the signs of x as bits, or x itself where it is real.
 
@@ -67,45 +58,76 @@ class _ProductFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, real_input: bool, products: _Products) -> Tensor:
-        ctx.products, ctx.shape, ctx.real_input = products, x.shape, real_input
-        ctx.save_for_backward(x if real_input else pack(x >= 0), weight)
-        return products[0](x, _signs(weight))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, layer: "_Product") -> Tensor:
+        ctx.layer, ctx.shape, ctx.real_input = layer, x.shape, layer.real_input
+        ctx.save_for_backward(x if layer.real_input else pack(x >= 0), weight)
+        return layer.product(x, _signs(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         kept, weight = ctx.saved_tensors
         gradient = gradients[0]
         x = kept if ctx.real_input else unpack(kept, math.prod(ctx.shape)).view(ctx.shape).to(gradient.dtype)
-        dx = ctx.products[1](ctx.shape, _signs(weight), gradient) if ctx.needs_input_grad[0] else None
-        dw = _signs(ctx.products[2](x, weight.shape, gradient))
-        return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None, None
+        dx = (
+            ctx.layer.input_gradient(ctx.shape, _signs(weight), gradient) if ctx.needs_input_grad[0] else None
+        )
+        dw = _signs(ctx.layer.weight_gradient(x, weight.shape, gradient))
+        return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None
 
 
-def _linear_weight(x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
-    return dy.flatten(0, -2).T @ x.flatten(0, -2)
+class _Product(nn.Module):
+    """What the binary layers share: weights used as signs, and three products. Those are methods, to be pickled."""
 
-
-_LINEAR: _Products = (functional.linear, lambda shape, w, dy: dy @ w, _linear_weight)
-
-
-class BinaryLinear(nn.Module):
-    """A dense layer without bias whose weights are used as signs. `real_input` for the first one of a network."""
-
-    def __init__(self, in_features: int, out_features: int, *, real_input: bool = False) -> None:
+    def __init__(self, *shape: int, real_input: bool) -> None:
         super().__init__()
         self.real_input = real_input
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.weight = nn.Parameter(torch.empty(shape))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x · sgn(W)ᵀ, … × out_features."""
-        out = _ProductFunction.apply(x, self.weight, self.real_input, _LINEAR)  # type: ignore[no-untyped-call]
-        return cast(Tensor, out)
+        """Return the product of x with sgn(W)."""
+        return cast(Tensor, _ProductFunction.apply(x, self.weight, self))  # type: ignore[no-untyped-call]
+
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return Y for the signs `w` of the weights."""
+        raise NotImplementedError
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂X, of that shape."""
+        raise NotImplementedError
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return the real ∂W, of that shape."""
+        raise NotImplementedError
 
 
-class BinaryConv2d(nn.Module):
-    """A 2-D convolution without bias whose weights are used as signs; padded positions contribute nothing."""
+class BinaryLinear(_Product):
+    """A dense layer without bias whose weights are used as signs: … × in_features to … × out_features.
+
+    `real_input` for the first one of a network.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, real_input: bool = False) -> None:
+        super().__init__(out_features, in_features, real_input=real_input)
+
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return x · wᵀ."""
+        return functional.linear(x, w)
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂Y · w."""
+        return dy @ w
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return ∂Yᵀ · x, over all rows."""
+        return dy.flatten(0, -2).T @ x.flatten(0, -2)
+
+
+class BinaryConv2d(_Product):
+    """A 2-D convolution without bias whose weights are used as signs; padded positions contribute nothing.
+
+    Batch × in_channels × height × width to batch × out_channels × …; `real_input` for the first one of a network.
+    """
 
     def __init__(
         self,
@@ -117,21 +139,21 @@ class BinaryConv2d(nn.Module):
         padding: int | tuple[int, int] = 0,
         real_input: bool = False,
     ) -> None:
-        super().__init__()
-        self.real_input, self.stride, self.padding = real_input, stride, padding
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel))
-        nn.init.xavier_uniform_(self.weight)
-        self._products: _Products = (
-            lambda x, w: functional.conv2d(x, w, None, stride, padding),
-            lambda shape, w, dy: conv2d_input(shape, w, dy, stride, padding),  # type: ignore[no-untyped-call]
-            lambda x, shape, dy: conv2d_weight(x, shape, dy, stride, padding),  # type: ignore[no-untyped-call]
-        )
+        super().__init__(out_channels, in_channels, *kernel, real_input=real_input)
+        self.stride, self.padding = stride, padding
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x with sgn(W), batch × out_channels × height × width."""
-        out = _ProductFunction.apply(x, self.weight, self.real_input, self._products)  # type: ignore[no-untyped-call]
-        return cast(Tensor, out)
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return the convolution of x with w."""
+        return functional.conv2d(x, w, None, self.stride, self.padding)
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂Y, spread over the windows that made it."""
+        return conv2d_input(shape, w, dy, self.stride, self.padding)  # type: ignore[no-untyped-call, no-any-return]
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return the correlation of x with ∂Y."""
+        return conv2d_weight(x, shape, dy, self.stride, self.padding)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _L1NormFunction(torch.autograd.Function):

@@ -1,6 +1,9 @@
 """The drop-in modules: gradients are the formulas'."""
 
+import copy
+import io
 import math
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -74,3 +77,16 @@ def test_evaluation_uses_the_moving_averages() -> None:
     x = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(3)) * 2 + 5
     trained = norm(x)
     torch.testing.assert_close(norm.eval()(x), trained, rtol=1e-5, atol=1e-5)
+
+
+def test_a_convolution_can_be_pickled_and_copied() -> None:
+    layer = BinaryConv2d(2, 3, 3, stride=2, padding=1)
+    x = Sign()(torch.randn(2, 2, 5, 4))
+    for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert torch.equal(other(x), layer(x))
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    loaded(x).sum().backward()
+    assert torch.equal(loaded(x), layer(x)) and loaded.weight.grad is not None
