@@ -18,6 +18,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from workloads.engines.torch.bits import pack, unpack
 from workloads.engines.torch.norm import FromSigns, Keep, backward_, moments, normalise_, scale_of
 from workloads.engines.torch.scratch import Scratch
+from workloads.errors import WorkloadError
 
 
 @cache
@@ -83,10 +84,28 @@ class _Product(nn.Module):
         self.real_input = real_input
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.xavier_uniform_(self.weight)
+        self._seen: set[bool] = set()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product of x with sgn(W)."""
+        """Return the product of x with sgn(W); raises WorkloadError where ∂W would be of signs that x is not."""
+        if not self.real_input and self.weight.requires_grad and torch.is_grad_enabled():
+            self._require_signs(x)
         return cast(Tensor, _ProductFunction.apply(x, self.weight, self))  # type: ignore[no-untyped-call]
+
+    def _require_signs(self, x: Tensor) -> None:
+        """Look at the first input in `train()` and in `eval()`: what comes in between, a dropout say, differs there."""
+        if self.training in self._seen:
+            return
+        if bool((x.detach().abs() != 1).any()):
+            raise WorkloadError(
+                f"{self} reads other numbers than ±1, and would keep their signs alone for its weights' gradient; "
+                "set its `real_input` to True, or name it in `keep` of `convert`"
+            )
+        self._seen.add(self.training)
+
+    def extra_repr(self) -> str:
+        """Return the shape, by which a message tells this layer from others."""
+        return f"{tuple(self.weight.shape)}, real_input={self.real_input}"
 
     def product(self, x: Tensor, w: Tensor) -> Tensor:
         """Return Y for the signs `w` of the weights."""

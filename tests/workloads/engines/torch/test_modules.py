@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 from torch import nn  # noqa: E402
 
 from workloads.engines.torch import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign  # noqa: E402
+from workloads.errors import WorkloadError  # noqa: E402
 
 
 def test_sign_passes_the_gradient_within_one() -> None:
@@ -90,3 +91,32 @@ def test_a_convolution_can_be_pickled_and_copied() -> None:
     loaded = torch.load(file, weights_only=False)
     loaded(x).sum().backward()
     assert torch.equal(loaded(x), layer(x)) and loaded.weight.grad is not None
+
+
+@pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.AvgPool1d(3, 1, 1)], ids=["dropout", "average"])
+def test_a_product_refuses_real_input_that_it_was_not_told_of(between: nn.Module) -> None:
+    """Its output would be that of the real numbers, the gradient of its weights that of their signs."""
+    layer, x = BinaryLinear(8, 4), Sign()(torch.randn(6, 8))
+    with pytest.raises(WorkloadError, match=r"BinaryLinear\(\(4, 8\).*`real_input` to True, or .*`keep`"):
+        layer(between(x))
+    layer.real_input = True
+    layer(between(x)).sum().backward()
+
+
+def test_real_input_that_comes_in_training_only_is_refused_there() -> None:
+    model = nn.Sequential(Sign(), nn.Dropout(0.5), BinaryLinear(8, 4))
+    x = torch.randn(6, 8)
+    model.eval()(x)
+    with pytest.raises(WorkloadError, match="other numbers than ±1"):
+        model.train()(x)
+
+
+def test_the_input_is_looked_at_once() -> None:
+    layer = BinaryLinear(8, 4)
+    layer(Sign()(torch.randn(6, 8)))
+    assert layer(torch.randn(6, 8)).shape == (6, 4)  # a look each time would cost what packing does
+
+
+def test_without_gradients_any_input_will_do() -> None:
+    with torch.no_grad():
+        assert BinaryLinear(8, 4)(torch.randn(6, 8)).shape == (6, 4)
