@@ -26,8 +26,8 @@ def _scratch(device: torch.device) -> Scratch:
     return Scratch(device)
 
 
-def _signs(x: Tensor) -> Tensor:
-    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+def _signs(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.where(x >= 0, 1.0, -1.0).to(dtype or x.dtype)
 
 
 class _SignFunction(torch.autograd.Function):
@@ -41,7 +41,7 @@ class _SignFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (mask,), gradient = ctx.saved_tensors, gradients[0]
-        return gradient * unpack(mask, gradient.numel(), low=0).view(gradient.shape)
+        return gradient * unpack(mask, gradient.numel(), gradient.dtype, low=0).view(gradient.shape)
 
 
 class Sign(nn.Module):
@@ -67,12 +67,13 @@ class _ProductFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         kept, weight = ctx.saved_tensors
-        gradient = gradients[0]
-        x = kept if ctx.real_input else unpack(kept, math.prod(ctx.shape)).view(ctx.shape).to(gradient.dtype)
-        dx = (
-            ctx.layer.input_gradient(ctx.shape, _signs(weight), gradient) if ctx.needs_input_grad[0] else None
-        )
-        dw = _signs(ctx.layer.weight_gradient(x, weight.shape, gradient))
+        # Under autocast the gradient is narrower than x and W: the products are taken in its type.
+        gradient, dx = gradients[0], None
+        if ctx.needs_input_grad[0]:
+            dx = ctx.layer.input_gradient(ctx.shape, _signs(weight, gradient.dtype), gradient)
+        if not ctx.real_input:
+            kept = unpack(kept, math.prod(ctx.shape), gradient.dtype).view(ctx.shape)
+        dw = _signs(ctx.layer.weight_gradient(kept.to(gradient.dtype), weight.shape, gradient), weight.dtype)
         return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None
 
 
@@ -216,8 +217,9 @@ class L1BatchNorm(nn.Module):
 
     def observe(self, mean: Tensor, deviation: Tensor) -> None:
         """Take one batch's statistics into the moving averages."""
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_deviation.lerp_(deviation, self.momentum)
+        # Those of a batch are float32 whatever the model's type.
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_deviation.lerp_(deviation.to(self.running_deviation.dtype), self.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""
@@ -225,4 +227,5 @@ class L1BatchNorm(nn.Module):
             return cast(Tensor, _L1NormFunction.apply(x, self.bias, self))  # type: ignore[no-untyped-call]
         shape = (1, -1) + (1,) * (x.dim() - 2)
         centred = x - self.running_mean.view(shape)
-        return centred / scale_of(self.running_deviation, "l1").view(shape) + self.bias.view(shape)
+        out = centred / scale_of(self.running_deviation, "l1").view(shape) + self.bias.view(shape)
+        return out.to(x.dtype)  # under autocast x is narrower than the averages

@@ -24,6 +24,15 @@ def test_sign_passes_the_gradient_within_one() -> None:
     assert x.grad is not None and x.grad.tolist() == [0, 3, 3, 3, 3, 3, 0]
 
 
+def small_network() -> nn.Sequential:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        BinaryConv2d(3, 8, 3, padding=1, real_input=True), L1BatchNorm(8), Sign(),
+        BinaryConv2d(8, 8, 3, stride=2, padding=1), L1BatchNorm(8), Sign(), nn.Flatten(),
+        BinaryLinear(72, 5), L1BatchNorm(5),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("real_input", [False, True])
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_products_have_the_papers_gradients(kind: str, real_input: bool) -> None:
@@ -120,3 +129,29 @@ def test_the_input_is_looked_at_once() -> None:
 def test_without_gradients_any_input_will_do() -> None:
     with torch.no_grad():
         assert BinaryLinear(8, 4)(torch.randn(6, 8)).shape == (6, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_network_of_any_type_trains_and_evaluates_in_it(dtype: torch.dtype) -> None:
+    model, x = small_network().to(dtype), torch.randn(4, 3, 6, 6, dtype=dtype, requires_grad=True)
+    y = model(x)
+    y.square().sum().backward()
+    assert y.dtype == dtype and x.grad is not None and x.grad.dtype == dtype
+    for parameter in model.parameters():
+        assert (
+            parameter.grad is not None and parameter.grad.dtype == dtype and parameter.grad.isfinite().all()
+        )
+    assert model[1].running_mean.dtype == dtype and model[1].running_mean.any()
+    assert model.eval()(x).dtype == dtype
+
+
+def test_a_network_trains_and_evaluates_under_autocast() -> None:
+    model, x = small_network(), torch.randn(4, 3, 6, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+        loss = y.float().square().sum()
+    loss.backward()
+    assert y.dtype == torch.bfloat16 and x.grad is not None and x.grad.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.eval()(x).dtype == torch.bfloat16
