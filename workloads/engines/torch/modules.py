@@ -7,7 +7,7 @@ Parameters, their gradients and the optimizer stay the user's: for those in floa
 """
 
 import math
-from functools import cache
+import threading
 from typing import Any, cast
 
 import torch
@@ -21,9 +21,20 @@ from workloads.engines.torch.scratch import Scratch
 from workloads.errors import WorkloadError
 
 
-@cache
+class _Arenas(threading.local):
+    """The scratch of each device, a thread's own: its frames are of one thread."""
+
+    def __init__(self) -> None:
+        self.of: dict[torch.device, Scratch] = {}
+
+
+_arenas = _Arenas()
+
+
 def _scratch(device: torch.device) -> Scratch:
-    return Scratch(device)
+    if device not in _arenas.of:
+        _arenas.of[device] = Scratch(device)
+    return _arenas.of[device]
 
 
 def _signs(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

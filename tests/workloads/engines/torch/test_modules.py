@@ -4,7 +4,9 @@ import copy
 import io
 import math
 import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -155,3 +157,20 @@ def test_a_network_trains_and_evaluates_under_autocast() -> None:
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
     with torch.autocast("cpu", torch.bfloat16):
         assert model.eval()(x).dtype == torch.bfloat16
+
+
+def test_threads_that_normalise_at_once_do_not_meet() -> None:
+    def outputs(seed: int) -> list[torch.Tensor]:
+        norm, generator = L1BatchNorm(16), torch.Generator().manual_seed(seed)
+        return [norm(torch.randn(size, 16, 9, generator=generator)).detach() for size in range(20, 60)]
+
+    expected = [outputs(seed) for seed in (1, 2, 3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            at_once = list(pool.map(outputs, (1, 2, 3)))
+    finally:
+        sys.setswitchinterval(interval)
+    for alone, beside in zip(expected, at_once, strict=True):
+        torch.testing.assert_close(beside, alone, rtol=0, atol=0)
