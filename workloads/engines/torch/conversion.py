@@ -4,6 +4,7 @@ model = convert(model, sign=MySign)     # MySign: the user's own straight-throug
 loss.backward(); optimizer.step()       # as before
 """
 
+from collections.abc import Iterator
 from typing import cast
 
 from torch import nn
@@ -16,25 +17,61 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
     `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights, `nn.BatchNorm1d` and
-    `nn.BatchNorm2d` become `L1BatchNorm` with the same bias, modules of class `sign` become `Sign`. The first product
-    takes real input. Modules named in `keep` (as in `named_modules`) stay as they are.
+    `nn.BatchNorm2d` become `L1BatchNorm` with the same bias, modules of class `sign` become `Sign`. A module that the
+    network has in several places is replaced by one. The first product takes real input. Modules named in `keep` (as
+    in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
+    replaces it is returned.
 
-    Raises WorkloadError for a layer that has no binary counterpart here: groups or dilation.
+    Raises WorkloadError, with the model untouched, for a layer that has no binary counterpart here (groups or
+    dilation), and where `keep` or `sign` fits nothing.
     """
+    kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+    if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
+        raise WorkloadError(
+            f"the model has no module of class {sign.__name__}: name that of its activation in `sign`"
+        )
+    layers = list(_layers(model, "", kinds, _kept(model, keep)))
+    replacements: dict[int, nn.Module] = {}
     real_input = True
-    for name, module in list(model.named_modules()):
-        if name in keep or not name:
-            continue
-        replacement = _counterpart(name, module, sign, real_input)
-        if replacement is not None:
-            real_input = real_input and isinstance(replacement, L1BatchNorm | Sign)
+    for name, layer in layers:
+        if id(layer) not in replacements:
+            new = _counterpart(name, layer, sign, real_input)
+            real_input = real_input and isinstance(new, L1BatchNorm | Sign)
+            replacements[id(layer)] = new.train(layer.training)
+    for name, layer in layers:
+        if name:
             parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, replacement.train(module.training))
-    return model
+            setattr(model.get_submodule(parent), own, replacements[id(layer)])
+    return replacements.get(id(model), model)
 
 
-def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module | None:
-    """Return the module that takes the place of `module`, or None where it stays."""
+def _kept(model: nn.Module, keep: tuple[str, ...]) -> set[int]:
+    """Return the identities of the modules that stay: those named, and all that is in them."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if unknown := [name for name in keep if name not in modules]:
+        raise WorkloadError(
+            f"`keep` has '{unknown[0]}', which no module is called; see the model's named_modules()"
+        )
+    return {id(each) for name in keep for each in modules[name].modules()}
+
+
+def _layers(
+    module: nn.Module, name: str, kinds: tuple[type[nn.Module], ...], kept: set[int]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what is to be replaced, by every name it has, in the order of registration."""
+    if id(module) in kept:
+        return
+    if isinstance(module, kinds):
+        yield name, module
+        return
+    # `named_children` would give a module that is there twice by its first name only.
+    for own, child in module._modules.items():
+        if child is not None:
+            yield from _layers(child, f"{name}.{own}" if name else own, kinds, kept)
+
+
+def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
+    """Return the module that takes the place of `module`."""
     if isinstance(module, sign):
         return Sign()
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -42,10 +79,15 @@ def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input
         if isinstance(module.bias, nn.Parameter):
             norm.bias = module.bias
         return norm
+    return _product(name, cast(nn.Linear | nn.Conv2d, module), real_input)
+
+
+def _product(name: str, module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:
+    """Return the product with the weights of `module`."""
     product: BinaryLinear | BinaryConv2d
     if isinstance(module, nn.Linear):
         product = BinaryLinear(module.in_features, module.out_features, real_input=real_input)
-    elif isinstance(module, nn.Conv2d):
+    else:
         if module.groups != 1 or module.dilation != (1, 1) or isinstance(module.padding, str):
             raise WorkloadError(f"'{name}' has groups, dilation or named padding; name it in `keep`")
         size, stride, padding = (
@@ -59,7 +101,5 @@ def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input
             padding=padding,
             real_input=real_input,
         )
-    else:
-        return None
     product.weight = cast(nn.Parameter, module.weight)
     return product

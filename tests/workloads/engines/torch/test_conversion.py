@@ -85,4 +85,47 @@ def test_convert_takes_over_weights_leaves_what_is_kept_and_refuses_groups() -> 
     assert isinstance(model[2], Sign) and isinstance(model[1], L1BatchNorm)
     assert model[6] is last
     with pytest.raises(WorkloadError, match="groups"):
-        convert(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), sign=StraightThrough)
+        convert(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), StraightThrough()), sign=StraightThrough)
+
+
+def test_what_is_in_a_kept_module_is_kept() -> None:
+    kept = nn.Sequential(nn.Linear(24, 24, bias=False), nn.Sequential(nn.BatchNorm1d(24), StraightThrough()))
+    inside = list(kept.modules())
+    model = convert(nn.Sequential(network()[:3], kept, network()[3:]), sign=StraightThrough, keep=("1",))
+    assert list(model[1].modules()) == inside
+    assert isinstance(model[0][2], Sign) and isinstance(model[2][0], BinaryLinear)
+
+
+def test_a_name_that_fits_nothing_is_refused_and_the_model_untouched() -> None:
+    model = network()
+    before = list(model)
+    with pytest.raises(WorkloadError, match=r"`keep` has '7\.fc', which no module is called"):
+        convert(model, sign=StraightThrough, keep=("6", "7.fc"))
+    with pytest.raises(WorkloadError, match="no module of class Hardtanh"):
+        convert(model, sign=nn.Hardtanh)
+    with pytest.raises(WorkloadError, match="'8' has groups"):
+        convert(model.append(nn.Conv2d(4, 4, 1, groups=2)), sign=StraightThrough)
+    assert list(model)[:8] == before
+
+
+def test_a_module_in_two_places_is_replaced_by_one() -> None:
+    linear, sign, block = nn.Linear(8, 8, bias=False), StraightThrough(), network()[1:3]
+    model = nn.Sequential(linear, sign, nn.Sequential(linear, sign), block, block)
+    converted = convert(model, sign=StraightThrough)
+    assert (
+        isinstance(model[0], BinaryLinear)
+        and isinstance(model[1], Sign)
+        and isinstance(block[0], L1BatchNorm)
+    )
+    assert list(model[2]) == [model[0], model[1]] and model[3] is model[4] is block
+    assert not any(
+        isinstance(each, nn.Linear | nn.BatchNorm1d | StraightThrough) for each in converted.modules()
+    )
+
+
+def test_a_model_that_is_a_layer_is_replaced_by_what_is_returned() -> None:
+    layer = nn.Linear(8, 4, bias=False).eval()
+    converted = convert(layer, sign=StraightThrough)
+    assert isinstance(converted, BinaryLinear) and converted.weight is layer.weight and not converted.training
+    assert isinstance(convert(StraightThrough(), sign=StraightThrough), Sign)
+    assert convert(layer, sign=StraightThrough, keep=("",)) is layer
