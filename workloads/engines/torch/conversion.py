@@ -4,26 +4,34 @@ model = convert(model, sign=MySign)     # MySign: the user's own straight-throug
 loss.backward(); optimizer.step()       # as before
 """
 
+import math
 from collections.abc import Iterator
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign
 from workloads.errors import WorkloadError
+
+_NORMAL = math.sqrt(2 / math.pi)
+"""Mean absolute deviation of a normal distribution, in standard deviations."""
 
 
 def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
     `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights, `nn.BatchNorm1d` and
-    `nn.BatchNorm2d` become `L1BatchNorm` with the same bias, modules of class `sign` become `Sign`. A module that the
-    network has in several places is replaced by one. The first product takes real input. Modules named in `keep` (as
-    in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
+    `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that the network has in
+    several places is replaced by one. The first product takes real input. Modules named in `keep` (as in
+    `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
     replaces it is returned.
 
+    A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
+    then is a constant: in `eval()` a trained network gives what it gave.
+
     Raises WorkloadError, with the model untouched, for a layer that has no binary counterpart here (groups or
-    dilation), and where `keep` or `sign` fits nothing.
+    dilation, a γ of 0, a norm without moving averages), and where `keep` or `sign` fits nothing.
     """
     kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
     if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
@@ -31,11 +39,15 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
             f"the model has no module of class {sign.__name__}: name that of its activation in `sign`"
         )
     layers = list(_layers(model, "", kinds, _kept(model, keep)))
+    for name, layer in layers:
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and (reason := _loss_of_norm(layer)):
+            raise WorkloadError(f"'{name}' {reason}; name it in `keep`")
     replacements: dict[int, nn.Module] = {}
     real_input = True
     for name, layer in layers:
         if id(layer) not in replacements:
-            new = _counterpart(name, layer, sign, real_input)
+            with torch.device("meta"):  # none of its own parameters is used
+                new = _counterpart(name, layer, sign, real_input)
             real_input = real_input and isinstance(new, L1BatchNorm | Sign)
             replacements[id(layer)] = new.train(layer.training)
     for name, layer in layers:
@@ -75,11 +87,36 @@ def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input
     if isinstance(module, sign):
         return Sign()
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        norm = L1BatchNorm(module.num_features)
-        if isinstance(module.bias, nn.Parameter):
-            norm.bias = module.bias
-        return norm
+        return _norm(module)
     return _product(name, cast(nn.Linear | nn.Conv2d, module), real_input)
+
+
+def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
+    """Return why `L1BatchNorm` cannot stand for this norm, or nothing."""
+    if norm.momentum is None or norm.running_mean is None:
+        return "has no moving averages, or plain averages (momentum=None)"
+    if norm.affine and not norm.weight.is_meta and bool((norm.weight == 0).any()):
+        return "has a scale γ of 0, by which its bias cannot be divided"
+    return ""
+
+
+@torch.no_grad()
+def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> L1BatchNorm:
+    """Return the norm that gives the same output in `eval()`, with the averages and the bias of `norm`.
+
+    γ (y − μ)/σ + β = γ′ ((y − μ)/ψ + β′) with γ′ = γψ/σ and β′ = (β/γ)(σ/ψ), where ψ = σ √(2/π), as of normally
+    distributed y. Where nothing was trained yet and γ is 1, γ′ is left out: there the norm is the paper's.
+    """
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    out = L1BatchNorm(norm.num_features, momentum=cast(float, norm.momentum), affine=norm.affine)
+    out.running_mean, out.running_deviation = mean, (variance + norm.eps).sqrt_() * _NORMAL
+    gamma = norm.weight if norm.affine else torch.ones_like(mean)
+    if not mean.is_meta and (bool((gamma != 1).any()) or int(cast(Tensor, norm.num_batches_tracked)) > 0):
+        out.scale = gamma.detach() * _NORMAL
+    if norm.affine:
+        out.bias = norm.bias
+        out.bias.div_(gamma * _NORMAL)
+    return out
 
 
 def _product(name: str, module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:

@@ -199,6 +199,9 @@ class _L1NormFunction(torch.autograd.Function):
         keep, scale, out = Keep(bits, None, y.shape[1]), scale_of(spread, "l1"), y.clone()
         normalise_(out, mean, scale, bias.detach(), scratch, keep)
         ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
+        if module.scale is not None:
+            out.mul_(module.scale.unsqueeze(1))
+        ctx.after = module.scale
         return out.view(x.shape)
 
     @staticmethod
@@ -206,23 +209,30 @@ class _L1NormFunction(torch.autograd.Function):
         bits, scale, omega = ctx.saved_tensors
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         blocks = gradient.view(*gradient.shape[:2], -1)
+        if ctx.after is not None:
+            blocks.mul_(ctx.after.unsqueeze(1))
         dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
         return gradient, dbias, None
 
 
 class L1BatchNorm(nn.Module):
-    """Batch normalisation by the mean absolute deviation, with a bias and no scale (Wang et al. 2023).
+    """Batch normalisation by the mean absolute deviation, with a bias and no learned scale (Wang et al. 2023).
 
-    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`.
+    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`. What comes out, bias and
+    all, is multiplied by `scale` where that is set: a constant, which a network trained before has brought with it.
+    Without `affine` there is no bias.
     """
 
     running_mean: Tensor
     running_deviation: Tensor
+    scale: Tensor | None
+    bias: nn.Parameter | None
 
-    def __init__(self, channels: int, *, momentum: float = 0.1) -> None:
+    def __init__(self, channels: int, *, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.momentum = momentum
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
+        self.register_buffer("scale", None)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_deviation", torch.ones(channels))
 
@@ -234,9 +244,12 @@ class L1BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""
+        bias = torch.zeros_like(self.running_mean) if self.bias is None else self.bias
         if self.training:
-            return cast(Tensor, _L1NormFunction.apply(x, self.bias, self))  # type: ignore[no-untyped-call]
+            return cast(Tensor, _L1NormFunction.apply(x, bias, self))  # type: ignore[no-untyped-call]
         shape = (1, -1) + (1,) * (x.dim() - 2)
         centred = x - self.running_mean.view(shape)
-        out = centred / scale_of(self.running_deviation, "l1").view(shape) + self.bias.view(shape)
+        out = centred / scale_of(self.running_deviation, "l1").view(shape) + bias.view(shape)
+        if self.scale is not None:
+            out = out * self.scale.view(shape)
         return out.to(x.dtype)  # under autocast x is narrower than the averages

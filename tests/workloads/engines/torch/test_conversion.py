@@ -129,3 +129,76 @@ def test_a_model_that_is_a_layer_is_replaced_by_what_is_returned() -> None:
     assert isinstance(converted, BinaryLinear) and converted.weight is layer.weight and not converted.training
     assert isinstance(convert(StraightThrough(), sign=StraightThrough), Sign)
     assert convert(layer, sign=StraightThrough, keep=("",)) is layer
+
+
+def trained(affine: bool = True) -> nn.Sequential:
+    """Return a network whose norms have seen batches, and have scales and biases, some of them negative."""
+    torch.manual_seed(6)
+    model = nn.Sequential(
+        StraightThroughLinear(30, 24, bias=False), nn.BatchNorm1d(24, momentum=0.3, affine=affine), StraightThrough(),
+        StraightThroughLinear(24, 5, bias=False), nn.BatchNorm1d(5, affine=affine),
+    )  # fmt: skip
+    for norm in (model[1], model[4]):
+        if affine:
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+    for _ in range(5):
+        model(3 * torch.randn(50, 30) + 1)
+    return model
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_trained_network_evaluates_to_what_it_did(affine: bool) -> None:
+    model, x = trained(affine).eval(), 3 * torch.randn(200, 30) + 1
+    expected, parameters = model(x), [id(p) for p in model.parameters()]
+    converted = convert(model, sign=StraightThrough)
+    torch.testing.assert_close(converted(x), expected, rtol=1e-4, atol=1e-4)
+    assert converted[1].momentum == 0.3
+    assert {id(p) for p in converted.parameters()} <= set(parameters)  # an optimizer made before goes on
+
+
+def test_a_trained_network_is_normalised_alike_in_training() -> None:
+    """Up to the difference between the two deviations, which is a few percent of 2,000 items."""
+    model, x = trained(), 3 * torch.randn(2000, 30) + 1
+    with torch.no_grad():
+        expected = model[:2](x)
+        actual = convert(model, sign=StraightThrough)[:2](x)
+    assert float((actual - expected).abs().max()) < 0.1 * float(expected.abs().max())
+    assert float(((actual >= 0) != (expected >= 0)).float().mean()) < 0.02
+
+
+def test_the_constant_scale_is_in_the_gradient() -> None:
+    plain, scaled = L1BatchNorm(3), L1BatchNorm(3)
+    scaled.scale = torch.tensor([0.5, -2.0, 3.0])
+    x = torch.randn(20, 3, 4)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    gradient = torch.randn(20, 3, 4)
+    factor = scaled.scale.view(1, 3, 1)
+    (plain(a) * factor).backward(gradient)
+    y = scaled(b)
+    y.backward(gradient)
+    torch.testing.assert_close(y, plain(x) * factor)
+    torch.testing.assert_close(b.grad, a.grad)
+    assert plain.bias is not None and scaled.bias is not None
+    torch.testing.assert_close(scaled.bias.grad, plain.bias.grad)
+
+
+def test_convert_makes_everything_where_the_model_is_and_draws_no_numbers() -> None:
+    model = network().to("meta")
+    state = torch.get_rng_state()
+    convert(model, sign=StraightThrough)
+    assert {each.device.type for each in model.state_dict().values()} == {"meta"}
+    convert(network(), sign=StraightThrough)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_norm_whose_parts_would_be_lost_is_refused() -> None:
+    without_scale = nn.BatchNorm1d(4)
+    nn.init.zeros_(without_scale.weight)
+    for norm, match in (
+        (nn.BatchNorm1d(4, momentum=None), "moving averages"),
+        (nn.BatchNorm1d(4, track_running_stats=False), "moving averages"),
+        (without_scale, "γ of 0"),
+    ):
+        with pytest.raises(WorkloadError, match=f"'0' has .*{match}"):
+            convert(nn.Sequential(norm, StraightThrough()), sign=StraightThrough)
