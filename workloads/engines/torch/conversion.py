@@ -17,21 +17,25 @@ from workloads.errors import WorkloadError
 _NORMAL = math.sqrt(2 / math.pi)
 """Mean absolute deviation of a normal distribution, in standard deviations."""
 
+_STATE = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+"""What a layer is known to have; a class derived from one may have more."""
+
 
 def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
-    `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights, `nn.BatchNorm1d` and
-    `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that the network has in
-    several places is replaced by one. The first product takes real input. Modules named in `keep` (as in
-    `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
+    `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights and bias,
+    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that
+    the network has in several places is replaced by one. The first product takes real input. Modules named in `keep`
+    (as in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
     replaces it is returned.
 
     A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
     then is a constant: in `eval()` a trained network gives what it gave.
 
-    Raises WorkloadError, with the model untouched, for a layer that has no binary counterpart here (groups or
-    dilation, a γ of 0, a norm without moving averages), and where `keep` or `sign` fits nothing.
+    Raises WorkloadError, with the model untouched, for a layer of which a part would be lost (groups, dilation,
+    padding other than with zeros, hooks, parameters of a derived class, a γ of 0, no moving averages), and where
+    `keep` or `sign` fits nothing.
     """
     kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
     if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
@@ -40,14 +44,14 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
         )
     layers = list(_layers(model, "", kinds, _kept(model, keep)))
     for name, layer in layers:
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and (reason := _loss_of_norm(layer)):
+        if reason := _loss(layer, sign):
             raise WorkloadError(f"'{name}' {reason}; name it in `keep`")
     replacements: dict[int, nn.Module] = {}
     real_input = True
-    for name, layer in layers:
+    for _, layer in layers:
         if id(layer) not in replacements:
             with torch.device("meta"):  # none of its own parameters is used
-                new = _counterpart(name, layer, sign, real_input)
+                new = _counterpart(layer, sign, real_input)
             real_input = real_input and isinstance(new, L1BatchNorm | Sign)
             replacements[id(layer)] = new.train(layer.training)
     for name, layer in layers:
@@ -82,22 +86,40 @@ def _layers(
             yield from _layers(child, f"{name}.{own}" if name else own, kinds, kept)
 
 
-def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
-    """Return the module that takes the place of `module`."""
-    if isinstance(module, sign):
-        return Sign()
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        return _norm(module)
-    return _product(name, cast(nn.Linear | nn.Conv2d, module), real_input)
+def _loss(layer: nn.Module, sign: type[nn.Module]) -> str:
+    """Return what of this layer its counterpart would not have, or nothing."""
+    known = set() if isinstance(layer, sign) else _STATE
+    if own := sorted(set(layer.state_dict()) - known):
+        return f"has a parameter or buffer of its own, '{own[0]}'"
+    if any(
+        getattr(layer, f"_{kind}_hooks") for kind in ("forward", "forward_pre", "backward", "backward_pre")
+    ):
+        return "has hooks: remove them, to be registered after the conversion, or"
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not isinstance(layer, sign):
+        return _loss_of_norm(layer)
+    if isinstance(layer, nn.Conv2d):
+        if layer.groups != 1 or layer.dilation != (1, 1) or isinstance(layer.padding, str):
+            return "has groups, dilation or named padding"
+        if layer.padding_mode != "zeros":
+            return f"has padding_mode='{layer.padding_mode}'"
+    return ""
 
 
 def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
-    """Return why `L1BatchNorm` cannot stand for this norm, or nothing."""
     if norm.momentum is None or norm.running_mean is None:
         return "has no moving averages, or plain averages (momentum=None)"
     if norm.affine and not norm.weight.is_meta and bool((norm.weight == 0).any()):
         return "has a scale γ of 0, by which its bias cannot be divided"
     return ""
+
+
+def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
+    """Return the module that takes the place of `module`."""
+    if isinstance(module, sign):
+        return Sign()
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        return _norm(module)
+    return _product(cast(nn.Linear | nn.Conv2d, module), real_input)
 
 
 @torch.no_grad()
@@ -119,24 +141,19 @@ def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> L1BatchNorm:
     return out
 
 
-def _product(name: str, module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:
-    """Return the product with the weights of `module`."""
+def _product(module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:
+    """Return the product with the weights and the bias of `module`."""
+    has_bias = module.bias is not None
     product: BinaryLinear | BinaryConv2d
     if isinstance(module, nn.Linear):
-        product = BinaryLinear(module.in_features, module.out_features, real_input=real_input)
+        product = BinaryLinear(module.in_features, module.out_features, bias=has_bias, real_input=real_input)
     else:
-        if module.groups != 1 or module.dilation != (1, 1) or isinstance(module.padding, str):
-            raise WorkloadError(f"'{name}' has groups, dilation or named padding; name it in `keep`")
         size, stride, padding = (
             cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
         )
         product = BinaryConv2d(
-            module.in_channels,
-            module.out_channels,
-            size,
-            stride=stride,
-            padding=padding,
-            real_input=real_input,
-        )
-    product.weight = cast(nn.Parameter, module.weight)
+            module.in_channels, module.out_channels, size,
+            stride=stride, padding=padding, bias=has_bias, real_input=real_input,
+        )  # fmt: skip
+    product.weight, product.bias = cast(nn.Parameter, module.weight), cast(nn.Parameter | None, module.bias)
     return product

@@ -91,18 +91,24 @@ class _ProductFunction(torch.autograd.Function):
 class _Product(nn.Module):
     """What the binary layers share: weights used as signs, and three products. Those are methods, to be pickled."""
 
-    def __init__(self, *shape: int, real_input: bool) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(self, *shape: int, bias: bool, real_input: bool) -> None:
         super().__init__()
         self.real_input = real_input
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.xavier_uniform_(self.weight)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
         self._seen: set[bool] = set()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product of x with sgn(W); raises WorkloadError where ∂W would be of signs that x is not."""
+        """Return x ∗ sgn(W) + b; raises WorkloadError where ∂W would be of signs that x is not."""
         if not self.real_input and self.weight.requires_grad and torch.is_grad_enabled():
             self._require_signs(x)
-        return cast(Tensor, _ProductFunction.apply(x, self.weight, self))  # type: ignore[no-untyped-call]
+        out = cast(Tensor, _ProductFunction.apply(x, self.weight, self))  # type: ignore[no-untyped-call]
+        if self.bias is None:
+            return out
+        return out + self.bias.to(out.dtype).view(-1, *[1] * (self.weight.dim() - 2))
 
     def _require_signs(self, x: Tensor) -> None:
         """Look at the first input in `train()` and in `eval()`: what comes in between, a dropout say, differs there."""
@@ -133,13 +139,15 @@ class _Product(nn.Module):
 
 
 class BinaryLinear(_Product):
-    """A dense layer without bias whose weights are used as signs: … × in_features to … × out_features.
+    """A dense layer whose weights are used as signs: … × in_features to … × out_features.
 
     `real_input` for the first one of a network.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, real_input: bool = False) -> None:
-        super().__init__(out_features, in_features, real_input=real_input)
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = False, real_input: bool = False
+    ) -> None:
+        super().__init__(out_features, in_features, bias=bias, real_input=real_input)
 
     def product(self, x: Tensor, w: Tensor) -> Tensor:
         """Return x · wᵀ."""
@@ -155,7 +163,7 @@ class BinaryLinear(_Product):
 
 
 class BinaryConv2d(_Product):
-    """A 2-D convolution without bias whose weights are used as signs; padded positions contribute nothing.
+    """A 2-D convolution whose weights are used as signs; padded positions contribute nothing.
 
     Batch × in_channels × height × width to batch × out_channels × …; `real_input` for the first one of a network.
     """
@@ -168,10 +176,11 @@ class BinaryConv2d(_Product):
         *,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
+        bias: bool = False,
         real_input: bool = False,
     ) -> None:
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        super().__init__(out_channels, in_channels, *kernel, real_input=real_input)
+        super().__init__(out_channels, in_channels, *kernel, bias=bias, real_input=real_input)
         self.stride, self.padding = stride, padding
 
     def product(self, x: Tensor, w: Tensor) -> Tensor:

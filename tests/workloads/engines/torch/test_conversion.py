@@ -97,15 +97,15 @@ def test_what_is_in_a_kept_module_is_kept() -> None:
 
 
 def test_a_name_that_fits_nothing_is_refused_and_the_model_untouched() -> None:
-    model = network()
-    before = list(model)
+    model = trained()
+    before, bias = list(model), model[1].bias.detach().clone()
     with pytest.raises(WorkloadError, match=r"`keep` has '7\.fc', which no module is called"):
-        convert(model, sign=StraightThrough, keep=("6", "7.fc"))
+        convert(model, sign=StraightThrough, keep=("4", "7.fc"))
     with pytest.raises(WorkloadError, match="no module of class Hardtanh"):
         convert(model, sign=nn.Hardtanh)
-    with pytest.raises(WorkloadError, match="'8' has groups"):
+    with pytest.raises(WorkloadError, match="'5' has groups"):
         convert(model.append(nn.Conv2d(4, 4, 1, groups=2)), sign=StraightThrough)
-    assert list(model)[:8] == before
+    assert list(model)[:5] == before and torch.equal(model[1].bias, bias)
 
 
 def test_a_module_in_two_places_is_replaced_by_one() -> None:
@@ -202,3 +202,41 @@ def test_a_norm_whose_parts_would_be_lost_is_refused() -> None:
     ):
         with pytest.raises(WorkloadError, match=f"'0' has .*{match}"):
             convert(nn.Sequential(norm, StraightThrough()), sign=StraightThrough)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_biases_are_kept(dtype: torch.dtype) -> None:
+    torch.manual_seed(7)
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3), StraightThrough(), nn.Flatten(), StraightThroughLinear(12, 5)
+    ).to(dtype)
+    biases, signs = (
+        (model[0].bias, model[3].bias),
+        [torch.sign(m.weight.detach()) for m in (model[0], model[3])],
+    )
+    x = torch.randn(4, 2, 4, 4).to(dtype)
+    y = convert(model, sign=StraightThrough)(x)
+    assert (model[0].bias, model[3].bias) == biases
+    hidden = Sign()(nn.functional.conv2d(x, signs[0], biases[0]))
+    torch.testing.assert_close(y, nn.functional.linear(hidden.flatten(1), signs[1], biases[1]))
+    y.sum().backward()
+    assert biases[1].grad is not None and biases[1].grad.tolist() == [4] * 5
+    assert biases[0].grad is not None and biases[0].grad.dtype == dtype
+
+
+def test_a_layer_whose_parts_would_be_lost_is_refused() -> None:
+    hooked, parametrized = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    hooked.register_forward_hook(lambda *_: None)
+    scaled = StraightThroughLinear(4, 4)
+    scaled.alpha = nn.Parameter(torch.ones(4))
+    for layer, match in (
+        (hooked, "has hooks"),
+        (
+            nn.utils.parametrizations.orthogonal(parametrized),
+            "of its own, 'parametrizations",
+        ),
+        (scaled, "of its own, 'alpha'"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "padding_mode='circular'"),
+    ):
+        with pytest.raises(WorkloadError, match=f"'0' .*{match}.*`keep`"):
+            convert(nn.Sequential(layer, StraightThrough()), sign=StraightThrough)
