@@ -1,7 +1,9 @@
 """Puts the modules that keep bits in the place of an ordinary network's layers.
 
-model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
-loss.backward(); optimizer.step()       # as before
+    model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
+    loss.backward(); optimizer.step()       # as before
+
+What a layer has and its counterpart would not is refused before anything is changed.
 """
 
 import math
@@ -45,7 +47,7 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     layers = list(_layers(model, "", kinds, _kept(model, keep)))
     for name, layer in layers:
         if reason := _loss(layer, sign):
-            raise WorkloadError(f"'{name}' {reason}; name it in `keep`")
+            raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
     replacements: dict[int, nn.Module] = {}
     real_input = True
     for _, layer in layers:
@@ -94,7 +96,7 @@ def _loss(layer: nn.Module, sign: type[nn.Module]) -> str:
     if any(
         getattr(layer, f"_{kind}_hooks") for kind in ("forward", "forward_pre", "backward", "backward_pre")
     ):
-        return "has hooks: remove them, to be registered after the conversion, or"
+        return "has hooks (remove them first, and register them on what replaces it)"
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not isinstance(layer, sign):
         return _loss_of_norm(layer)
     if isinstance(layer, nn.Conv2d):
