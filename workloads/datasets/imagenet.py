@@ -14,6 +14,7 @@ Classes are the folder names in sorted order, the same in both parts. The varian
 import hashlib
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -90,11 +91,12 @@ def list_images(root: Path) -> Listing:
     """Return the classes and images below a folder; other files in class folders are left out.
 
     Raises:
-        DataMissingError: no folder, no class, or a class without an image.
+        DataMissingError: no folder, no class, a class without an image, or one that cannot be read.
     """
-    if not root.is_dir():
-        raise DataMissingError(f"{root} is not there; {ORIGIN}")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    with _readable(root):
+        if not root.is_dir():
+            raise DataMissingError(f"{root} is not there; {ORIGIN}")
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
     images = [(path, label) for label, folder in enumerate(folders) for path in _images_in(folder)]
     if not images:
         raise DataMissingError(f"{root} has no class folder with images; {ORIGIN}")
@@ -129,8 +131,23 @@ def _resize(image: "Image") -> "Image":
     )
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file or folder that the system refuses (a link to nothing, no permission) which one it is."""
+    try:
+        yield
+    except DataMissingError:
+        raise
+    except OSError as error:
+        raise DataMissingError(
+            f"{error.filename or path} cannot be read: {error.strerror}; "
+            "mend the link or the permissions, or remove it"
+        ) from error
+
+
 def _images_in(folder: Path) -> Iterator[Path]:
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    with _readable(folder):
+        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not images:
         raise DataMissingError(f"{folder} has no image (.jpeg, .jpg, .png); remove it or fill it")
     yield from images
@@ -141,7 +158,8 @@ def _fingerprint(root: Path, listings: list[Listing]) -> str:
     digest = hashlib.sha256()
     for listing in listings:
         for path, label in listing.images:
-            facts = path.stat()
+            with _readable(path):
+                facts = path.stat()
             line = f"{path.relative_to(root)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

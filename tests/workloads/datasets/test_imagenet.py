@@ -1,6 +1,8 @@
 """Class folders of photographs: decoded, resized and cut once, in the order of the names."""
 
+import errno
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,29 @@ def test_missing_parts_are_named(folders: Path, tmp_path: Path, cache_dir: Path)
         prepare("imagenet", folders, cache_dir)
     with pytest.raises(DataMissingError, match="synthetic-imagenet"):
         prepare("imagenet", None, cache_dir)
+
+
+def test_a_link_to_nothing_is_named(folders: Path, cache_dir: Path) -> None:
+    (folders / "imagenet" / "val" / "n02" / "gone.JPEG").symlink_to("elsewhere.JPEG")
+    with pytest.raises(
+        DataMissingError, match=r"n02/gone\.JPEG cannot be read: No such file.*; mend the link"
+    ):
+        prepare("imagenet", folders, cache_dir)
+
+
+@pytest.mark.parametrize("refused", ["train", "n10"])
+def test_a_folder_that_cannot_be_read_is_named(
+    folders: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return every(folder)
+
+    every = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataMissingError, match=f"{refused} cannot be read: Permission denied"):
+        prepare("imagenet", folders, cache_dir)
 
 
 def test_too_small_a_disk_is_found_before_the_first_image(

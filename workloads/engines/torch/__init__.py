@@ -57,13 +57,17 @@ def facts() -> dict[str, Any]:
     }
 
 
-_DROP_IN = ("BinaryConv2d", "BinaryLinear", "L1BatchNorm", "Sign", "convert")
+_DROP_IN = ("BinaryConv2d", "BinaryLinear", "L1BatchNorm", "Sign")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the drop-in layers when one is asked for."""
+    """Import the drop-in layers, or `convert`, when one is asked for."""
     if name in _DROP_IN:
         from workloads.engines.torch import modules
 
         return getattr(modules, name)
+    if name == "convert":
+        from workloads.engines.torch.conversion import convert
+
+        return convert
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, help="of each process; default: an equal share of the processors")
     add("--data-dir", default=os.environ.get("HARNESS_DATA"))
     add("--synthetic", action="store_true", help="noise in the data's shape")
-    add("--test-items", type=int, help="evaluate on the first so many; default: all")
+    add("--test-items", type=_positive, help="evaluate on the first so many; default: all")
     add("--checkpoint", metavar="FOLDER")
     add("--checkpoint-every", type=_positive, default=100, metavar="STEPS")
     add("--resume", action="store_true")

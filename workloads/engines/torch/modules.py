@@ -1,7 +1,4 @@
-"""A drop-in for PyTorch users: modules that keep bits between forward and backward, and `convert`, which puts them in.
-
-    model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
-    loss.backward(); optimizer.step()       # as before
+"""A drop-in for PyTorch users: modules that keep bits between forward and backward; `conversion` puts them in.
 
 For each element of an activation three bits are retained in place of three float32 numbers: `Sign` keeps the
 straight-through mask, `BinaryLinear` and `BinaryConv2d` the signs of their input, `L1BatchNorm` those of its output.
@@ -10,8 +7,7 @@ Parameters, their gradients and the optimizer stay the user's: for those in floa
 """
 
 import math
-from collections.abc import Callable
-from functools import cache
+import threading
 from typing import Any, cast
 
 import torch
@@ -25,13 +21,24 @@ from workloads.engines.torch.scratch import Scratch
 from workloads.errors import WorkloadError
 
 
-@cache
+class _Arenas(threading.local):
+    """The scratch of each device, a thread's own: its frames are of one thread."""
+
+    def __init__(self) -> None:
+        self.of: dict[torch.device, Scratch] = {}
+
+
+_arenas = _Arenas()
+
+
 def _scratch(device: torch.device) -> Scratch:
-    return Scratch(device)
+    if device not in _arenas.of:
+        _arenas.of[device] = Scratch(device)
+    return _arenas.of[device]
 
 
-def _signs(x: Tensor) -> Tensor:
-    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+def _signs(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.where(x >= 0, 1.0, -1.0).to(dtype or x.dtype)
 
 
 class _SignFunction(torch.autograd.Function):
@@ -45,7 +52,7 @@ class _SignFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (mask,), gradient = ctx.saved_tensors, gradients[0]
-        return gradient * unpack(mask, gradient.numel(), low=0).view(gradient.shape)
+        return gradient * unpack(mask, gradient.numel(), gradient.dtype, low=0).view(gradient.shape)
 
 
 class Sign(nn.Module):
@@ -56,14 +63,6 @@ class Sign(nn.Module):
         return cast(Tensor, _SignFunction.apply(x))  # type: ignore[no-untyped-call]
 
 
-# Y, ∂X and ∂W of a product: (x, ŵ) → y; (shape of x, ŵ, ∂y) → ∂x; (x, shape of w, ∂y) → ∂w.
-_Products = tuple[
-    Callable[[Tensor, Tensor], Tensor],
-    Callable[[torch.Size, Tensor, Tensor], Tensor],
-    Callable[[Tensor, torch.Size, Tensor], Tensor],
-]
-
-
 class _ProductFunction(torch.autograd.Function):
     """x ∗ sgn(W). Retains the signs of x as bits, or x itself where it is real.
 
@@ -71,45 +70,103 @@ class _ProductFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, real_input: bool, products: _Products) -> Tensor:
-        ctx.products, ctx.shape, ctx.real_input = products, x.shape, real_input
-        ctx.save_for_backward(x if real_input else pack(x >= 0), weight)
-        return products[0](x, _signs(weight))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, layer: "_Product") -> Tensor:
+        ctx.layer, ctx.shape, ctx.real_input = layer, x.shape, layer.real_input
+        ctx.save_for_backward(x if layer.real_input else pack(x >= 0), weight)
+        return layer.product(x, _signs(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         kept, weight = ctx.saved_tensors
-        gradient = gradients[0]
-        x = kept if ctx.real_input else unpack(kept, math.prod(ctx.shape)).view(ctx.shape).to(gradient.dtype)
-        dx = ctx.products[1](ctx.shape, _signs(weight), gradient) if ctx.needs_input_grad[0] else None
-        dw = _signs(ctx.products[2](x, weight.shape, gradient))
-        return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None, None
+        # Under autocast the gradient is narrower than x and W: the products are taken in its type.
+        gradient, dx = gradients[0], None
+        if ctx.needs_input_grad[0]:
+            dx = ctx.layer.input_gradient(ctx.shape, _signs(weight, gradient.dtype), gradient)
+        if not ctx.real_input:
+            kept = unpack(kept, math.prod(ctx.shape), gradient.dtype).view(ctx.shape)
+        dw = _signs(ctx.layer.weight_gradient(kept.to(gradient.dtype), weight.shape, gradient), weight.dtype)
+        return dx, dw.mul_(weight.abs() < 1).div_(math.sqrt(weight[0].numel())), None
 
 
-def _linear_weight(x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
-    return dy.flatten(0, -2).T @ x.flatten(0, -2)
+class _Product(nn.Module):
+    """What the binary layers share: weights used as signs, and three products. Those are methods, to be pickled."""
 
+    bias: nn.Parameter | None
 
-_LINEAR: _Products = (functional.linear, lambda shape, w, dy: dy @ w, _linear_weight)
-
-
-class BinaryLinear(nn.Module):
-    """A dense layer without bias whose weights are used as signs. `real_input` for the first one of a network."""
-
-    def __init__(self, in_features: int, out_features: int, *, real_input: bool = False) -> None:
+    def __init__(self, *shape: int, bias: bool, real_input: bool) -> None:
         super().__init__()
         self.real_input = real_input
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.weight = nn.Parameter(torch.empty(shape))
         nn.init.xavier_uniform_(self.weight)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
+        self._seen: set[bool] = set()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x · sgn(W)ᵀ, … × out_features."""
-        out = _ProductFunction.apply(x, self.weight, self.real_input, _LINEAR)  # type: ignore[no-untyped-call]
-        return cast(Tensor, out)
+        """Return x ∗ sgn(W) + b; raises WorkloadError where ∂W would be of signs that x is not."""
+        if not self.real_input and self.weight.requires_grad and torch.is_grad_enabled():
+            self._require_signs(x)
+        out = cast(Tensor, _ProductFunction.apply(x, self.weight, self))  # type: ignore[no-untyped-call]
+        if self.bias is None:
+            return out
+        return out + self.bias.to(out.dtype).view(-1, *[1] * (self.weight.dim() - 2))
+
+    def _require_signs(self, x: Tensor) -> None:
+        """Look at the first input in `train()` and in `eval()`: what comes in between, a dropout say, differs there."""
+        if self.training in self._seen:
+            return
+        if bool((x.detach().abs() != 1).any()):
+            raise WorkloadError(
+                f"{self} reads other numbers than ±1, and would keep their signs alone for its weights' gradient; "
+                "set its `real_input` to True, or name it in `keep` of `convert`"
+            )
+        self._seen.add(self.training)
+
+    def extra_repr(self) -> str:
+        """Return the shape, by which a message tells this layer from others."""
+        return f"{tuple(self.weight.shape)}, real_input={self.real_input}"
+
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return Y for the signs `w` of the weights."""
+        raise NotImplementedError
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂X, of that shape."""
+        raise NotImplementedError
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return the real ∂W, of that shape."""
+        raise NotImplementedError
 
 
-class BinaryConv2d(nn.Module):
-    """A 2-D convolution without bias whose weights are used as signs; padded positions contribute nothing."""
+class BinaryLinear(_Product):
+    """A dense layer whose weights are used as signs: … × in_features to … × out_features.
+
+    `real_input` for the first one of a network.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = False, real_input: bool = False
+    ) -> None:
+        super().__init__(out_features, in_features, bias=bias, real_input=real_input)
+
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return x · wᵀ."""
+        return functional.linear(x, w)
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂Y · w."""
+        return dy @ w
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return ∂Yᵀ · x, over all rows."""
+        return dy.flatten(0, -2).T @ x.flatten(0, -2)
+
+
+class BinaryConv2d(_Product):
+    """A 2-D convolution whose weights are used as signs; padded positions contribute nothing.
+
+    Batch × in_channels × height × width to batch × out_channels × …; `real_input` for the first one of a network.
+    """
 
     def __init__(
         self,
@@ -119,23 +176,24 @@ class BinaryConv2d(nn.Module):
         *,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
+        bias: bool = False,
         real_input: bool = False,
     ) -> None:
-        super().__init__()
-        self.real_input, self.stride, self.padding = real_input, stride, padding
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel))
-        nn.init.xavier_uniform_(self.weight)
-        self._products: _Products = (
-            lambda x, w: functional.conv2d(x, w, None, stride, padding),
-            lambda shape, w, dy: conv2d_input(shape, w, dy, stride, padding),  # type: ignore[no-untyped-call]
-            lambda x, shape, dy: conv2d_weight(x, shape, dy, stride, padding),  # type: ignore[no-untyped-call]
-        )
+        super().__init__(out_channels, in_channels, *kernel, bias=bias, real_input=real_input)
+        self.stride, self.padding = stride, padding
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x with sgn(W), batch × out_channels × height × width."""
-        out = _ProductFunction.apply(x, self.weight, self.real_input, self._products)  # type: ignore[no-untyped-call]
-        return cast(Tensor, out)
+    def product(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return the convolution of x with w."""
+        return functional.conv2d(x, w, None, self.stride, self.padding)
+
+    def input_gradient(self, shape: torch.Size, w: Tensor, dy: Tensor) -> Tensor:
+        """Return ∂Y, spread over the windows that made it."""
+        return conv2d_input(shape, w, dy, self.stride, self.padding)  # type: ignore[no-untyped-call, no-any-return]
+
+    def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
+        """Return the correlation of x with ∂Y."""
+        return conv2d_weight(x, shape, dy, self.stride, self.padding)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _L1NormFunction(torch.autograd.Function):
@@ -150,6 +208,9 @@ class _L1NormFunction(torch.autograd.Function):
         keep, scale, out = Keep(bits, None, y.shape[1]), scale_of(spread, "l1"), y.clone()
         normalise_(out, mean, scale, bias.detach(), scratch, keep)
         ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
+        if module.scale is not None:
+            out.mul_(module.scale.unsqueeze(1))
+        ctx.after = module.scale
         return out.view(x.shape)
 
     @staticmethod
@@ -157,88 +218,47 @@ class _L1NormFunction(torch.autograd.Function):
         bits, scale, omega = ctx.saved_tensors
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         blocks = gradient.view(*gradient.shape[:2], -1)
+        if ctx.after is not None:
+            blocks.mul_(ctx.after.unsqueeze(1))
         dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
         return gradient, dbias, None
 
 
 class L1BatchNorm(nn.Module):
-    """Batch normalisation by the mean absolute deviation, with a bias and no scale (Wang et al. 2023).
+    """Batch normalisation by the mean absolute deviation, with a bias and no learned scale (Wang et al. 2023).
 
-    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`.
+    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`. What comes out, bias and
+    all, is multiplied by `scale` where that is set: a constant, which a network trained before has brought with it.
+    Without `affine` there is no bias.
     """
 
     running_mean: Tensor
     running_deviation: Tensor
+    scale: Tensor | None
+    bias: nn.Parameter | None
 
-    def __init__(self, channels: int, *, momentum: float = 0.1) -> None:
+    def __init__(self, channels: int, *, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.momentum = momentum
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
+        self.register_buffer("scale", None)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_deviation", torch.ones(channels))
 
     def observe(self, mean: Tensor, deviation: Tensor) -> None:
         """Take one batch's statistics into the moving averages."""
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_deviation.lerp_(deviation, self.momentum)
+        # Those of a batch are float32 whatever the model's type.
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_deviation.lerp_(deviation.to(self.running_deviation.dtype), self.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""
+        bias = torch.zeros_like(self.running_mean) if self.bias is None else self.bias
         if self.training:
-            return cast(Tensor, _L1NormFunction.apply(x, self.bias, self))  # type: ignore[no-untyped-call]
+            return cast(Tensor, _L1NormFunction.apply(x, bias, self))  # type: ignore[no-untyped-call]
         shape = (1, -1) + (1,) * (x.dim() - 2)
         centred = x - self.running_mean.view(shape)
-        return centred / scale_of(self.running_deviation, "l1").view(shape) + self.bias.view(shape)
-
-
-def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
-    """Replace, in place, the layers of a binary network by those that keep bits; return the model.
-
-    `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights, `nn.BatchNorm1d` and
-    `nn.BatchNorm2d` become `L1BatchNorm` with the same bias, modules of class `sign` become `Sign`. The first product
-    takes real input. Modules named in `keep` (as in `named_modules`) stay as they are.
-
-    Raises WorkloadError for a layer that has no binary counterpart here: groups or dilation.
-    """
-    real_input = True
-    for name, module in list(model.named_modules()):
-        if name in keep or not name:
-            continue
-        replacement = _counterpart(name, module, sign, real_input)
-        if replacement is not None:
-            real_input = real_input and isinstance(replacement, L1BatchNorm | Sign)
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, replacement.train(module.training))
-    return model
-
-
-def _counterpart(name: str, module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module | None:
-    """Return the module that takes the place of `module`, or None where it stays."""
-    if isinstance(module, sign):
-        return Sign()
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        norm = L1BatchNorm(module.num_features)
-        if isinstance(module.bias, nn.Parameter):
-            norm.bias = module.bias
-        return norm
-    product: BinaryLinear | BinaryConv2d
-    if isinstance(module, nn.Linear):
-        product = BinaryLinear(module.in_features, module.out_features, real_input=real_input)
-    elif isinstance(module, nn.Conv2d):
-        if module.groups != 1 or module.dilation != (1, 1) or isinstance(module.padding, str):
-            raise WorkloadError(f"'{name}' has groups, dilation or named padding; name it in `keep`")
-        size, stride, padding = (
-            cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
-        )
-        product = BinaryConv2d(
-            module.in_channels,
-            module.out_channels,
-            size,
-            stride=stride,
-            padding=padding,
-            real_input=real_input,
-        )
-    else:
-        return None
-    product.weight = cast(nn.Parameter, module.weight)
-    return product
+        out = centred / scale_of(self.running_deviation, "l1").view(shape) + bias.view(shape)
+        if self.scale is not None:
+            out = out * self.scale.view(shape)
+        return out.to(x.dtype)  # under autocast x is narrower than the averages

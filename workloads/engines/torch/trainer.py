@@ -40,7 +40,8 @@ class TorchTraining:
         torch.set_num_threads(job.threads)
         devices.make_exact(self.device)
         self.scratch = Scratch(self.device) if self.device.type == "cpu" else Scratch(self.device, 1 << 28)
-        self.generator = torch.Generator(self.device).manual_seed(job.seed)
+        # Any integer is a seed, as for the native engine; torch takes those of 64 bits, and negative ones so itself.
+        self.generator = torch.Generator(self.device).manual_seed(job.seed & (1 << 64) - 1)
         self.dither = Dither(self.generator)
         channels = job.specification.channels
         self.beta = torch.zeros(2, channels, dtype=DTYPES[job.recipe.statistic], device=self.device)

@@ -254,6 +254,14 @@ def test_a_meeting_that_fails_is_one_line(tmp_path: Path) -> None:
     assert "its own line says why" in line
 
 
+@pytest.mark.parametrize("items", ["-5", "0"])
+def test_no_test_items_are_refused_before_training(items: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        distributed._parser().parse_args(["--test-items", items])
+    assert ended.value.code == 2
+    assert f"--test-items: must be at least 1, not {items}" in capsys.readouterr().err
+
+
 def test_learning_rate_0_is_taken_and_nobody_waits_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,12 @@
-"""The drop-in: bits are all that is retained, gradients are the formulas', and `convert` puts it in."""
+"""The drop-in modules: gradients are the formulas'."""
 
+import copy
+import io
 import math
+import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,59 +14,8 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 from torch import nn  # noqa: E402
 
-from workloads.engines.torch import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign, convert  # noqa: E402
+from workloads.engines.torch import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign  # noqa: E402
 from workloads.errors import WorkloadError  # noqa: E402
-
-
-class StraightThrough(nn.Module):
-    """What a user would have written."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hard = x.clamp(-1, 1)
-        return hard + (torch.where(x >= 0, 1.0, -1.0) - hard).detach()
-
-
-class StraightThroughLinear(nn.Linear):
-    """A dense layer of float32 weights used as signs, the ordinary way."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        signs = self.weight + (torch.where(self.weight >= 0, 1.0, -1.0) - self.weight).detach()
-        return nn.functional.linear(x, signs)
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        StraightThroughLinear(30, 24, bias=False), nn.BatchNorm1d(24), StraightThrough(),
-        StraightThroughLinear(24, 16, bias=False), nn.BatchNorm1d(16), StraightThrough(),
-        StraightThroughLinear(16, 4, bias=False), nn.BatchNorm1d(4),
-    )  # fmt: skip
-
-
-def retained(model: nn.Module, x: torch.Tensor) -> dict[int, torch.Tensor]:
-    """Return the storages that autograd keeps, but for parameters."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(x)
-    return {address: tensor for address, tensor in kept.items() if address not in own}
-
-
-def test_converted_networks_retain_bits() -> None:
-    x = torch.randn(32, 30, generator=torch.Generator().manual_seed(1))
-    before = sum(t.untyped_storage().nbytes() for t in retained(network(), x).values())
-    kept = retained(convert(network(), sign=StraightThrough), x)
-    # Norms: signs and two numbers a channel; signs: a mask; products: the real input, then signs.
-    bits = 32 * ((24 + 16 + 4) + 2 * (24 + 16)) // 8
-    assert (
-        sum(t.untyped_storage().nbytes() for t in kept.values()) == bits + 2 * 4 * (24 + 16 + 4) + 4 * 32 * 30
-    )
-    assert sum(t.nbytes for t in kept.values()) < before / 4
 
 
 def test_sign_passes_the_gradient_within_one() -> None:
@@ -70,6 +24,15 @@ def test_sign_passes_the_gradient_within_one() -> None:
     y.backward(torch.full((7,), 3.0))
     assert y.tolist() == [-1, -1, 1, 1, 1, 1, 1]
     assert x.grad is not None and x.grad.tolist() == [0, 3, 3, 3, 3, 3, 0]
+
+
+def small_network() -> nn.Sequential:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        BinaryConv2d(3, 8, 3, padding=1, real_input=True), L1BatchNorm(8), Sign(),
+        BinaryConv2d(8, 8, 3, stride=2, padding=1), L1BatchNorm(8), Sign(), nn.Flatten(),
+        BinaryLinear(72, 5), L1BatchNorm(5),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("real_input", [False, True])
@@ -128,28 +91,86 @@ def test_evaluation_uses_the_moving_averages() -> None:
     torch.testing.assert_close(norm.eval()(x), trained, rtol=1e-5, atol=1e-5)
 
 
-def test_a_converted_network_learns() -> None:
-    model = convert(network(), sign=StraightThrough)
-    generator = torch.Generator().manual_seed(4)
-    x, labels = torch.randn(64, 30, generator=generator), torch.randint(0, 4, (64,), generator=generator)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    losses = []
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), labels)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.5 * losses[0]
+def test_a_convolution_can_be_pickled_and_copied() -> None:
+    layer = BinaryConv2d(2, 3, 3, stride=2, padding=1)
+    x = Sign()(torch.randn(2, 2, 5, 4))
+    for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert torch.equal(other(x), layer(x))
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    loaded(x).sum().backward()
+    assert torch.equal(loaded(x), layer(x)) and loaded.weight.grad is not None
 
 
-def test_convert_takes_over_weights_leaves_what_is_kept_and_refuses_groups() -> None:
-    model = network()
-    first, last = model[0].weight, model[6]
-    convert(model, sign=StraightThrough, keep=("6",))
-    assert isinstance(model[0], BinaryLinear) and model[0].weight is first and model[0].real_input
-    assert isinstance(model[3], BinaryLinear) and not model[3].real_input
-    assert isinstance(model[2], Sign) and isinstance(model[1], L1BatchNorm)
-    assert model[6] is last
-    with pytest.raises(WorkloadError, match="groups"):
-        convert(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), sign=StraightThrough)
+@pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.AvgPool1d(3, 1, 1)], ids=["dropout", "average"])
+def test_a_product_refuses_real_input_that_it_was_not_told_of(between: nn.Module) -> None:
+    """Its output would be that of the real numbers, the gradient of its weights that of their signs."""
+    layer, x = BinaryLinear(8, 4), Sign()(torch.randn(6, 8))
+    with pytest.raises(WorkloadError, match=r"BinaryLinear\(\(4, 8\).*`real_input` to True, or .*`keep`"):
+        layer(between(x))
+    layer.real_input = True
+    layer(between(x)).sum().backward()
+
+
+def test_real_input_that_comes_in_training_only_is_refused_there() -> None:
+    model = nn.Sequential(Sign(), nn.Dropout(0.5), BinaryLinear(8, 4))
+    x = torch.randn(6, 8)
+    model.eval()(x)
+    with pytest.raises(WorkloadError, match="other numbers than ±1"):
+        model.train()(x)
+
+
+def test_the_input_is_looked_at_once() -> None:
+    layer = BinaryLinear(8, 4)
+    layer(Sign()(torch.randn(6, 8)))
+    assert layer(torch.randn(6, 8)).shape == (6, 4)  # a look each time would cost what packing does
+
+
+def test_without_gradients_any_input_will_do() -> None:
+    with torch.no_grad():
+        assert BinaryLinear(8, 4)(torch.randn(6, 8)).shape == (6, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_network_of_any_type_trains_and_evaluates_in_it(dtype: torch.dtype) -> None:
+    model, x = small_network().to(dtype), torch.randn(4, 3, 6, 6, dtype=dtype, requires_grad=True)
+    y = model(x)
+    y.square().sum().backward()
+    assert y.dtype == dtype and x.grad is not None and x.grad.dtype == dtype
+    for parameter in model.parameters():
+        assert (
+            parameter.grad is not None and parameter.grad.dtype == dtype and parameter.grad.isfinite().all()
+        )
+    assert model[1].running_mean.dtype == dtype and model[1].running_mean.any()
+    assert model.eval()(x).dtype == dtype
+
+
+def test_a_network_trains_and_evaluates_under_autocast() -> None:
+    model, x = small_network(), torch.randn(4, 3, 6, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+        loss = y.float().square().sum()
+    loss.backward()
+    assert y.dtype == torch.bfloat16 and x.grad is not None and x.grad.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.eval()(x).dtype == torch.bfloat16
+
+
+def test_threads_that_normalise_at_once_do_not_meet() -> None:
+    def outputs(seed: int) -> list[torch.Tensor]:
+        norm, generator = L1BatchNorm(16), torch.Generator().manual_seed(seed)
+        return [norm(torch.randn(size, 16, 9, generator=generator)).detach() for size in range(20, 60)]
+
+    expected = [outputs(seed) for seed in (1, 2, 3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            at_once = list(pool.map(outputs, (1, 2, 3)))
+    finally:
+        sys.setswitchinterval(interval)
+    for alone, beside in zip(expected, at_once, strict=True):
+        torch.testing.assert_close(beside, alone, rtol=0, atol=0)

@@ -66,6 +66,15 @@ def test_the_same_seed_gives_the_same_training(trainer: str, build: Build) -> No
     assert train(one, 5) == train(other, 5) != train(third, 5)
 
 
+@pytest.mark.parametrize(
+    ("seed", "same"), [(-1, (1 << 64) - 1), (99999999999999999999999, 200376420520689663)]
+)
+def test_any_integer_is_a_seed(seed: int, same: int, build: Build) -> None:
+    """Modulo 2^64, as in the native engine; those that torch takes draw what torch draws of them."""
+    of_torch = torch.Generator().manual_seed(same).initial_seed()
+    assert build("standard", NETWORK, BATCH, seed=seed).generator.initial_seed() == of_torch
+
+
 @pytest.mark.parametrize("trainer", ["standard", "lowmem"])
 def test_a_restored_training_continues_bit_for_bit(trainer: str, build: Build) -> None:
     whole = build(trainer, NETWORK, BATCH, seed=1)

@@ -1,0 +1,161 @@
+"""Puts the modules that keep bits in the place of an ordinary network's layers.
+
+    model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
+    loss.backward(); optimizer.step()       # as before
+
+What a layer has and its counterpart would not is refused before anything is changed.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign
+from workloads.errors import WorkloadError
+
+_NORMAL = math.sqrt(2 / math.pi)
+"""Mean absolute deviation of a normal distribution, in standard deviations."""
+
+_STATE = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+"""What a layer is known to have; a class derived from one may have more."""
+
+
+def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
+    """Replace, in place, the layers of a binary network by those that keep bits; return the model.
+
+    `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights and bias,
+    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that
+    the network has in several places is replaced by one. The first product takes real input. Modules named in `keep`
+    (as in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
+    replaces it is returned.
+
+    A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
+    then is a constant: in `eval()` a trained network gives what it gave.
+
+    Raises WorkloadError, with the model untouched, for a layer of which a part would be lost (groups, dilation,
+    padding other than with zeros, hooks, parameters of a derived class, a γ of 0, no moving averages), and where
+    `keep` or `sign` fits nothing.
+    """
+    kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+    if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
+        raise WorkloadError(
+            f"the model has no module of class {sign.__name__}: name that of its activation in `sign`"
+        )
+    layers = list(_layers(model, "", kinds, _kept(model, keep)))
+    for name, layer in layers:
+        if reason := _loss(layer, sign):
+            raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
+    replacements: dict[int, nn.Module] = {}
+    real_input = True
+    for _, layer in layers:
+        if id(layer) not in replacements:
+            with torch.device("meta"):  # none of its own parameters is used
+                new = _counterpart(layer, sign, real_input)
+            real_input = real_input and isinstance(new, L1BatchNorm | Sign)
+            replacements[id(layer)] = new.train(layer.training)
+    for name, layer in layers:
+        if name:
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, replacements[id(layer)])
+    return replacements.get(id(model), model)
+
+
+def _kept(model: nn.Module, keep: tuple[str, ...]) -> set[int]:
+    """Return the identities of the modules that stay: those named, and all that is in them."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if unknown := [name for name in keep if name not in modules]:
+        raise WorkloadError(
+            f"`keep` has '{unknown[0]}', which no module is called; see the model's named_modules()"
+        )
+    return {id(each) for name in keep for each in modules[name].modules()}
+
+
+def _layers(
+    module: nn.Module, name: str, kinds: tuple[type[nn.Module], ...], kept: set[int]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what is to be replaced, by every name it has, in the order of registration."""
+    if id(module) in kept:
+        return
+    if isinstance(module, kinds):
+        yield name, module
+        return
+    # `named_children` would give a module that is there twice by its first name only.
+    for own, child in module._modules.items():
+        if child is not None:
+            yield from _layers(child, f"{name}.{own}" if name else own, kinds, kept)
+
+
+def _loss(layer: nn.Module, sign: type[nn.Module]) -> str:
+    """Return what of this layer its counterpart would not have, or nothing."""
+    known = set() if isinstance(layer, sign) else _STATE
+    if own := sorted(set(layer.state_dict()) - known):
+        return f"has a parameter or buffer of its own, '{own[0]}'"
+    if any(
+        getattr(layer, f"_{kind}_hooks") for kind in ("forward", "forward_pre", "backward", "backward_pre")
+    ):
+        return "has hooks (remove them first, and register them on what replaces it)"
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not isinstance(layer, sign):
+        return _loss_of_norm(layer)
+    if isinstance(layer, nn.Conv2d):
+        if layer.groups != 1 or layer.dilation != (1, 1) or isinstance(layer.padding, str):
+            return "has groups, dilation or named padding"
+        if layer.padding_mode != "zeros":
+            return f"has padding_mode='{layer.padding_mode}'"
+    return ""
+
+
+def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
+    if norm.momentum is None or norm.running_mean is None:
+        return "has no moving averages, or plain averages (momentum=None)"
+    if norm.affine and not norm.weight.is_meta and bool((norm.weight == 0).any()):
+        return "has a scale γ of 0, by which its bias cannot be divided"
+    return ""
+
+
+def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
+    """Return the module that takes the place of `module`."""
+    if isinstance(module, sign):
+        return Sign()
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        return _norm(module)
+    return _product(cast(nn.Linear | nn.Conv2d, module), real_input)
+
+
+@torch.no_grad()
+def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> L1BatchNorm:
+    """Return the norm that gives the same output in `eval()`, with the averages and the bias of `norm`.
+
+    γ (y − μ)/σ + β = γ′ ((y − μ)/ψ + β′) with γ′ = γψ/σ and β′ = (β/γ)(σ/ψ), where ψ = σ √(2/π), as of normally
+    distributed y. Where nothing was trained yet and γ is 1, γ′ is left out: there the norm is the paper's.
+    """
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    out = L1BatchNorm(norm.num_features, momentum=cast(float, norm.momentum), affine=norm.affine)
+    out.running_mean, out.running_deviation = mean, (variance + norm.eps).sqrt_() * _NORMAL
+    gamma = norm.weight if norm.affine else torch.ones_like(mean)
+    if not mean.is_meta and (bool((gamma != 1).any()) or int(cast(Tensor, norm.num_batches_tracked)) > 0):
+        out.scale = gamma.detach() * _NORMAL
+    if norm.affine:
+        out.bias = norm.bias
+        out.bias.div_(gamma * _NORMAL)
+    return out
+
+
+def _product(module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:
+    """Return the product with the weights and the bias of `module`."""
+    has_bias = module.bias is not None
+    product: BinaryLinear | BinaryConv2d
+    if isinstance(module, nn.Linear):
+        product = BinaryLinear(module.in_features, module.out_features, bias=has_bias, real_input=real_input)
+    else:
+        size, stride, padding = (
+            cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
+        )
+        product = BinaryConv2d(
+            module.in_channels, module.out_channels, size,
+            stride=stride, padding=padding, bias=has_bias, real_input=real_input,
+        )  # fmt: skip
+    product.weight, product.bias = cast(nn.Parameter, module.weight), cast(nn.Parameter | None, module.bias)
+    return product
