@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ def spinning(seconds, *, ours):
     command = [sys.executable, "-c", SPIN.format(seconds)]
     if ours:
         process = subprocess.Popen(command)
+        await_spin(process.pid)
         yield process.pid
         process.kill()
         process.wait()
@@ -32,8 +34,19 @@ def spinning(seconds, *, ours):
         f"import subprocess, sys; print(subprocess.Popen({command!r}, stdout=subprocess.DEVNULL).pid)"
     )
     pid = int(subprocess.run([sys.executable, "-c", double_fork], capture_output=True, check=True).stdout)
+    await_spin(pid)
     yield pid
     os.kill(pid, 9)
+
+
+def await_spin(pid):
+    """Wait until a process has taken 0.1 s: on a busy machine an interpreter may be half a second in starting."""
+    give_up_s = time.monotonic() + 30
+    while time.monotonic() < give_up_s:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") >= 0.1:
+            return
+        time.sleep(0.01)
 
 
 def stretch(seconds, worker=None):
