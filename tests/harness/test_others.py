@@ -29,9 +29,10 @@ def spinning(seconds, *, ours):
         process.kill()
         process.wait()
         return
-    # Its own output: with ours, `run` would wait for the pipe until the spinning has ended.
+    # Output of its own: with one of ours, `run` would wait for the pipe until the spinning has ended.
     double_fork = (
-        f"import subprocess, sys; print(subprocess.Popen({command!r}, stdout=subprocess.DEVNULL).pid)"
+        "import subprocess; nowhere = subprocess.DEVNULL\n"
+        f"print(subprocess.Popen({command!r}, stdout=nowhere, stderr=nowhere).pid)"
     )
     pid = int(subprocess.run([sys.executable, "-c", double_fork], capture_output=True, check=True).stdout)
     await_spin(pid)
@@ -47,6 +48,7 @@ def await_spin(pid):
         if (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") >= 0.1:
             return
         time.sleep(0.01)
+    pytest.fail("the process that is to spin does not")
 
 
 def stretch(seconds, worker=None):
