@@ -12,6 +12,7 @@ import msgspec
 
 from harness import folders
 from harness.errors import UsageError
+from results.conditions import TRAINED_BY
 from results.schema import PROCESSOR
 from workloads import checkpoint
 from workloads.errors import CheckpointError
@@ -19,10 +20,7 @@ from workloads.errors import CheckpointError
 if TYPE_CHECKING:
     from harness.plan import Options, TrialPlan
 
-# Settings that change what is trained; the others change what is measured of it.
-_TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "accumulate")
-
-
+_TRAINED_BY = (*TRAINED_BY, "accumulate")
 # What a fingerprint that does not say it is of: those of the processor do not name one.
 _UNSAID = {"accelerator": PROCESSOR}
 

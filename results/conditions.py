@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from results.schema import Setting, Trial
 
 LENGTH = ("steps", "epochs")
-_TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale", "ste_mask", "statistics")
+TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale")
+"""Settings that change what is trained; the others change what is measured of it."""
+_REACHED_BY = (*TRAINED_BY, "ste_mask", "statistics")
 
 
 def length_of(trial: Trial) -> dict[str, Setting]:
@@ -24,7 +26,7 @@ def length_words(length: Mapping[str, Setting]) -> str:
 def accuracy_differences(before: Trial, after: Trial) -> list[str]:
     """Return in words why two accuracies are of different trainings; what one does not state is no reason."""
     old, new = before.settings, after.settings
-    apart = [name for name in (*LENGTH, *_TRAINED_BY) if _both(old.get(name), new.get(name))]
+    apart = [name for name in (*LENGTH, *_REACHED_BY) if _both(old.get(name), new.get(name))]
     words = [f"{name}: {old[name]} → {new[name]}" for name in apart if name not in LENGTH]
     if len(words) < len(apart):
         words.insert(0, f"trained for {length_words(length_of(before))} → {length_words(length_of(after))}")

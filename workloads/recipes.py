@@ -143,8 +143,9 @@ LEAN8 = LEAN._replace(
     name="lean8", summary="lean with weights and momentum in 8 bits", weight="int8", momentum="int8"
 )
 
-_LADDER = (STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2)
-_ROWS = (*_LADDER, LOWMEM_CENTRED, LOWMEM_Q6, LEAN, LEAN8)
+_ROWS = (
+    STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_CENTRED, LOWMEM_Q6, LEAN, LEAN8
+)  # fmt: skip
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 

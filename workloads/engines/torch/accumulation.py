@@ -20,6 +20,7 @@ from workloads.engines.torch.gradients import WeightGradient
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
+from workloads.engines.torch.sources import signs_into
 
 
 class SummedGradient(WeightGradient):
@@ -64,7 +65,7 @@ class SummedGradient(WeightGradient):
     def chunk(self, elements: slice, out: Tensor, scratch: Scratch) -> Tensor:
         """Fill `out` (float32, flat) with those elements of the sum, or of its sign (sgn(0) = +1)."""
         out.copy_(self.buffer.view(-1)[elements])
-        return out.ge_(0).mul_(2).sub_(1) if self.is_sign else out
+        return signs_into(out, out) if self.is_sign else out
 
 
 class Accumulation:

@@ -14,6 +14,7 @@ from workloads.engines.torch import processes
 from workloads.engines.torch.bits import pack_flags_, unpack_into
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.scratch import Scratch
+from workloads.engines.torch.sources import signs_into
 
 Norm = Literal["l2", "l1", "l1_sign", "l1_sign_centred"]
 CENTRED: tuple[Norm, ...] = ("l1", "l1_sign_centred")
@@ -179,7 +180,7 @@ def backward_(
     for rows, block in blocks(gradient, scratch):
         direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
         if norm == "l1":
-            direction.ge_(0).mul_(2).sub_(1)
+            signs_into(direction, direction)
         torch.addcmul(mean_v, block, slope.unsqueeze(1).neg(), out=block)
         block.addcmul_(direction, factor).neg_()
         saturated += saturate_into(gradient[rows], block)
@@ -195,5 +196,5 @@ def _sums(gradient: Tensor, norm: Norm, known: Normalised, scratch: Scratch) -> 
         direction = known.fill(rows, scratch.take(tuple(block.shape), torch.float32), scratch)
         moment += per_channel(block.mul_(direction))
         if norm in CENTRED:
-            signs += per_channel(direction.ge_(0).mul_(2).sub_(1))
+            signs += per_channel(signs_into(direction, direction))
     return sums, moment, signs

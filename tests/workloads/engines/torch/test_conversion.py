@@ -4,26 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
+from tests_support import TESTS, module_of  # noqa: E402
 from torch import nn  # noqa: E402
 
 from workloads.engines.torch import BinaryLinear, L1BatchNorm, Sign, convert  # noqa: E402
 from workloads.errors import WorkloadError  # noqa: E402
 
-
-class StraightThrough(nn.Module):
-    """What a user would have written."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hard = x.clamp(-1, 1)
-        return hard + (torch.where(x >= 0, 1.0, -1.0) - hard).detach()
-
-
-class StraightThroughLinear(nn.Linear):
-    """A dense layer of float32 weights used as signs, the ordinary way."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        signs = self.weight + (torch.where(self.weight >= 0, 1.0, -1.0) - self.weight).detach()
-        return nn.functional.linear(x, signs)
+# What a user would have written, as the documented example has it.
+EXAMPLE = module_of(TESTS.parent / "examples" / "drop_in.py")
+StraightThrough, StraightThroughLinear = EXAMPLE.StraightThroughSign, EXAMPLE.StraightThroughLinear
 
 
 def network() -> nn.Sequential:

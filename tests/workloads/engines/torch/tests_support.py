@@ -58,7 +58,13 @@ def pixels_and_labels(network: Specification, batch: int, seed: int) -> tuple[me
 
 def oracle_module(name: str) -> ModuleType:
     """A module of `tests/oracle`, which is no package: the oracles, and the maker of the golden curves."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / "oracle" / f"{name}.py")
+    return module_of(TESTS / "oracle" / f"{name}.py")
+
+
+def module_of(path: Path) -> ModuleType:
+    """The module of a file that lies in no package."""
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     # A dataclass looks its module up.
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
