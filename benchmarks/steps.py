@@ -34,6 +34,7 @@ PAIRS = (
     "torch lowmem",
     "native standard",
     "native lowmem",
+    "native lowmem-centred",
     "native lowmem-q6",
     "native lean",
     "native lean8",

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[4]
 OUTPUT_TYPES = {np.int16: 0, np.int32: 1, np.float16: 2, np.float32: 3}
 
 
-def build(build_dir: Path, *options: str) -> Path:
-    """Configures and builds the core; the folder of what was built."""
+def build(build_dir: Path, *options: str, targets: tuple[str, ...] = ("all",)) -> Path:
+    """Configures and builds the targets; the folder of what was built."""
     if shutil.which("cmake") is None:
         pytest.skip("no cmake: the native core cannot be built here")
     if shutil.which("c++") is None and not any("CMAKE_CXX_COMPILER" in option for option in options):
@@ -33,7 +33,7 @@ def build(build_dir: Path, *options: str) -> Path:
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     for command in (
         ["cmake", "-S", str(ROOT), "-B", str(build_dir), *generator, *options],
-        ["cmake", "--build", str(build_dir)],
+        ["cmake", "--build", str(build_dir), "--target", *targets],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
@@ -44,19 +44,21 @@ def build(build_dir: Path, *options: str) -> Path:
 def build_folder(request: pytest.FixtureRequest) -> Any:
     """Builds into pytest's cache, so that an unchanged core is not compiled again."""
 
-    def build_cached(name: str, *options: str) -> Path:
+    def build_cached(name: str, *options: str, targets: tuple[str, ...] = ("all",)) -> Path:
         assert request.config.cache is not None
         folder = Path(request.config.cache.mkdir(f"native-{name}"))
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in several processes
-            return build(folder, *options)
+            return build(folder, *options, targets=targets)
 
     return build_cached
 
 
 @pytest.fixture(scope="session")
 def core_path(build_folder: Any) -> Path:
-    return build_folder("release", "-DHARNESS_BUILD_FUZZER=ON") / "libharness_core.so"
+    targets = ("harness_core", "kernel_fuzz", "json_probe")  # harness-train is tested as installed
+    folder: Path = build_folder("release", "-DHARNESS_BUILD_FUZZER=ON", targets=targets)
+    return folder / "libharness_core.so"
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,9 @@ def arm_folder(build_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> P
             pytest.skip(f"no {tool}: the NEON kernels cannot be run here")
     toolchain = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
     compiler = ("-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DCMAKE_EXE_LINKER_FLAGS=-static")
-    folder: Path = build_folder("aarch64", *toolchain, *compiler, "-DHARNESS_BUILD_FUZZER=ON")
+    folder: Path = build_folder(
+        "aarch64", *toolchain, *compiler, "-DHARNESS_BUILD_FUZZER=ON", targets=("kernel_fuzz",)
+    )
     return folder
 
 
