@@ -79,9 +79,10 @@ class Saved(Message, frozen=True, tag="saved"):
 
 
 class Ledger(Message, frozen=True, tag="ledger"):
-    """Bytes by class of variable, as allocated."""
+    """Bytes by class of variable, as allocated, and what the class `scratch` is made of, where the engine knows."""
 
     allocated: dict[str, int]
+    scratch: dict[str, int] = {}
 
 
 class Evaluated(Message, frozen=True, tag="evaluated"):

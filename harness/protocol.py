@@ -96,9 +96,9 @@ class Channel:
         """A checkpoint of so many steps is on the disk; writing it took so long."""
         self.send({"type": "saved", "step": step, "bytes": size_bytes, "duration_ns": duration_ns})
 
-    def ledger(self, allocated: Mapping[str, int]) -> None:
-        """Bytes by class of variable, as allocated."""
-        self.send({"type": "ledger", "allocated": dict(allocated)})
+    def ledger(self, allocated: Mapping[str, int], scratch: Mapping[str, int]) -> None:
+        """Bytes by class of variable, as allocated, and what the class `scratch` is made of."""
+        self.send({"type": "ledger", "allocated": dict(allocated), "scratch": dict(scratch)})
 
     def evaluated(self, step: int, correct: int, items: int, duration_ns: int) -> None:
         """After so many steps this many of the test items were classified rightly; counting took so long."""

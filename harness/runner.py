@@ -128,7 +128,9 @@ def _native_build(plan: Plan) -> schema.NativeBuild | None:
         known = facts()
     except WorkloadError:
         return None  # every trial's worker will say why
-    return schema.NativeBuild(**{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__})
+    return schema.NativeBuild(
+        **{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__ if name in known}
+    )
 
 
 class Metered(NamedTuple):

@@ -49,6 +49,7 @@ class Collector:
         self.steps_done = 0
         self.facts: dict[str, Any] = {}
         self._ledger: dict[str, int] = {}
+        self._scratch: dict[str, int] = {}
         self._timing: dict[str, list[int] | None] = {}
         self._quality: Quality | None = None
         self._saved: list[Saved] = []
@@ -79,7 +80,7 @@ class Collector:
             case Saved():
                 self._saved.append(message)
             case Ledger():
-                self._ledger = message.allocated
+                self._ledger, self._scratch = message.allocated, message.scratch
             case Evaluated():
                 self.evaluated.append(message)
             case Quality():
@@ -135,6 +136,7 @@ class Collector:
             modelled_bytes=sum(modelled.values()),
             modelled_by_variable=modelled,
             ledger_by_variable=self._ledger,
+            scratch_by_name=self._scratch,
             allocator=cast(Literal["stock", "pinned"], allocator),
             anon_bytes=self._at_end_of_training("anon_bytes"),
             file_bytes=self._at_end_of_training("file_bytes"),

@@ -66,7 +66,7 @@ class Trial:
         first = self._taken = keeper.resume() if keeper else 0
         self._train(training, first, keeper)
         if first < self._steps:
-            self._channel.ledger(training.ledger())
+            self._channel.ledger(training.ledger(), training.scratch_by_name())
         self._peaks.begin("evaluate")
         self._evaluate(training)
         self._peaks.end()

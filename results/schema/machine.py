@@ -6,12 +6,17 @@ from results.schema.parts import Bytes, Positive
 
 
 class NativeBuild(msgspec.Struct, kw_only=True):
-    """How the native core was compiled; a figure is worth nothing without it."""
+    """How the native core was compiled; a figure is worth nothing without it.
+
+    `float32_product` says what multiplies real numbers: the core's own product, or a library; null where an older
+    core did not say.
+    """
 
     isa: str
     compiler: str
     flags: str
     build_type: str
+    float32_product: str | None = None
 
 
 class HarnessInfo(msgspec.Struct, kw_only=True):

@@ -59,6 +59,7 @@ class Memory(msgspec.Struct, kw_only=True):
 
     `training_peak_bytes` is the peak RSS of training less the RSS before setup. `by_phase` holds the peak
     RSS of each phase, `ledger_by_variable` the bytes of each class of `VARIABLES` as really allocated,
+    `scratch_by_name` what its `scratch` is made of (empty where the engine does not know),
     `library_bytes` what the ledger cannot name (the rest of the training peak). `anon_bytes` and
     `file_bytes` are RssAnon and RssFile at the end of training.
     """
@@ -71,6 +72,7 @@ class Memory(msgspec.Struct, kw_only=True):
     modelled_by_variable: dict[str, Bytes]
     ledger_by_variable: dict[str, Bytes]
     allocator: Allocator
+    scratch_by_name: dict[str, Bytes] = {}
     anon_bytes: Bytes | None = None
     file_bytes: Bytes | None = None
     library_bytes: Integer | None = None

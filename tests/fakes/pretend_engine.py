@@ -119,6 +119,9 @@ class PretendTraining:
         del burst
         return sum(label == 0 for label in labels)
 
+    def scratch_by_name(self):
+        return {}
+
     def ledger(self):
         ledger = {self._settings.get("hold_as", "W"): self._held_bytes}
         return ledger | ({"X": self._item_bytes} if self._item_bytes else {})

@@ -53,6 +53,8 @@ def assert_same_training(python, trained):
     assert trained.quality == python.quality  # losses and accuracy, bit for bit
     assert len(set(trained.quality.train_loss)) > 1
     assert trained.memory.ledger_by_variable == python.memory.ledger_by_variable
+    assert trained.memory.scratch_by_name == python.memory.scratch_by_name
+    assert sum(trained.memory.scratch_by_name.values()) == trained.memory.ledger_by_variable["scratch"] > 0
     assert trained.memory.modelled_by_variable == python.memory.modelled_by_variable
     assert [phase.name for phase in trained.phases] == [phase.name for phase in python.phases]
     assert trained.memory.by_phase.keys() == python.memory.by_phase.keys()

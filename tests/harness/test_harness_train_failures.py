@@ -232,6 +232,22 @@ def test_a_parent_that_is_gone_ends_it():
     process.stdin.close()
 
 
+@pytest.mark.parametrize("value", [7, 2147483647])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "activation", "gradient", "output_gradient", "weight", "weight_gradient", "momentum", "statistic",
+        "pool_mask", "image", "norm", "ste_mask", "optimizer",
+    ],
+)  # fmt: skip
+def test_a_choice_that_nobody_knows_is_refused_by_name(name, value):
+    job = json.loads(json.dumps(plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()))
+    job["program"]["network"]["config"][name] = value
+    status, said = run_alone(json.dumps(job).encode() + b"\n")
+    assert status == 1
+    assert said[-1].reason.startswith(f"{name} is {value}; 0 to ")
+
+
 def test_damaged_plans_end_in_words():
     """Any value of the plan replaced or removed: trained or refused with a reason, and never killed by a signal."""
     plan = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2)

@@ -39,7 +39,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
     sender.progress(1, 2, float("nan"))
     sender.window("begin", 6)
     sender.timing({"step": [1, 2], "update": None})
-    sender.ledger({"W": 7})
+    sender.ledger({"W": 7}, {"threads": 3})
     sender.evaluated(1, 7, 9, 1000)
     sender.quality([0.5, float("inf")], 8, 9, "moving average")
     sender.facts({"version": "1"})
@@ -53,7 +53,7 @@ def test_every_message_a_worker_sends_is_one_the_parent_knows(channel):
         messages.Progress(1, 2, None),
         messages.WindowEdge("begin", 6),
         messages.Timing({"step": [1, 2], "update": None}),
-        messages.Ledger({"W": 7}),
+        messages.Ledger({"W": 7}, {"threads": 3}),
         messages.Evaluated(1, 7, 9, 1000),
         messages.Quality([0.5, None], 8, 9, "moving average"),
         messages.Facts({"version": "1"}),

@@ -75,6 +75,10 @@ class Training(Protocol):
         """Return bytes by class of variable (`memory_model.CLASSES`), as really allocated."""
         ...
 
+    def scratch_by_name(self) -> dict[str, int]:
+        """Return what the class `scratch` of the ledger is made of, bytes by name; empty where nobody knows."""
+        ...
+
     def snapshot(self) -> Snapshot:
         """Return a view of everything that continuing bit for bit needs; only between two steps."""
         ...

@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     variables: tuple[Placed, ...]
     arena_bytes: int
     ledger: dict[str, int]
+    scratch: dict[str, int]
 
 
 class Named(NamedTuple):
@@ -52,7 +53,14 @@ def lay_out(specification: Specification, model: MemoryModel, scratch: dict[str,
     arena_bytes = _round_up(offset, _PAGE)
     # Scratch is all the rest of the arena: the named scratch, row padding, alignment.
     ledger["scratch"] = arena_bytes - sum(ledger.values())
-    return Plan(tuple(placed), arena_bytes, ledger)
+    return Plan(tuple(placed), arena_bytes, ledger, _named_scratch(placed, ledger["scratch"]))
+
+
+def _named_scratch(placed: list[Placed], total: int) -> dict[str, int]:
+    """Return the scratch by its names, and the rest: row padding, alignment, room in buffers that are shared."""
+    prefix = "scratch."
+    named = {each.role.removeprefix(prefix): each.bytes for each in placed if each.role.startswith(prefix)}
+    return named | {"padding": total - sum(named.values())}
 
 
 def listed(specification: Specification, model: MemoryModel) -> list[Named]:

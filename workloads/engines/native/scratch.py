@@ -39,7 +39,7 @@ def describe(job: Job) -> library.Config:
         types[recipe.activation], library.NORMS[recipe.norm], library.STE_MASKS[recipe.ste_mask],
         types[recipe.gradient], types[recipe.output_gradient], types[recipe.weight], types[recipe.weight_gradient],
         types[recipe.momentum], types[recipe.statistic], types[recipe.pool_mask], types[recipe.image],
-        library.OPTIMIZERS[optimizer.name], int(optimizer.name == "adam" and recipe.second_moment),
+        library.OPTIMIZERS[optimizer.name], int(recipe.second_moment),
         int(recipe.single_buffer),
         BETA1, BETA2, EPSILON, SGD_DECAY, *_rates(job),
         job.seed & (1 << 64) - 1, ctypes.cast(stages, ctypes.POINTER(library.Stage)),

@@ -78,6 +78,10 @@ class NativeTraining:
         """Return bytes by class of variable: the arena's own map."""
         return dict(self.plan.ledger)
 
+    def scratch_by_name(self) -> dict[str, int]:
+        """Return the arena's named scratch, and the padding; together the ledger's `scratch`."""
+        return dict(self.plan.scratch)
+
     def snapshot(self) -> Snapshot:
         """Return a view of all that continuing bit for bit needs."""
         from workloads.engines.native.snapshot import (

@@ -153,6 +153,10 @@ class TorchTraining:
             target = _tensor(labels).to(self.device, torch.int64)
             return int((x.real.float().argmax(1) == target).sum())
 
+    def scratch_by_name(self) -> dict[str, int]:
+        """Return nothing: what torch allocates for a moment has no names here."""
+        return {}
+
     def ledger(self) -> dict[str, int]:
         """Return bytes by class of variable, as really allocated."""
         totals = self._ledger.totals(self.layers, self.updates, self.scratch)

@@ -106,6 +106,10 @@ def test_ledger_is_the_model(trainer: str, workload: str) -> None:
     ledger = training.ledger()
     assert {**ledger, "scratch": 0} == modelled
     assert sum(ledger.values()) == training.plan.arena_bytes  # type: ignore[attr-defined]
+    scratch = training.scratch_by_name()
+    assert sum(scratch.values()) == ledger["scratch"]
+    assert {"threads", "channels", "padding"} <= set(scratch)
+    assert all(size > 0 for name, size in scratch.items() if name != "padding") and scratch["padding"] >= 0
 
 
 def test_a_plan_that_differs_is_refused() -> None:

@@ -71,3 +71,30 @@ def test_bop_flips_once_gamma_is_beyond_the_threshold() -> None:
     training, before = stepped("lowmem", "bop", 0.99 * border)
     for index, was in zip(STAGES, before, strict=True):
         assert (weights(training, "lowmem", "bop", index) == was).all()
+
+
+@pytest.mark.parametrize("method", ["adam", "sgd"])
+def test_what_is_at_the_border_of_lowmem_gets_no_gradient(method: str) -> None:
+    """∂W is cancelled where |W| ≥ 1 (Wang et al. 2023), whatever the optimizer: nothing moves, no momentum grows."""
+    training = support.make("lowmem", NETWORK, BATCH, optimizer=method)
+    for index in STAGES:
+        latent = support.values(training, "W", index, "float16")
+        latent[:] = np.where(np.arange(latent.size) % 2, 1, -1)
+    training.step(*support.views(*support.batch_of(NETWORK, BATCH)), 1e-3, lambda phase: None)
+    for index in STAGES:
+        assert (np.abs(support.values(training, "W", index, "float16")) == 1).all()
+        momenta = support.values(training, "momenta", index, "float16")
+        assert (momenta[: NETWORK.stages[index].weights] == 0).all()
+
+
+@pytest.mark.parametrize("value", [127, -127, 0, 64])
+def test_eight_bit_weights_stay_where_nothing_moves_them(value: int) -> None:
+    """Stochastic rounding leaves a whole number as it is: no weight at +1 may ever come out as −1."""
+    training = support.make("lean8", NETWORK, BATCH)
+    batch = support.views(*support.batch_of(NETWORK, BATCH))
+    for index in STAGES:
+        support.values(training, "W", index, "int8")[:] = value
+    for _ in range(40):
+        training.step(*batch, 0.0, lambda phase: None)
+    for index in STAGES:
+        assert (support.values(training, "W", index, "int8") == value).all()

@@ -7,6 +7,8 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(HARNESS_BUILD_X86)
+#include <cpuid.h>
 #endif
 
 namespace harness {
@@ -33,9 +35,15 @@ namespace {
 bool always() { return true; }
 
 #if defined(HARNESS_BUILD_X86)
+// Not every compiler knows this one by name. (Intel SDM vol. 2A, CPUID leaf 1: ECX bit 29)
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 29);
+}
+// All that the flags of these sets let the compiler use: a virtual machine may hide any of them.
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") && has_f16c();
 }
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

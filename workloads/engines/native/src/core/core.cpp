@@ -135,7 +135,8 @@ HARNESS_FACE const char* harness_core_facts(void) {
 #else
 #define HARNESS_COMPILER "gcc " __VERSION__
 #endif
-  return "compiler=" HARNESS_COMPILER "\nflags=" HARNESS_FLAGS "\nbuild_type=" HARNESS_BUILD_TYPE;
+  return "compiler=" HARNESS_COMPILER "\nflags=" HARNESS_FLAGS "\nbuild_type=" HARNESS_BUILD_TYPE
+         "\nfloat32_product=blocked SIMD product of this core";
 }
 
 HARNESS_FACE int32_t harness_core_scratch(const harness_config* config, harness_variable* out, int32_t capacity) {

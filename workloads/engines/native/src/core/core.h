@@ -75,7 +75,8 @@ typedef struct harness_core harness_core;
 
 int32_t harness_core_abi(void);
 const char* harness_core_error(void);
-// compiler, flags, build type, sanitizers: one line each, "key=value"; the instruction set is chosen at load.
+// compiler, flags, build_type, float32_product (what multiplies real numbers): one line each, "key=value"; the
+// instruction set is chosen at load.
 const char* harness_core_facts(void);
 
 // Fills `out` with the scratch this configuration needs here (with one buffer, that buffer too); returns how many, or -1.

@@ -19,6 +19,33 @@ void set_error(const char* format, ...) {
 
 const char* last_error() { return g_error; }
 
+// Numbers that choose: one beyond its enumeration would index a table, or train as something nobody named.
+static bool check_choices(const harness_config& c) {
+  const struct {
+    const char* name;
+    int32_t value, most;
+  } choices[] = {
+      {"activation", c.activation, HARNESS_BIT}, {"gradient", c.gradient, HARNESS_BIT}, {"output_gradient", c.output_gradient, HARNESS_BIT},
+      {"weight", c.weight, HARNESS_BIT}, {"weight_gradient", c.weight_gradient, HARNESS_BIT}, {"momentum", c.momentum, HARNESS_BIT},
+      {"statistic", c.statistic, HARNESS_BIT}, {"pool_mask", c.pool_mask, HARNESS_BIT}, {"image", c.image, HARNESS_BIT},
+      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP},
+  };
+  for (const auto& each : choices)
+    if (each.value < 0 || each.value > each.most) return set_error("%s is %d; 0 to %d are known", each.name, each.value, each.most), false;
+  return true;
+}
+
+// Far beyond every network, and small enough that products of two sizes fit 32 bits.
+enum { kMostPixelsAside = 16384, kMostChannels = 1 << 24, kMostKernel = 181 };
+
+static bool check_sizes(const harness_stage& s, int32_t index) {
+  if (s.in_channels > kMostChannels || s.out_channels > kMostChannels || s.in_height > kMostPixelsAside || s.in_width > kMostPixelsAside ||
+      s.kernel > kMostKernel || s.padding < 0 || s.padding > kMostKernel)
+    return set_error("stage %d is larger than any that can be trained", index), false;
+  if (s.pool < HARNESS_POOL_NONE || s.pool > HARNESS_POOL_AFTER_SIGN) return set_error("stage %d: pool is %d; 0 to 2 are known", index, s.pool), false;
+  return true;
+}
+
 static bool describe_stage(const harness_config& config, const harness_stage& from, int32_t index, Stage& s) {
   s.in_channels = from.in_channels, s.in_height = from.in_height, s.in_width = from.in_width;
   s.out_channels = from.out_channels, s.kernel = from.kernel, s.padding = from.padding, s.pool = from.pool;
@@ -71,7 +98,9 @@ bool describe(const harness_config& config, Network& net) {
   if (config.stage_count < 1 || config.stage_count > kMaxStages) return set_error("%d stages; 1 to %d work", config.stage_count, kMaxStages), false;
   if (config.batch < 1) return set_error("a batch of %d", config.batch), false;
   if (config.threads < 1 || config.threads > kMaxThreads) return set_error("%d threads; 1 to %d work", config.threads, kMaxThreads), false;
+  if (!check_choices(config)) return false;
   for (int32_t i = 0; i < config.stage_count; i++) {
+    if (!check_sizes(config.stages[i], i)) return false;
     if (!describe_stage(config, config.stages[i], i, net.stages[i])) return false;
     if (i > 0 && !check_border(net.stages[i - 1], net.stages[i], i - 1)) return false;
     if (net.stages[i].out_channels > net.widest) net.widest = net.stages[i].out_channels;

@@ -150,15 +150,19 @@ void Channel::timing(const char* const* parts, const int64_t* const* durations, 
   put("}"), end();
 }
 
-void Channel::ledger(const char* const* classes, const uint64_t* bytes, int32_t count) {
-  begin("ledger"), name("allocated"), put("{");
+void Channel::entry(bool first, const char* key, uint64_t value) {
   char digits[24];
-  for (int32_t i = 0; i < count; i++) {
-    if (i > 0) put(",");
-    quoted(classes[i], strlen(classes[i]));
-    snprintf(digits, sizeof digits, ":%llu", (unsigned long long)bytes[i]);
-    put(digits);
-  }
+  if (!first) put(",");
+  quoted(key, strlen(key));
+  snprintf(digits, sizeof digits, ":%llu", (unsigned long long)value);
+  put(digits);
+}
+
+void Channel::ledger(const char* const* classes, const uint64_t* bytes, int32_t count, const Piece* scratch, int32_t pieces) {
+  begin("ledger"), name("allocated"), put("{");
+  for (int32_t i = 0; i < count; i++) entry(i == 0, classes[i], bytes[i]);
+  put("}"), name("scratch"), put("{");
+  for (int32_t i = 0; i < pieces; i++) entry(i == 0, scratch[i].name, scratch[i].bytes);
   put("}"), end();
 }
 

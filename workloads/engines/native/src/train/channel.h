@@ -11,6 +11,12 @@ namespace harness_train {
 
 int64_t monotonic_ns();
 
+// A named part of the arena.
+struct Piece {
+  const char* name;
+  uint64_t bytes;
+};
+
 // How the process ends, as the Python worker does: the parent reads the status too.
 enum ExitStatus { kDone = 0, kFailed = 1, kOutOfMemory = 3 };
 
@@ -25,7 +31,7 @@ class Channel {
   void window(const char* event);
   // Durations in ns of `count` steps by part; a part whose list is nullptr was fused into another.
   void timing(const char* const* parts, const int64_t* const* durations, int32_t part_count, int64_t count);
-  void ledger(const char* const* classes, const uint64_t* bytes, int32_t count);
+  void ledger(const char* const* classes, const uint64_t* bytes, int32_t count, const Piece* scratch, int32_t pieces);
   void evaluated(int64_t step, int64_t correct, int64_t items, int64_t duration_ns);
   void quality(const double* losses, int32_t count, int64_t correct, int64_t items, const char* statistics);
   // Lines "key=value" of the core, beside its instruction set.
@@ -40,6 +46,7 @@ class Channel {
   void put(const char* text, size_t length);
   void put(const char* text);
   void quoted(const char* text, size_t length);
+  void entry(bool first, const char* key, uint64_t value);
   void field(const char* key, const char* text);
   void field(const char* key, int64_t value);
   void real(double value);

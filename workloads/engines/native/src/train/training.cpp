@@ -66,7 +66,17 @@ void Training::lay_out() {
   for (int32_t i = 0; i < network_.class_count; i++) named += ledger_[i] = network_.class_bytes[i];
   // Scratch is all the rest of the arena: the named scratch, row padding, alignment.
   for (int32_t i = 0; i < network_.class_count; i++)
-    if (strcmp(network_.classes[i], "scratch") == 0) ledger_[i] += arena_bytes_ - named;
+    if (strcmp(network_.classes[i], "scratch") == 0) name_scratch(ledger_[i] += arena_bytes_ - named);
+}
+
+void Training::name_scratch(uint64_t bytes) {
+  static const char* const kNames[] = {"signs", "prepared", "partials", "channels", "scales", "threads"};  // from HARNESS_SCRATCH_SIGNS on
+  for (int32_t i = 0; i < placed_count_; i++) {
+    if (placed_[i].role < HARNESS_SCRATCH_SIGNS) continue;
+    scratch_[scratch_count_++] = {kNames[placed_[i].role - HARNESS_SCRATCH_SIGNS], placed_[i].bytes};
+    bytes -= placed_[i].bytes;
+  }
+  scratch_[scratch_count_++] = {"padding", bytes};
 }
 
 void Training::set_up() {

@@ -2,6 +2,7 @@
 #ifndef HARNESS_TRAIN_TRAINING_H
 #define HARNESS_TRAIN_TRAINING_H
 
+#include "channel.h"
 #include "job.h"
 
 namespace harness_train {
@@ -24,15 +25,21 @@ class Training {
 
   // Bytes by class of variable, in the order of network.classes: the arena's own map.
   const uint64_t* ledger() const { return ledger_; }
+  // What the class "scratch" is made of; the last is what no piece has: row padding, alignment, room in shared buffers.
+  const Piece* scratch() const { return scratch_; }
+  int32_t scratch_count() const { return scratch_count_; }
 
  private:
   void lay_out();
+  void name_scratch(uint64_t bytes);
 
   const Network& network_;
   harness_variable* placed_;
   int32_t placed_count_ = 0;
   uint64_t arena_bytes_ = 0;
   uint64_t* ledger_;
+  Piece scratch_[HARNESS_ROLES];
+  int32_t scratch_count_ = 0;
   harness_core* core_;
 };
 

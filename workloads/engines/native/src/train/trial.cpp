@@ -31,7 +31,7 @@ void Trial::run() {
   Training training(job_.network);
   training.set_up();
   train(training, reader);
-  g_channel->ledger(job_.network.classes, training.ledger(), job_.network.class_count);
+  g_channel->ledger(job_.network.classes, training.ledger(), job_.network.class_count, training.scratch(), training.scratch_count());
   peaks_.begin("evaluate");
   evaluate(training);
   peaks_.end();
