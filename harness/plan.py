@@ -190,6 +190,8 @@ def _cell(
 ) -> TrialPlan:
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
+    if settings.parse(options.settings).get("ste_mask") == "none":
+        recipe = recipe._replace(ste_mask="none")
     optimizer = recipes.optimizer(options.optimizer)
     sums = ["accumulate"] if options.accumulate > 1 else []
     features = recipes.features(recipe, optimizer)

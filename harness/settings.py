@@ -11,6 +11,10 @@ _KNOWN: dict[str, tuple[str, ...] | type[float]] = {
     "augmentation": ("none", "shift", "shift-flip"),
     "statistics": ("moving average", "recalibrated"),
     "gradient_scale": ("none", "layer"),
+    "ste_mask": (
+        "recipe",
+        "none",
+    ),  # what the straight-through estimator clips by: as the recipe says, or not at all
 }
 # Those that belong to no workload.
 DEFAULTS = {"statistics": "moving average", "gradient_scale": "none"}

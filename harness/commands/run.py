@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="learning_rate, schedule, augmentation, statistics or gradient_scale; repeatable.",
+    help="learning_rate, schedule, augmentation, statistics, gradient_scale or ste_mask; repeatable.",
 )
 @click.option(
     "--checkpoint",

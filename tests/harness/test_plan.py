@@ -104,6 +104,17 @@ def test_settings_replace_the_workload_s(make_plan):
     assert trial.settings["schedule"] == "cosine"
 
 
+@pytest.mark.parametrize("engine", ["native", pytest.param("torch", marks=pytest.mark.torch)])
+def test_a_training_without_the_mask_keeps_none(make_plan, engine):
+    with_mask, without = (
+        build(trainers=("lowmem",), engine=engine, settings=(f"ste_mask={choice}",)).trials[0]
+        for choice in ("recipe", "none")
+    )
+    assert (with_mask.settings["ste_mask"], without.settings["ste_mask"]) == ("kept", "none")
+    assert (with_mask.recipe.ste_mask, without.recipe.ste_mask) == ("kept", "none")
+    assert with_mask.modelled_by_variable()["masks"] > without.modelled_by_variable()["masks"] == 0
+
+
 def test_a_pair_named_twice_is_measured_once(make_plan):
     plan = make_plan(
         workloads=("mlp-mnist", "mlp-mnist"), trainers=("lowmem", "standard", "lowmem"), repeats=2

@@ -6,6 +6,7 @@ Nothing is shared with any engine. Written from the equations of Courbariaux and
 the first in row order.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -189,6 +190,25 @@ def cross_entropy(logits: Array, labels: NDArray[np.int64]) -> tuple[float, Arra
     return loss / len(labels), gradient
 
 
+def po2(values: Array) -> Array:
+    """Round to signs times powers of two of 4-bit exponents, the largest 2^7 below the bias (Wang et al. 2021)."""
+    bias = 8 - np.round(np.log2(np.abs(values).max()))
+    with np.errstate(divide="ignore"):
+        exponents = np.clip(np.round(np.log2(np.abs(values)) + bias), -8, 7)
+    quantised: Array = np.where(values >= 0, 1.0, -1.0) * 2.0 ** (exponents - bias)
+    return quantised
+
+
+def int6(values: Array) -> Array:
+    """Round to 63 steps, the largest magnitude being 31 of them."""
+    size = np.abs(values).max() / 31
+    quantised: Array = np.round(values / size) * size
+    return quantised
+
+
+QUANTISERS: dict[str, Callable[[Array], Array]] = {"po2": po2, "int6": int6}
+
+
 def step(
     x: Array,
     labels: NDArray[np.int64],
@@ -198,8 +218,13 @@ def step(
     shapes: list[Shape] | None = None,
     *,
     ste_mask: bool = True,
+    output_gradient: str = "",
 ) -> StepRecord:
-    """Run forward and backward. Gradients are those of the *summed* loss; divide by the batch for the mean's."""
+    """Run forward and backward. Gradients are those of the *summed* loss; divide by the batch for the mean's.
+
+    `output_gradient` names the quantiser through which the products read ∂Y; β's gradient does not.
+    """
+    quantiser = QUANTISERS.get(output_gradient)
     shapes = shapes or [Shape()] * len(weights)
     stages: list[StageRecord] = []
     for index, (weight, beta) in enumerate(zip(weights, betas, strict=True)):
@@ -220,7 +245,8 @@ def step(
             assert stage.places is not None
             stage.dy = unpool(stage.dy, stage.places)
         operand = stage.x if index == 0 else sgn(stage.x)
-        stage.dw, dx = product_backward(stage.dy, operand, sgn(weights[index]), shape)
+        dy = quantiser(stage.dy) if quantiser and stage.dy.any() else stage.dy
+        stage.dw, dx = product_backward(dy, operand, sgn(weights[index]), shape)
         if index > 0:
             stage.dx = dxp = dx * (np.abs(stage.x) <= 1) if ste_mask else dx
     return StepRecord(stages, loss, dlogits)

@@ -107,7 +107,8 @@ def _source(layer: Layer, x: Activations, averaged: Tensor | None) -> Source:
         return ValueSource(x.real if averaged is None else averaged)
     if each.real_input or layer.recipe.activation == "bit":
         return stage.source_of(layer, x)
-    return RealSource(x.real, each.clip_at, polynomial=each.straight_through == "polynomial")
+    clip_at = None if layer.recipe.ste_mask == "none" else each.clip_at
+    return RealSource(x.real, clip_at, polynomial=each.straight_through == "polynomial")
 
 
 def _average(layer: Layer, x: Tensor) -> Tensor:

@@ -79,10 +79,11 @@ class PackedSource:
 class RealSource:
     """A retained real X (float32 or float16); signs and the straight-through derivative come from it.
 
-    The derivative is 1[|X| ≤ `clip_at`], or `polynomial`: max(0, 2 − 2|X|) (see `specification.Stage`).
+    The derivative is 1[|X| ≤ `clip_at`], or `polynomial`: max(0, 2 − 2|X|) (see `specification.Stage`); with `clip_at`
+    None it is 1 (`Recipe.ste_mask` none).
     """
 
-    def __init__(self, x: Tensor, clip_at: float = 1.0, *, polynomial: bool = False) -> None:
+    def __init__(self, x: Tensor, clip_at: float | None = 1.0, *, polynomial: bool = False) -> None:
         self.x = x.view(x.shape[0], -1)
         self.features = self.x.shape[1]
         self.clip_at, self.polynomial = clip_at, polynomial
@@ -102,6 +103,8 @@ class RealSource:
 
     def clip(self, rows: slice, columns: slice, gradient: Tensor, scratch: Scratch) -> None:
         """Multiply the gradient by the derivative that stands for that of the sign."""
+        if self.clip_at is None:
+            return
         with scratch:
             magnitude = scratch.take(tuple(gradient.shape), torch.float32)
             magnitude.copy_(self.x[rows, columns]).abs_()

@@ -52,7 +52,7 @@ def source_of(layer: Layer, x: Activations) -> Source:
     if layer.recipe.activation == "bit":
         assert x.bits is not None
         return PackedSource(x.bits, x.mask, layer.stage.inputs)
-    return RealSource(x.real)
+    return RealSource(x.real, None if layer.recipe.ste_mask == "none" else 1.0)
 
 
 class Output(NamedTuple):

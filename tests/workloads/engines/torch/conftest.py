@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `tests_support`, plain functions that fixtures cannot be
 
-from tests_support import Build, oracle_module  # noqa: E402
+from tests_support import Build, oracle_module, recipe_of  # noqa: E402
 
 from workloads.engines.base import Job  # noqa: E402
 from workloads.engines.torch.scratch import Scratch  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
-from workloads.recipes import optimizer, recipe  # noqa: E402
+from workloads.recipes import optimizer  # noqa: E402
 from workloads.specification import Specification  # noqa: E402
 
 
@@ -56,7 +56,7 @@ def build() -> Build:
         method: str = "adam",
         **settings: Any,
     ) -> TorchTraining:
-        job = Job(network, recipe(trainer), optimizer(method), batch, 1, seed, settings)
+        job = Job(network, recipe_of(trainer), optimizer(method), batch, 1, seed, settings)
         training = TorchTraining(job)
         training.set_up()
         return training

@@ -12,7 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from tests_support import Build, close, odd_network, of_seeds, pixels_and_labels, real_pixels  # noqa: E402
+from tests_support import (  # noqa: E402
+    NO_MASK,
+    Build,
+    close,
+    odd_network,
+    of_seeds,
+    pixels_and_labels,
+    real_pixels,
+)
 
 from workloads.engines.torch import stage  # noqa: E402
 from workloads.engines.torch.bits import unpack  # noqa: E402
@@ -50,8 +58,13 @@ TOLERANCE = {
     "float16-booldw-l1": 6e-3,
     "lowmem": 6e-3,
     "lowmem-centred": 6e-3,
+    "lowmem-po2": 6e-3,
+    "lowmem-q6": 4e-2,  # a float16 gradient between two of the 63 steps may fall either way
+    f"standard{NO_MASK}": 2e-5,
+    f"float16{NO_MASK}": 6e-3,
+    f"lowmem{NO_MASK}": 6e-3,
 }
-MARGIN = {"standard": 1e-5}
+MARGIN = {"standard": 1e-5, f"standard{NO_MASK}": 1e-5}
 
 
 _clear_seeds: dict[tuple[str, str], int] = {}
@@ -88,8 +101,10 @@ def engine_step(training: TorchTraining, images: memoryview, labels: memoryview)
     batch = len(labels)
     to_sum = loss.unscale if loss.gradient.dtype == torch.float16 else float(batch)
     order = range(len(training.layers))
-    # Where there is a pooling, ∂Y is another tensor, and this one's memory was given back.
-    left = [dy[i].double().numpy() if training.layers[i].stage.pool == "none" else None for i in order]
+    # Where there is a pooling, or ∂Y is kept in codes, it is another tensor, and this one's memory was given back.
+    coded = training.job.recipe.output_gradient not in ("float32", "float16")
+    given_back = [coded or training.layers[i].stage.pool != "none" for i in order]
+    left = [None if given_back[i] else dy[i].double().numpy() for i in order]
     return Step(outputs, [arriving[i] for i in order], left, loss.mean, to_sum)
 
 
@@ -100,7 +115,9 @@ def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview,
     stages = training.job.specification.stages
     shapes = [oracle.Shape(s.kernel if s.kind == "conv" else 0, s.padding, s.pool) for s in stages]
     x = real_pixels(images).reshape(len(labels), *training.job.specification.image_shape)
-    return oracle.step(x, target, weights, betas, training.job.recipe.norm, shapes)
+    recipe = training.job.recipe
+    options = {"ste_mask": recipe.ste_mask != "none", "output_gradient": recipe.output_gradient}
+    return oracle.step(x, target, weights, betas, recipe.norm, shapes, **options)
 
 
 def is_clear(record: Any, norm: str, margin: float) -> bool:
@@ -148,9 +165,10 @@ def test_one_step_agrees_with_the_oracle(compared: tuple[TorchTraining, Step, An
         if step.dy[index] is not None:
             close(step.dy[index] * step.to_sum, stage_record.dy, tolerance)
         beta_gradient = layer.beta_gradient.double().numpy()
-        to_sum = 1.0 if trainer != "standard" else step.to_sum
-        close(beta_gradient * to_sum, stage_record.dbeta, tolerance)
+        to_sum = step.to_sum if training.job.recipe.gradient == "float32" else 1.0
         later = expected.stages[index + 1].dx if index + 1 < len(training.layers) else expected.dlogits
+        # Without a mask the sum of ∂X over the batch is 0 behind an exact norm: what is left is rounding.
+        close(beta_gradient * to_sum, stage_record.dbeta, tolerance, least=np.abs(later).max())
         close(step.arriving[index] * step.to_sum, later, tolerance)
         check_weight_gradient(layer, stage_record, step.to_sum, tolerance)
 
