@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from results import format as fmt
 from results.schema import Document, Energy, PhaseEnergy, Trial
-from results.summary import REFERENCE, memory_reason, training_peak_bytes
+from results.summary import REFERENCE, memory_reason, repeated_uncertainty, training_peak_bytes
 from results.whole_energy import measured_energy
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
@@ -132,15 +132,13 @@ def _energy_by_phase(trials: Sequence[Trial]) -> list[str]:
 
 def _phase(name: str, rows: Sequence[PhaseEnergy]) -> str:
     here = [row for row in rows if row.phase == name]
-    known = [
-        (row.net_j_per_step, row.uncertainty_j_per_step) for row in here if row.net_j_per_step is not None
-    ]
-    if not known:
+    known_j = [row.net_j_per_step for row in here if row.net_j_per_step is not None]
+    if not known_j:
         return f"{name} {fmt.DASH} ({here[0].reason})"
     modelled = " (modelled)" if here[0].provenance == "modelled" else ""
-    net_j = statistics.median(net_j for net_j, _ in known)
-    uncertainty_j = statistics.median(u or 0.0 for _, u in known)
-    return f"{name} {fmt.joules(net_j, uncertainty_j)}{modelled}"
+    own_j = (row.uncertainty_j_per_step for row in here if row.net_j_per_step is not None)
+    uncertainty_j = repeated_uncertainty(known_j, own_j)
+    return f"{name} {fmt.joules(statistics.median(known_j), uncertainty_j)}{modelled}"
 
 
 def no_energy(row: Energy) -> str:
