@@ -102,8 +102,7 @@ def _energy(trial: Trial) -> list[str]:
     """Say which meter the energy is from, or for each meter why there is none."""
     shown = measured_energy(trial)
     if shown is not None:
-        line = f"energy: net of idle, measured by {shown.meter} ({shown.domain})"
-        return [line + (f"; {shown.reason}" if shown.reason else "")]
+        return [measured_by(shown) + (f"; {shown.reason}" if shown.reason else "")]
     if not trial.energy:
         return ["energy: no meter was asked for"]
     return [no_energy(row) for row in trial.energy]
@@ -139,6 +138,17 @@ def _phase(name: str, rows: Sequence[PhaseEnergy]) -> str:
     own_j = (row.uncertainty_j_per_step for row in here if row.net_j_per_step is not None)
     uncertainty_j = repeated_uncertainty(known_j, own_j)
     return f"{name} {fmt.joules(statistics.median(known_j), uncertainty_j)}{modelled}"
+
+
+def measured_by(row: Energy) -> str:
+    """Say which meter an energy is from, what that covers, and the shunt that its readings were corrected for."""
+    parts = [f"energy: net of idle, measured by {row.meter} ({row.domain})"]
+    parts += [f"it covers {row.covers}"] if row.covers else []
+    shunt_ohm, factor = row.settings.get("shunt_ohm"), row.settings.get("shunt_correction")
+    if shunt_ohm is not None:
+        times = f", readings × {factor:g}" if isinstance(factor, float) else ""
+        parts.append(f"shunt {shunt_ohm} Ω{times}")
+    return "; ".join(parts)
 
 
 def no_energy(row: Energy) -> str:
