@@ -12,7 +12,7 @@ from harness import phase_energy, segments
 from harness.messages import Repeated
 from harness.traces import power_trace
 from power import registry
-from power.base import Meter
+from power.base import Meter, Setting
 from power.errors import MeterUnavailableError
 from power.reader import Overhead
 from power.recorder import Recorder
@@ -104,7 +104,10 @@ class EnergyWatch:
         measured = segments.energy(self._recorder, span, pauses, (self._before, self._after))
         costs = {each.meter: each for each in self._recorder.overhead()}
         duration_s = (span[1] - span[0]) * 1e-9
-        return rows + [row_of(each, steps, duration_s, costs.get(each.meter)) for each in measured]
+        told = self._recorder.settings()
+        return rows + [
+            row_of(each, steps, duration_s, costs.get(each.meter), told.get(each.meter)) for each in measured
+        ]
 
     def phase_window_s(self) -> float:
         """Return how long repetitions of one phase must last for the slowest meter here, in s; 0 without a meter."""
@@ -204,9 +207,13 @@ def why_no_meter() -> str:
 
 
 def row_of(
-    measured: WindowEnergy, steps: int, window_s: float, cost: Overhead | None = None
+    measured: WindowEnergy,
+    steps: int,
+    window_s: float,
+    cost: Overhead | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> schema.Energy:
-    """Return the energy of a window of so many steps as the document keeps it, and what reading the meter cost."""
+    """Return the energy of a window of so many steps as the document keeps it, its meter's cost and settings."""
     net_j, reason = measured.net_j, measured.reason
     if measured.needed_s is not None and window_s > 0:
         # A tenth more than the meter asks for: the next run's steps may be a little quicker.
@@ -228,4 +235,10 @@ def row_of(
         reader_cpu_share=cost.share if cost else None,
         reader=cost.reader if cost else None,
         parent=measured.parent or ("" if measured.apart else None),
+        covers=measured.covers or None,
+        fresh_samples=None if measured.gross_j is None else measured.fresh_samples,
+        longest_gap_s=measured.longest_gap_s,
+        gross_uncertainty_j=measured.gross_uncertainty_j,
+        terms_j=dict(measured.uncertainty_terms_j),
+        settings=dict(settings or {}),
     )

@@ -18,6 +18,9 @@ from power.trace_csv import read_trace
 from power.window import WindowEnergy, measure
 from results import schema
 
+NO_GAIN_LIMIT = "no gain limit was given, so the meter's own error is not in the ±: --gain-limit"
+#: Coverage factor for 95 % of a sum that one rectangular cause rules (`power.uncertainty`).
+_PLACE_K = 1.65
 #: Long enough for a meter of a few values a second.
 PATTERN = Pattern(chip_s=1.0, guard_s=2.0)
 
@@ -47,20 +50,24 @@ class Joined(NamedTuple):
         return f"its clock is {drift_ppm:+.0f} ppm fast, correlation {self.correlation:.2f}"
 
 
-def bring_in(document: schema.Document, path: Path, *, meter: str, gain_limit: float) -> Joined:
+def bring_in(document: schema.Document, path: Path, *, meter: str, gain_limit: float | None) -> Joined:
     """Cut a trace to every trial's windows and put its energy into the document, in place of this meter's earlier rows.
 
-    Raises UsageError for a document without a pattern, CaptureError for a file that is no trace, SynchronisationError
-    where the pattern is not found in it for certain.
+    `gain_limit` is the meter's relative error limit; None where nobody stated it: the rows say that it is not in their
+    uncertainty. Raises UsageError for a document without a pattern, CaptureError for a file that is no trace,
+    SynchronisationError where the pattern is not found in it for certain.
     """
     if document.synchronisation is None:
         raise UsageError("the run played no pattern to be found in a trace; try: harness run --synchronise")
-    trace = read_trace(path, gain_limit=gain_limit)
+    trace = read_trace(path, gain_limit=gain_limit or 0.0)
     joined = join(trace, document.synchronisation)
     moved = joined.clocks.applied(trace)
     for trial in document.trials:
         trial.energy = [row for row in trial.energy if row.meter not in (meter, "none")]
         row = _row(trial, moved, meter, f"cut from {path.name}: {joined}")
+        row.settings = {"trace": path.name, "gain_limit": gain_limit}
+        if gain_limit is None:
+            _say_ungained(row)
         why = why_invalid(trial.validity)
         trial.energy.append(invalidated(row, why) if why else row)
     return joined
@@ -98,8 +105,20 @@ def _row(trial: schema.Trial, trace: Series, meter: str, how: str) -> schema.Ene
     reason = f"{how}; {row.reason}" if row.reason else how
     # The trace is moved as a whole: what one stretch loses by it another may lose too.
     place_j = sum(_place_j(part, trace) for part in parts)
-    uncertainty_j = hypot(row.uncertainty_j or 0.0, place_j)
-    return msgspec.structs.replace(row, reason=reason, uncertainty_j=uncertainty_j)
+    return msgspec.structs.replace(
+        row,
+        reason=reason,
+        uncertainty_j=hypot(row.uncertainty_j or 0.0, place_j),
+        gross_uncertainty_j=hypot(row.gross_uncertainty_j or 0.0, place_j),
+        terms_j=row.terms_j | {"place_j": place_j / _PLACE_K} if row.terms_j else {},
+    )
+
+
+def _say_ungained(row: schema.Energy) -> None:
+    """Note in a row that has an energy that the meter's own error is missing from its uncertainty, in place of a 0."""
+    row.terms_j.pop("gain_j", None)
+    if row.gross_j is not None:
+        row.reason = f"{row.reason}; {NO_GAIN_LIMIT}"
 
 
 def _stretches(trace: Series, windows: schema.Windows, meter: str) -> list[WindowEnergy]:
@@ -117,4 +136,4 @@ def _place_j(measured: WindowEnergy, trace: Series) -> float:
     power above idle for as long as it was moved.
     """
     above_w = (measured.net_j or 0.0) / (measured.duration_s or 1.0)
-    return 1.65 * abs(above_w) * trace.domain.update_s / 2 / 3**0.5
+    return _PLACE_K * abs(above_w) * trace.domain.update_s / 2 / 3**0.5

@@ -9,10 +9,11 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from power.base import Meter, Sample, now_ns
+from power.base import Meter, Sample, Setting, now_ns
 from power.errors import PowerError
 from power.integrate import jittered_periods
 from power.native import sampler
@@ -104,6 +105,7 @@ class Reader:
     sampled: SampledMeter | None = None
     _waits_s: Iterator[float] = field(init=False)
     _due_ns: int = 0
+    _told: dict[str, Setting] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._waits_s = jittered_periods(self.period_s, self.seed)
@@ -131,6 +133,12 @@ class Reader:
         if self.sampled:
             self.sampled.close()
         self.final_cpu_s = time.thread_time()
+
+    def settings(self) -> dict[str, Setting]:
+        """Return what the meter is set to; what it said last where it cannot say now, as after it was unplugged."""
+        with suppress(Exception):  # a fault of a driver must not cost the run
+            self._told = self.meter.settings()
+        return self._told
 
     def wake(self) -> None:
         """Have a polled meter read now; from any thread."""

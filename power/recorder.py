@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from power.base import Meter, now_ns, outermost, wrap_poll_s
+from power.base import Meter, Setting, now_ns, outermost, wrap_poll_s
 from power.errors import MeterUnavailableError
 from power.integrate import shortest_window_s
 from power.reader import Overhead, Reader
@@ -63,6 +63,7 @@ class Recorder:
     def _start(self, meter: Meter, index: int) -> Reader:
         reader = Reader(meter, self._label(meter), self._period_of(meter), self._seed * 1009 + index)
         reader.series = {domain.name: Series(domain) for domain in meter.domains}
+        reader.settings()  # while the meter is there for certain
         reader.start_ns = now_ns()
         if meter.absence is None:
             reader.thread = threading.Thread(target=reader.run, name=f"meter-{meter.name}", daemon=True)
@@ -148,6 +149,10 @@ class Recorder:
     def all_series(self) -> list[tuple[Meter, list[Series]]]:
         """Return everything recorded, by meter, in the order given."""
         return [(reader.meter, list(reader.series.values())) for reader in self._readers]
+
+    def settings(self) -> dict[str, dict[str, Setting]]:
+        """Return what each meter is set to, by the name that stands in its rows."""
+        return {reader.label: reader.settings() for reader in self._readers}
 
     def shortest_window_s(self) -> float:
         """Return how long a window must at least be so that every meter here measures it, in s.

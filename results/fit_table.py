@@ -6,7 +6,7 @@ from rich.text import Text
 
 from results import format as fmt
 from results.fit_document import FitDocument, FittedTrainer
-from results.notes import no_energy
+from results.notes import measured_by, no_energy
 from results.tables import new_table
 from results.whole_energy import whole
 
@@ -101,5 +101,5 @@ def _of_energy(fitted: FittedTrainer) -> list[str]:
     """Say which meter the energy is from, or for each meter why there is none."""
     shown = whole(fitted.energy)
     if shown is not None:
-        return [f"energy: net of idle, measured by {shown.meter} ({shown.domain})"]
+        return [measured_by(shown)]
     return [f"{fitted.trainer}: {no_energy(row)}" for row in fitted.energy]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from results import format as fmt
 from results.schema import Document, Energy, PhaseEnergy, Trial
-from results.summary import REFERENCE, memory_reason, training_peak_bytes
+from results.summary import REFERENCE, memory_reason, repeated_uncertainty, training_peak_bytes
 from results.whole_energy import measured_energy
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
@@ -102,8 +102,7 @@ def _energy(trial: Trial) -> list[str]:
     """Say which meter the energy is from, or for each meter why there is none."""
     shown = measured_energy(trial)
     if shown is not None:
-        line = f"energy: net of idle, measured by {shown.meter} ({shown.domain})"
-        return [line + (f"; {shown.reason}" if shown.reason else "")]
+        return [measured_by(shown) + (f"; {shown.reason}" if shown.reason else "")]
     if not trial.energy:
         return ["energy: no meter was asked for"]
     return [no_energy(row) for row in trial.energy]
@@ -132,15 +131,24 @@ def _energy_by_phase(trials: Sequence[Trial]) -> list[str]:
 
 def _phase(name: str, rows: Sequence[PhaseEnergy]) -> str:
     here = [row for row in rows if row.phase == name]
-    known = [
-        (row.net_j_per_step, row.uncertainty_j_per_step) for row in here if row.net_j_per_step is not None
-    ]
-    if not known:
+    known_j = [row.net_j_per_step for row in here if row.net_j_per_step is not None]
+    if not known_j:
         return f"{name} {fmt.DASH} ({here[0].reason})"
     modelled = " (modelled)" if here[0].provenance == "modelled" else ""
-    net_j = statistics.median(net_j for net_j, _ in known)
-    uncertainty_j = statistics.median(u or 0.0 for _, u in known)
-    return f"{name} {fmt.joules(net_j, uncertainty_j)}{modelled}"
+    own_j = (row.uncertainty_j_per_step for row in here if row.net_j_per_step is not None)
+    uncertainty_j = repeated_uncertainty(known_j, own_j)
+    return f"{name} {fmt.joules(statistics.median(known_j), uncertainty_j)}{modelled}"
+
+
+def measured_by(row: Energy) -> str:
+    """Say which meter an energy is from, what that covers, and the shunt that its readings were corrected for."""
+    parts = [f"energy: net of idle, measured by {row.meter} ({row.domain})"]
+    parts += [f"it covers {row.covers}"] if row.covers else []
+    shunt_ohm, factor = row.settings.get("shunt_ohm"), row.settings.get("shunt_correction")
+    if shunt_ohm is not None:
+        times = f", readings × {factor:g}" if isinstance(factor, float) else ""
+        parts.append(f"shunt {shunt_ohm} Ω{times}")
+    return "; ".join(parts)
 
 
 def no_energy(row: Energy) -> str:

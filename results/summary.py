@@ -1,12 +1,13 @@
 """From trials to rows: repeats of one configuration become one row; no table and no unit is chosen here."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from results.schema import PROCESSOR, Document, Energy, Estimate, Trial
-from results.stats import median_interval
+from results.stats import half_width, median_interval
 from results.whole_energy import measured_energy
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Row:
 
     `trials` are all of them, in running order; values come from those with outcome `ok`, or, where there
     is none, from those marked `invalid` or stopped short, so that what they did reach is still shown.
+    The uncertainty of the energy is half its 95 % interval, the spread between repeats included.
     A value is None where no trial has it. Ratios are the reference's value ÷ this one's.
     """
 
@@ -131,10 +133,24 @@ def uncertainty_j_per_step(row: Energy) -> float | None:
     return abs(row.uncertainty_j * row.net_j_per_step / row.net_j)
 
 
+def repeated_uncertainty(values: Sequence[float], own: Iterable[float | None]) -> float | None:
+    """Return half the 95 % interval of the median of repeats: the meter's own part and their spread, in squares.
+
+    `own` are the repeats' own uncertainties, in the unit of the values: what a meter may err by in all of them alike
+    (its gain) does not show in their spread, and what differs between trainings does not show in one window. The part
+    that a meter errs by at random is in both, which overstates the sum a little (JCGM 100:2008, 5.1.2 for the squares).
+    """
+    known = [value for value in own if value is not None]
+    parts = [half_width(values), statistics.median(known) if known else None]
+    there = [part for part in parts if part is not None]
+    return math.hypot(*there) if there else None
+
+
 def _row(setup: Setup, trainer: str, trials: list[Trial]) -> Row:
     """Aggregate the repeats of one trainer."""
     used = [trial for trial in trials if trial.outcome == "ok"] or trials
     energies = [row for row in map(measured_energy, used) if row is not None]
+    net_j = [row.net_j_per_step for row in energies if row.net_j_per_step is not None]
     return Row(
         setup=setup,
         trainer=trainer,
@@ -143,8 +159,8 @@ def _row(setup: Setup, trainer: str, trials: list[Trial]) -> Row:
         training_peak_bytes=_median(used, _shown_peak_bytes),
         modelled_bytes=_median(used, lambda trial: trial.memory.modelled_bytes),
         energy=energies[0] if energies else None,
-        energy_j_per_step=_median(energies, lambda row: row.net_j_per_step),
-        energy_uncertainty_j_per_step=_median(energies, uncertainty_j_per_step),
+        energy_j_per_step=statistics.median(net_j) if net_j else None,
+        energy_uncertainty_j_per_step=repeated_uncertainty(net_j, map(uncertainty_j_per_step, energies)),
         accuracy=_mean(trial.quality.test_accuracy for trial in used),
     )
 

@@ -73,6 +73,11 @@ def _sum(parts: Sequence[Energy], rows: Sequence[Energy]) -> Energy:
         uncertainty_j=_total([part.uncertainty_j for part in parts]),
         rate_hz=min((part.rate_hz for part in parts if part.rate_hz is not None), default=None),
         idle_drift_w=_total([part.idle_drift_w for part in parts]),
+        covers="; ".join(dict.fromkeys(part.covers for part in parts if part.covers)) or None,
+        fresh_samples=min((p.fresh_samples for p in parts if p.fresh_samples is not None), default=None),
+        longest_gap_s=max((p.longest_gap_s for p in parts if p.longest_gap_s is not None), default=None),
+        gross_uncertainty_j=_total([part.gross_uncertainty_j for part in parts]),
+        terms_j={},
         reason="; ".join(reasons) or None,
     )
 

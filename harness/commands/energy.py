@@ -21,14 +21,14 @@ def command() -> None:
 @click.option(
     "--gain-limit",
     type=click.FloatRange(0.0, 1.0),
-    default=0.0,
+    default=None,
     metavar="G",
-    help="The meter's relative error limit by its data sheet, as 0.005.",
+    help="The meter's relative error limit by its data sheet, as 0.005; without it the rows say so.",
 )
 @click.option(
     "--json", "json_path", type=_FILE, metavar="FILE", help="Where the document goes; default: RUN."
 )
-def import_(trace: Path, run: Path, meter: str, gain_limit: float, json_path: Path | None) -> None:
+def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_path: Path | None) -> None:
     """Cut TRACE, a CSV of time and power by a meter's own clock, to the windows of RUN, a result document.
 
     RUN was made with `harness run --synchronise` while the meter recorded: the pattern of load at both ends of it tells

@@ -4,14 +4,15 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from results.schema.parts import Integer, Provenance, Seconds, require_reason
+from results.schema.parts import Count, Integer, Provenance, Seconds, Setting, require_reason
 
 
 class Energy(msgspec.Struct, kw_only=True):
     """One meter's domain over the training window, in joules: net = gross − idle power × time.
 
     `uncertainty_j` is half the 95 % interval of `net_j`, or of `gross_j` where there is no net. `rate_hz` is the rate
-    of fresh values really achieved. `provenance` says whether the values were measured or modelled; nothing else may.
+    of readings really achieved, whether or not the meter had renewed its value by then: `fresh_samples` counts those
+    that differ from the one before. `provenance` says whether the values were measured or modelled; nothing else may.
     """
 
     meter: str
@@ -32,6 +33,18 @@ class Energy(msgspec.Struct, kw_only=True):
     """Who read it: the native sampler, or a loop in Python."""
     parent: str | None = None
     """The meter's domain that contains this one; empty where none does, null where it is not known."""
+    covers: str | None = None
+    """What the domain measures, in the meter's words: which rails, which side of the power supply."""
+    fresh_samples: Count | None = None
+    """Readings in the window that differ from the one before: new for certain (a steady power repeats itself too)."""
+    longest_gap_s: Seconds | None = None
+    """The longest time between two readings in the window."""
+    gross_uncertainty_j: float | None = None
+    """Half the 95 % interval of `gross_j`, which a constant offset of the meter widens and that of `net_j` does not."""
+    terms_j: dict[str, float] = msgspec.field(default_factory=dict)
+    """Standard uncertainties (one sigma) by cause that `uncertainty_j` is made of; empty for a sum over stretches."""
+    settings: dict[str, Setting] = msgspec.field(default_factory=dict)
+    """What the meter was set to: its port, rails, the true shunt and what readings were multiplied by for it."""
 
     def __post_init__(self) -> None:
         values = (self.gross_j, self.idle_j, self.net_j, self.net_j_per_step)

@@ -124,6 +124,34 @@ def test_the_drift_is_told_and_the_document_keeps_it(document, tmp_path):
     assert row.net_j_per_step == pytest.approx(row.net_j / 3)
 
 
+def test_a_gain_limit_that_nobody_stated_is_missed_in_the_row(document, tmp_path):
+    path = tmp_path / "trace.csv"
+    trace_csv(path, seed=1)
+    synchronisation.bring_in(document, path, meter="app", gain_limit=None)
+    (row,) = document.trials[0].energy
+    assert row.reason.endswith(
+        "no gain limit was given, so the meter's own error is not in the ±: --gain-limit"
+    )
+    assert "gain_j" not in row.terms_j
+    assert row.settings == {"trace": "trace.csv", "gain_limit": None}
+    for given in (0.0, 0.01):
+        synchronisation.bring_in(document, path, meter="app", gain_limit=given)
+        (row,) = document.trials[0].energy
+        assert "gain limit" not in row.reason
+        assert row.terms_j["gain_j"] == pytest.approx(given * row.net_j / 3**0.5)
+        assert row.settings["gain_limit"] == given
+    assert row.terms_j["place_j"] > 0.0
+    assert row.gross_uncertainty_j > row.terms_j["gain_j"]
+
+
+def test_an_energy_that_is_missing_has_its_own_reason_alone(document, tmp_path):
+    trace_csv(tmp_path / "trace.csv", seed=1)
+    document.trials[0].windows = None
+    synchronisation.bring_in(document, tmp_path / "trace.csv", meter="app", gain_limit=None)
+    (row,) = document.trials[0].energy
+    assert row.reason == "the trial ended before its measured window did"
+
+
 def resumed(step):
     return schema.Checkpoint(
         path="x", every_steps=1, resumed_at_step=step, last_step=5, written=1, bytes=1, write_s=0.0
@@ -188,6 +216,16 @@ def test_a_run_plays_the_pattern_at_both_ends_and_keeps_its_windows(make_plan, m
     edges = [first_ns, *(edge for span in spans for edge in span), last_ns]
     assert edges == sorted(edges)
     assert store.loads(store.dumps(document)) == document
+
+
+def test_the_command_says_that_no_gain_limit_was_given(document, tmp_path, harness_main):
+    run, trace = tmp_path / "run.json", tmp_path / "trace.csv"
+    store.write(document, run)
+    trace_csv(trace, seed=3)
+    ended = harness_main("energy", "import", trace, run)
+    assert ended.status == 0, ended.err
+    assert "--gain-limit" in ended.out
+    assert synchronisation.NO_GAIN_LIMIT in store.read(run).trials[0].energy[0].reason
 
 
 def test_the_command_writes_the_document(document, tmp_path, harness_main):

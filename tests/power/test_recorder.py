@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
+from power.meters.hwmon import HwmonMeter
 from power.meters.mock import MockMeter
 from power.meters.shelly import ShellyMeter
 from power.recorder import Recorder
@@ -103,6 +105,19 @@ def test_energy_waits_for_the_idle_window_after_it() -> None:
         )
     assert row.reason is None
     assert row.net_j == pytest.approx(0.0, abs=0.1)
+
+
+def test_settings_are_known_by_meter_and_outlive_it(tmp_path: Path) -> None:
+    chip = tmp_path / "hwmon0"
+    chip.mkdir()
+    for name, value in {"name": "ina219", "power1_input": "25000000", "shunt_resistor": "10000"}.items():
+        (chip / name).write_text(f"{value}\n")
+    meters = [HwmonMeter("ina219,shunt=0.1", tmp_path), make("mock:10W,rate=40")]
+    expected = {"chip": "ina219", "shunt_ohm": 0.1, "shunt_correction": pytest.approx(0.1)}
+    with Recorder(meters) as recorder:
+        assert recorder.settings() == {"hwmon": expected, "mock": {"script": "10W,rate=40"}}
+        (chip / "shunt_resistor").unlink()
+        assert recorder.settings()["hwmon"] == expected
 
 
 def test_windows_are_answered_after_the_recording_too() -> None:

@@ -118,6 +118,22 @@ def test_later_additions_are_read(document: Make) -> None:
     assert msgspec.convert(newer, Document).trials[0].memory.allocator == "pinned"
 
 
+def test_an_energy_from_before_it_told_how_it_was_read_is_read(document: Make) -> None:
+    older = plain(document())
+    for name in (
+        "covers",
+        "fresh_samples",
+        "longest_gap_s",
+        "gross_uncertainty_j",
+        "terms_j",
+        "settings",
+    ):
+        del older["trials"][0]["energy"][0][name]
+    validate(older)
+    row = msgspec.convert(older, Document).trials[0].energy[0]
+    assert (row.covers, row.fresh_samples, row.terms_j, row.settings) == (None, None, {}, {})
+
+
 def test_a_null_needs_a_reason() -> None:
     with pytest.raises(ValueError, match="time is null without a reason"):
         Time(step_s=None, forward_s=None, backward_s=None, update_s=None, data_s=None)

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from results.stats import estimate, median_interval, median_ranks, paired_difference, paired_ratio, spread
+from results.stats import (
+    estimate,
+    half_width,
+    median_interval,
+    median_ranks,
+    paired_difference,
+    paired_ratio,
+    spread,
+)
 
 positive = st.floats(min_value=1e-6, max_value=1e6)
 
@@ -133,3 +141,20 @@ def test_spread() -> None:
     assert spread([0.0, 0.0, 0.5]) == math.inf
     with pytest.raises(ValueError, match="no median"):
         spread([])
+
+
+def test_the_half_width_of_repeats_is_students_and_from_six_on_that_of_the_median() -> None:
+    few, many = [1.0, 2.0, 3.0, 2.5, 1.2], [1.0, 2.0, 3.0, 2.5, 1.2, 1.9]
+    theirs = scipy_stats.ttest_1samp(few, 0.0).confidence_interval(0.95)
+    assert half_width(few) == pytest.approx((theirs.high - theirs.low) / 2)
+    assert half_width(many) == 1.0
+    assert half_width([5.0]) is None
+    assert half_width([]) is None
+    assert half_width([5.0, 5.0]) == 0.0
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 9])
+def test_the_median_is_within_the_half_width_as_often_as_it_says(n: int) -> None:
+    draws = np.random.default_rng(n).normal(10.0, 1.0, (4000, n))
+    covered = sum(abs(statistics.median(row) - 10.0) <= (half_width(row) or 0.0) for row in draws.tolist())
+    assert covered / 4000 > 0.925  # 93.5 % at the least, of five

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from results.schema import Estimate, Quality, Time
 from results.summary import Row, setup_title, summarize
+from results.tables import row_cells
 
 Make = Callable[..., Any]
 MIB = 2**20
@@ -90,6 +92,27 @@ def test_energy_is_measured_or_nothing(document: Make, trial: Make, energy: Make
     assert row.energy_uncertainty_j_per_step == pytest.approx(0.005)
     assert row.energy is not None
     assert row.energy.meter == "rapl"
+
+
+def test_the_spread_between_repeats_is_in_the_uncertainty(document: Make, trial: Make, energy: Make) -> None:
+    """Each window is known to 5 mJ a step; five trainings that differ by joules are not."""
+    values_j = [1.0, 2.0, 3.0, 2.5, 1.2]
+    row = rows_of(document([trial(repeat=i, energy=[energy(j)]) for i, j in enumerate(values_j)]))["standard"]
+    assert row.energy_j_per_step == 2.0
+    student_j = 2.7764451 * 0.8473488 / 5**0.5
+    assert row.energy_uncertainty_j_per_step == pytest.approx(math.hypot(student_j, 0.005))
+    assert row_cells(row)[4] == "2 ±1 J"
+
+
+def test_repeats_that_agree_leave_the_uncertainty_of_the_meter(
+    document: Make, trial: Make, energy: Make
+) -> None:
+    """Its gain errs alike in all of them, and does not shrink with their number."""
+    row = rows_of(document([trial(repeat=i, energy=[energy(0.136)]) for i in range(7)]))["standard"]
+    assert row.energy_uncertainty_j_per_step == pytest.approx(0.005)
+    unknown = [trial(repeat=i, energy=[energy(j, uncertainty_j=None)]) for i, j in enumerate((1.0, 3.0))]
+    row = rows_of(document(unknown))["standard"]
+    assert row.energy_uncertainty_j_per_step == pytest.approx(12.706205)
 
 
 def test_a_net_energy_of_zero_has_no_relative_uncertainty(document: Make, trial: Make, energy: Make) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from results import tables
-from results.schema import Device, Memory, Time, Validity
+from results.schema import Device, Memory, PhaseEnergy, Time, Validity
 
 Make = Callable[..., Any]
 LONG = ["standard", "lowmem", "float16-booldw-l1", "lowmem-po2"]
@@ -79,6 +79,25 @@ def test_notes_on_what_is_not_measured(document: Make, trial: Make, energy: Make
     assert "validity: load 3.0 on 2 cores" in text
     assert "validity: the device throttled" in text
     assert "peak: the most memory" not in text
+
+
+def test_the_phases_of_repeats_carry_their_spread(document: Make, trial: Make, shown: Make) -> None:
+    def phase(net_j: float) -> PhaseEnergy:
+        return PhaseEnergy(
+            meter="rapl",
+            domain="package-0",
+            phase="forward",
+            net_j_per_step=net_j,
+            uncertainty_j_per_step=0.01,
+            repetitions=100,
+            window_s=3.0,
+            provenance="measured",
+            reason=None,
+        )
+
+    trials = [trial(repeat=i, energy_by_phase=[phase(j)]) for i, j in enumerate((1.0, 2.0, 3.0, 2.5, 1.2))]
+    text = " ".join(shown(tables.notes(document(trials))).split())
+    assert "energy by phase, a step: forward 2 ±1 J" in text
 
 
 def test_no_meter_is_not_the_same_as_a_broken_one(document: Make, trial: Make, shown: Make) -> None:

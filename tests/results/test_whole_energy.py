@@ -74,3 +74,24 @@ def test_the_figure_and_the_note_are_of_all_packages(
     assert summary.energy_j_per_step == pytest.approx(0.3)
     assert summary.energy_uncertainty_j_per_step == pytest.approx(0.01)
     assert "measured by rapl (package-0 + package-1)" in " ".join(shown(notes(made)).split())
+
+
+def test_the_sum_covers_what_its_parts_cover_and_is_read_as_well_as_the_worst_of_them(row: Make) -> None:
+    first = row(
+        "package-0", covers="one socket", fresh_samples=90, longest_gap_s=0.1, gross_uncertainty_j=1.0
+    )
+    second = row("dram-0", covers="its memory", fresh_samples=80, longest_gap_s=0.4, gross_uncertainty_j=0.5)
+    first.terms_j = {"gain_j": 0.2}
+    found = whole([first, second])
+    assert found is not None
+    assert (found.covers, found.gross_uncertainty_j) == ("one socket; its memory", 1.5)
+    assert (found.fresh_samples, found.longest_gap_s, found.terms_j) == (80, 0.4, {})
+
+
+def test_the_note_says_what_is_covered_and_which_shunt_was_corrected_for(
+    row: Make, document: Make, trial: Make, shown: Make
+) -> None:
+    settings = {"chip": "ina219", "shunt_ohm": 0.1, "shunt_correction": 0.1}
+    made = row("ina219-1", parent=None, meter="hwmon", covers="channel 1", settings=settings)
+    text = " ".join(shown(notes(document([trial(energy=[made])]))).split())
+    assert "measured by hwmon (ina219-1); it covers channel 1; shunt 0.1 Ω, readings × 0.1" in text
