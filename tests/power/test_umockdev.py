@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys(reader_kind: 
         "psys": None,
         "core-0": "package-0",
     }
+
+
+@pytest.mark.skipif(find_spec("pyRAPL") is None, reason="pyRAPL (the meters extra) is not installed")
+def test_the_real_pyrapl_on_two_sockets_with_memory() -> None:
+    watts = {"0": 10, "0:1": 3, "1": 7, "1:0": 2}
+    zones = [f"intel-rapl:{zone}={watt}" for zone, watt in watts.items()]
+    trees = ("-d", DATA / "rapl-two-sockets.umockdev", "-d", DATA / "two-sockets-cpu.umockdev")
+    rows = umockdev(*trees, child=["pyrapl", "0.1", "2", *zones])["by_domain"]
+    truth = {"package-0": 10.0, "package-1": 7.0, "dram-0": 3.0, "dram-1": 2.0}
+    assert {name: power_w(row) for name, row in rows.items()} == pytest.approx(truth, rel=0.01)
 
 
 def test_hwmon_with_a_corrected_shunt(reader_kind: str) -> None:
