@@ -168,7 +168,7 @@ def tty(tmp_path: Path, name: str) -> Path:
 def test_a_um25c_on_its_serial_port(tmp_path: Path) -> None:
     pytest.importorskip("serial", reason="pyserial (the meters extra) is not installed")
     head = struct.pack(">HHHI", 0x09C9, 5000, 20000, 10000)
-    answer = head.ljust(106, b"\0") + struct.pack(">I", 7).ljust(22, b"\0") + b"\xff\xf1"
+    answer = head.ljust(20, b"\0") + struct.pack(">I", 7).ljust(108, b"\0") + b"\xff\xf1"
     played = script(tmp_path / "um25c.script", [("w", 0, b"\xf0"), ("r", 1, answer)] * 400)
     options = ("-d", tty(tmp_path, "rfcomm0"), "-s", f"/dev/rfcomm0={played}")
     # Two fresh values a second: 2 s are refused, and what would do is said.

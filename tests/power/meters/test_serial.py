@@ -22,9 +22,12 @@ ciphers = pytest.importorskip(
 )
 
 
-def um25c(volt: float, ampere: float, mwh: int, code: int = 0x09C9) -> bytes:
+def um25c(volt: float, ampere: float, mwh: int, code: int = 0x09C9, group: int = 0) -> bytes:
+    """An answer in which every group but the selected one holds 7 mAh and 999 mWh, and the recording 0 mWh."""
     head = struct.pack(">HHHI", code, round(volt * 1e3), round(ampere * 1e4), round(volt * ampere * 1e3))
-    return head.ljust(106, b"\0") + struct.pack(">I", mwh).ljust(22, b"\0") + b"\xff\xf1"
+    groups = b"".join(struct.pack(">II", 7, mwh if g == group else 999) for g in range(10))
+    measured = head + struct.pack(">HHH", 25, 77, group) + groups
+    return measured.ljust(128, b"\0") + b"\xff\xf1"
 
 
 def tc66_plain(volt: float, ampere: float, mwh: int) -> bytes:
@@ -100,8 +103,22 @@ def test_um25c(line: Line) -> None:
     line.answer = lambda question: um25c(5.08, 1.2345, 1234) if question == b"\xf0" else b""
     with make(f"um25c:{line.path}") as meter:
         assert values(meter) == pytest.approx({"usb": 6.271, "usb-register": 1234 * 3.6})
-        assert meter.settings() == {"port": line.path, "model": "um25c"}
+        assert meter.settings() == {"port": line.path, "model": "um25c", "group": 0}
         assert meter.domains[1].parent == "usb"
+
+
+def test_the_register_is_that_of_the_selected_group_below_any_threshold(line: Line) -> None:
+    line.answer = lambda _: um25c(5.0, 0.1, 42, group=3)
+    with make(f"um25c:{line.path}") as meter:
+        assert values(meter)["usb-register"] == pytest.approx(42 * 3.6)
+        line.answer = lambda _: um25c(5.0, 0.1, 42, group=9)
+        with pytest.raises(MeterReadError, match="group 9 is selected in place of group 3"):
+            meter.read()
+    assert meter.settings()["group"] == 3
+    with meter:
+        assert meter.settings()["group"] == 9
+    with pytest.raises(ValueError, match="selected group of 10"):
+        rdtech.parse_answer(um25c(5.0, 0.1, 42, group=10))
 
 
 def test_a_um34c_is_not_a_um25c(line: Line) -> None:
