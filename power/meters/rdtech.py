@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from power.base import Domain, Setting
 from power.errors import MeterUnavailableError
 from power.meters import serial_meter
-from power.meters.serial_meter import MWH_J, SerialMeter, plug_domains
+from power.meters.serial_meter import AMPERE_DIGITS, MWH_J, VOLT_DIGITS, SerialMeter, plug_domains
 from power.options import split_argument
 
 SIZE = 130
@@ -30,7 +30,10 @@ HINT_BIND = "sudo rfcomm bind 0 AA:BB:CC:DD:EE:FF (then --meter um25c:/dev/rfcom
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model: volts and amperes a step, and the relative limit of its power by the seller's leaflet."""
+    """A model: volts and amperes a step, and the relative limit of its power by the seller's leaflet, without digits.
+
+    UM25C: ± (0.05 % + 2 digits) of voltage, ± (0.1 % + 4 digits) of current; the others ± 0.5 % and ± 1 %.
+    """
 
     name: str
     volt: float
@@ -40,7 +43,7 @@ class Model:
 
 MODELS = {
     0x0963: Model("um24c", 1e-2, 1e-3, 0.015),
-    0x09C9: Model("um25c", 1e-3, 1e-4, 0.002),
+    0x09C9: Model("um25c", 1e-3, 1e-4, 0.0015),
     0x0D4C: Model("um34c", 1e-2, 1e-3, 0.015),
 }
 
@@ -96,8 +99,17 @@ class RdtechMeter(SerialMeter):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The plug by integrated power, and inside it the plug by register."""
-        return plug_domains(update_s=0.5, resolution_w=1e-3, gain_limit=self._model.gain_limit)
+        """The plug by integrated power, and inside it the plug by register.
+
+        The digits of the current are an offset, at the voltage there was at opening; those of the voltage a gain.
+        """
+        model = self._model
+        return plug_domains(
+            update_s=0.5,
+            resolution_w=1e-3,
+            gain_limit=model.gain_limit + VOLT_DIGITS * model.volt / self.volt,
+            offset_limit_w=AMPERE_DIGITS * model.ampere * self.volt,
+        )
 
     def open(self) -> None:
         """As every serial meter; opened again, it may have another group selected. Raises `MeterUnavailableError`."""

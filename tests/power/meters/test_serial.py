@@ -128,11 +128,31 @@ def test_a_um34c_is_not_a_um25c(line: Line) -> None:
         make(f"um25c:{line.path}").open()
 
 
+@pytest.mark.parametrize(
+    ("answer", "gain", "offset_w"),
+    [
+        (um25c(5.0, 1.0, 0), 0.0015 + 2 * 1e-3 / 5, 4 * 1e-4 * 5),
+        (struct.pack(">HHHI", 0x0963, 900, 1000, 9000).ljust(130, b"\0"), 0.015 + 2 * 1e-2 / 9, 4 * 1e-3 * 9),
+        (um25c(0.0, 0.0, 0), 0.0015 + 2 * 1e-3 / 4, 4 * 1e-4 * 4),
+    ],
+    ids=["um25c", "um24c at 9 V", "nothing"],
+)
+def test_the_digits_of_a_leaflet_are_a_gain_and_an_offset(
+    line: Line, answer: bytes, gain: float, offset_w: float
+) -> None:
+    line.answer = lambda _: answer
+    with make(f"rdtech:{line.path}") as meter:
+        for domain in meter.domains:
+            assert domain.gain_limit == pytest.approx(gain)
+            assert domain.offset_limit_w == pytest.approx(offset_w)
+
+
 def test_tc66(line: Line) -> None:
     line.answer = lambda question: encrypt(tc66_plain(9.0, 1.5, 55)) if question == b"getva" else b""
     with make(f"tc66c:{line.path}") as meter:
         assert values(meter) == pytest.approx({"usb": 13.5, "usb-register": 55 * 3.6})
         assert meter.name == "tc66"
+        assert meter.domains[0].offset_limit_w == pytest.approx(4 * 1e-5 * 9.0)
 
 
 def test_the_known_answer_of_the_checksum() -> None:
