@@ -33,7 +33,8 @@ class Domain:
     a package its cores), so that a sum takes the outermost domains only and nothing is counted twice. Where it is not
     known how the outermost ones are wired, as with sensors of a board, they are not `apart`, and no sum is made.
     `gain_limit` (relative) and `offset_limit_w` are limits in the data sheet's sense: the error lies
-    somewhere in ± the limit. `update_s` is the time between fresh values inside the meter, however often it
+    somewhere in ± the limit; where no data sheet states any, a gain limit is assumed that stands for the offset too, 0
+    then. `update_s` is the time between fresh values inside the meter, however often it
     is polled. `wrap_j` is the range after which a counter starts again at its fixed point; None: never.
     `max_power_w` is the highest plausible power; a counter difference beyond it is a reset, not energy, and one over a
     time in which the counter could have run through its range at that power is not known.

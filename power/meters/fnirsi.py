@@ -27,9 +27,12 @@ from power.errors import MeterReadError, MeterUnavailableError
 from power.options import split_argument
 
 HIDRAW = Path("/sys/class/hidraw")
+#: `uaccess` gives the device to who sits at the machine; one logged in over SSH has it by the group, which Debian and
+#: Raspberry Pi OS have and put their first user into.
 HINT_UDEV = (
-    """echo 'KERNEL=="hidraw*", ATTRS{idVendor}=="2e3c|0483", MODE="0660", TAG+="uaccess"'"""
+    """echo 'KERNEL=="hidraw*", ATTRS{idVendor}=="2e3c|0483", MODE="0660", GROUP="plugdev", TAG+="uaccess"'"""
     " | sudo tee /etc/udev/rules.d/70-fnirsi.rules && sudo udevadm control --reload && sudo udevadm trigger"
+    " (over SSH the user must be in the group: sudo usermod -aG plugdev $USER, then log in again)"
 )
 
 _SAMPLE = struct.Struct("<IIHHBH")

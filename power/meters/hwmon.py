@@ -9,10 +9,10 @@ INA219, 226, 228, 238, 260 (`ina2xx`, `ina238`), INA3221 and the rails of a Jets
     hwmon                          every chip that measures power, but no graphics card
     hwmon:amdgpu                   a graphics card, which must be asked for: it measures no training on the processor
     hwmon:ina219,shunt=0.1         one chip, whose board carries 100 mΩ
+    hwmon:ina228,shunt=0.015/0.01  one whose driver assumes 10 mΩ and does not show it, where the board carries 15 mΩ
 
-The INA drivers assume the shunt written in `shunt_resistor` (µΩ; 10 mΩ unless a device tree says otherwise),
-while many boards carry 100 mΩ: then every reading is ten times too high. `shunt` is the true one; the
-correction stands in the record.
+The INA drivers assume a shunt (10 mΩ, mostly, unless a device tree says otherwise), while many boards carry 100 mΩ:
+then every reading is ten times too high. `shunt` is the true one (see `ina`); the correction stands in the record.
 
 A channel that cannot be read when the meter is opened is left out, and named: a channel of an INA3221 that the device
 tree switches off has its files and answers -ENODATA. One that fails later is a failed reading of the meter.
@@ -25,7 +25,9 @@ from typing import NamedTuple
 
 from power.base import Domain, Kind, Probe, Setting
 from power.errors import MeterUnavailableError
-from power.options import positive, split_argument
+from power.meters import ina
+from power.meters.ina import Shunt
+from power.options import split_argument
 from power.sysfs import Attribute, Gauge, SysfsMeter
 
 ROOT = Path("/sys/class/hwmon")
@@ -44,20 +46,18 @@ _LAST = {"ina3221": 3}
 _ONLY = {"amd_energy": "Esocket"}
 #: Labels of rails that feed all other rails of a Jetson (INA3221 on the module's input).
 _INPUT_LABELS = ("VDD_IN", "POM_5V_IN", "VDD_5V_IN", "VIN_SYS_5V0")
-#: Gain limits: the chip's data sheet and a 1 % shunt; what is not listed is not known, 5 % is assumed.
-_GAIN = {"ina219": 0.015, "ina220": 0.015, "ina226": 0.011, "ina230": 0.011, "ina231": 0.011}
-_GAIN |= {"ina228": 0.011, "ina237": 0.011, "ina238": 0.011, "ina260": 0.005, "ina3221": 0.015}
-#: Power step over the shunt step, and the shunt step in V: power LSB = factor · step / shunt.
-_STEPS = {"ina219": (20, 10e-6), "ina220": (20, 10e-6)}
-_STEPS |= dict.fromkeys(("ina226", "ina230", "ina231"), (25, 2.5e-6))
 
 
 class Channel(NamedTuple):
-    """A channel as its chip describes it, not yet read: its value is the product of the files times `factor`."""
+    """A channel as its chip describes it, not yet read: its value is the product of the files times `factor`.
+
+    `correction`, a part of the factor, is that of the shunt.
+    """
 
     domain: Domain
     files: tuple[Path, ...]
     factor: float
+    correction: float
 
     @property
     def folder(self) -> Path:
@@ -79,7 +79,7 @@ class Channel(NamedTuple):
         return gauge
 
 
-def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = None) -> list[Channel]:
+def find_channels(root: Path = ROOT, chip: str = "", shunt: Shunt | None = None) -> list[Channel]:
     """Return the channels that measure energy or power, of those named `chip`, or of all but graphics cards.
 
     Raises `OSError` or `ValueError` for a chip that cannot be described.
@@ -87,31 +87,20 @@ def find_channels(root: Path = ROOT, chip: str = "", shunt_ohm: float | None = N
     folders = sorted(root.glob("hwmon*"), key=lambda path: (len(path.name), path.name))
     chips = [(folder, (folder / "name").read_text().strip()) for folder in folders]
     wanted = [(folder, name) for folder, name in chips if (name == chip if chip else name not in _GRAPHICS)]
-    return _unique([c for folder, name in wanted for c in _channels(folder, name, shunt_ohm)])
+    return _unique([c for folder, name in wanted for c in _channels(folder, name, shunt)])
 
 
-def shunt_correction(folder: Path, shunt_ohm: float | None) -> float:
-    """Return assumed over true shunt: what readings of current and power are to be multiplied by."""
-    file = folder / "shunt_resistor"
-    if shunt_ohm is None:
-        return 1.0
-    if not file.exists():
-        raise ValueError(f"{folder.name} has no shunt_resistor: its driver takes no shunt to be corrected")
-    return int(file.read_text()) * 1e-6 / shunt_ohm
-
-
-def _channels(folder: Path, chip: str, shunt_ohm: float | None) -> list[Channel]:
+def _channels(folder: Path, chip: str, shunt: Shunt | None) -> list[Channel]:
     kinds: dict[int, set[str]] = {}
     for path in sorted(folder.iterdir()):
         if match := _CHANNEL.match(path.name):
             kinds.setdefault(int(match[2]), set()).add(match[1])
-    correction = shunt_correction(folder, shunt_ohm)
     numbers = [number for number in sorted(kinds) if number <= _LAST.get(chip, number)]
-    found = [_channel(folder, chip, number, kinds[number], correction) for number in numbers]
+    found = [_channel(folder, chip, number, kinds[number], shunt) for number in numbers]
     return [channel for channel in found if channel is not None]
 
 
-def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: float) -> Channel | None:
+def _channel(folder: Path, chip: str, number: int, kinds: set[str], shunt: Shunt | None) -> Channel | None:
     files, factor, kind = _files(folder, chip, number, kinds)
     if not files:
         return None
@@ -124,11 +113,13 @@ def _channel(folder: Path, chip: str, number: int, kinds: set[str], correction: 
         covers=f"what is wired behind {chip} channel {label or number}",
         apart=False,
         update_s=_update_s(folder, number),
-        resolution_w=_resolution_w(folder, chip) * correction,
+        resolution_w=ina.resolution_w(folder, chip, number, shunt),
         resolution_j=1e-6 if kind == "energy" else 0.0,
-        gain_limit=_GAIN.get(chip, 0.05),
+        gain_limit=ina.gain_limit(chip),
+        offset_limit_w=ina.offset_limit_w(folder, chip, number, shunt),
     )
-    return Channel(domain, files, factor * correction)
+    correction = ina.correction(folder, number, shunt)
+    return Channel(domain, files, factor * correction, correction)
 
 
 def _files(folder: Path, chip: str, number: int, kinds: set[str]) -> tuple[tuple[Path, ...], float, Kind]:
@@ -156,14 +147,6 @@ def _update_s(folder: Path, number: int) -> float:
         if file.exists():
             return int(file.read_text()) * 1e-3
     return 0.0
-
-
-def _resolution_w(folder: Path, chip: str) -> float:
-    file = folder / "shunt_resistor"
-    if chip not in _STEPS or not file.exists():
-        return 0.0
-    factor, step_v = _STEPS[chip]
-    return factor * step_v / (int(file.read_text()) * 1e-6)
 
 
 def _unique(channels: list[Channel]) -> list[Channel]:
@@ -197,6 +180,13 @@ def _inside(channel: Gauge, whole: Gauge) -> Gauge:
     return replace(channel, domain=replace(channel.domain, parent=whole.domain.name))
 
 
+def _mending(error: Exception) -> str | None:
+    """Return the command for a file that only root may read, as the kernel has it of some counters."""
+    if isinstance(error, PermissionError) and error.filename:
+        return f"sudo chmod a+r {error.filename} (until the next boot; or run as root)"
+    return None
+
+
 class HwmonMeter(SysfsMeter):
     """All channels of the kernel's sensor chips (no graphics card's), or of one chip by name; one domain a channel."""
 
@@ -208,6 +198,7 @@ class HwmonMeter(SysfsMeter):
         super().__init__(argument)
         self._root = root
         self._left_out: list[str] = []
+        self._corrections: dict[str, float] = {}
 
     def probe(self) -> Probe:
         """Say whether it can be used, and which channels were left out of it."""
@@ -220,14 +211,15 @@ class HwmonMeter(SysfsMeter):
         if self.is_open:
             return
         try:
-            chip, shunt_ohm = self._options()
-            channels = find_channels(self._root, chip, shunt_ohm)
+            chip, shunt = self._options()
+            channels = find_channels(self._root, chip, shunt)
         except (OSError, ValueError) as error:
             raise MeterUnavailableError(self.name, str(error)) from error
         if not channels:
             which = f"named '{chip}'" if chip else "but a graphics card's, if any,"
             raise MeterUnavailableError(self.name, f"no chip {which} under {self._root} measures power", HINT)
         gauges = _nested(self._readable(channels))
+        self._corrections = {channel.domain.name: channel.correction for channel in channels}
         slowest_s = max(gauge.domain.update_s for gauge in gauges)
         self.period_s = max(0.01, min(0.1, slowest_s))
         self.gauges, self.is_open = tuple(gauges), True
@@ -247,20 +239,26 @@ class HwmonMeter(SysfsMeter):
             for gauge in gauges:
                 gauge.close()
             first = next(iter(failed.values()))
-            raise MeterUnavailableError(self.name, str(first)) from first
-        self._left_out = [f"{name} ({error})" for name, error in failed.items()]
+            raise MeterUnavailableError(self.name, str(first), _mending(first)) from first
+        self._left_out = [
+            f"{name} ({error}{f'; try: {hint}' if (hint := _mending(error)) else ''})"
+            for name, error in failed.items()
+        ]
         return gauges
 
     def settings(self) -> dict[str, Setting]:
-        """Return the chip, the true shunt and the correction by which readings were multiplied."""
-        chip, shunt_ohm = self._options()
-        if shunt_ohm is None:
+        """Return the chip, the shunt as stated, and by what readings were multiplied, a channel where they differ."""
+        chip, shunt = self._options()
+        if shunt is None:
             return {"chip": chip} if chip else {}
-        folders = {Path(gauge.files[0].path).parent for gauge in self.gauges}
-        factors = [shunt_correction(folder, shunt_ohm) for folder in folders]
-        correction: dict[str, Setting] = {"shunt_correction": factors[0]} if factors else {}
-        return {"chip": chip, "shunt_ohm": shunt_ohm, **correction}
+        known: dict[str, Setting] = {"chip": chip, "shunt_ohm": shunt.true_ohm}
+        if shunt.assumed_ohm is not None:
+            known["shunt_assumed_ohm"] = shunt.assumed_ohm
+        factors = {gauge.domain.name: self._corrections[gauge.domain.name] for gauge in self.gauges}
+        if len(set(factors.values())) == 1:
+            return known | {"shunt_correction": next(iter(factors.values()))}
+        return known | {f"shunt_correction {name}": factor for name, factor in factors.items()}
 
-    def _options(self) -> tuple[str, float | None]:
+    def _options(self) -> tuple[str, Shunt | None]:
         chip, options = split_argument(self.argument, {"shunt": ""})
-        return chip, positive("shunt", options["shunt"]) if options["shunt"] else None
+        return chip, ina.stated(options["shunt"])

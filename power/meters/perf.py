@@ -7,11 +7,8 @@
 Reading a counter of the whole machine takes CAP_PERFMON, or `kernel.perf_event_paranoid` at 0 or below.
 What the domains contain, their update and their error are those of powercap (see there).
 
-`cpumask` may name several processors of one package. On an Intel processor of several dies (Cascade Lake-AP) each die
-has its own counter, and they add up. On AMD, kernels since 6.9 that take a core complex for a die show the package's
-one counter once a complex. Nothing in sysfs tells the two apart; what the counters do in a moment does: those that
-advance alike, to the step, are one, and the later ones are nested in the first. Two dies advance differently, by
-thousands of steps in that moment.
+`cpumask` may name several processors of one package, be it that each die has its own counter or that all show the
+package's one: see `mirrors`.
 """
 
 import ctypes
@@ -19,14 +16,13 @@ import os
 import platform
 import struct
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from power.base import Domain, Meter, Sample, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
+from power.meters.mirrors import rounds_of, without_mirrors
 
 PMU = Path("/sys/bus/event_source/devices/power")
 CPUS = Path("/sys/devices/system/cpu")
@@ -41,8 +37,6 @@ _SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "armv7l": 364, "i686
 #: A counter that runs at all is updated every millisecond or so, by more than it resolves. What some virtual machines
 #: show in its place never moves.
 _STILL_S = 0.2
-#: Readings that tell a counter from its mirror, and the time between them: some updates, a moment at opening.
-_ROUNDS, _BETWEEN_S = 9, 0.01
 _ATTR_SIZE = 64  # PERF_ATTR_SIZE_VER0
 _FLAG_CLOEXEC = 8
 _NAMES = {"pkg": "package", "ram": "dram", "cores": "core", "gpu": "uncore", "psys": "psys"}
@@ -72,26 +66,6 @@ def find_events(pmu: Path = PMU, cpus: Path = CPUS) -> list[Event]:
         for cpu, place in places.items()
         if name != "energy-psys" or cpu == first  # one for the whole machine
     ]
-
-
-def without_mirrors(events: Sequence[Event], rounds: Sequence[Sequence[int]]) -> list[Event]:
-    """Nest an event that repeats an earlier one's counter inside it, so that it is not added up twice.
-
-    `rounds` holds the counts of all events, one after the other, time and again. Two that are one counter advance
-    alike between two rounds, unless it was renewed just between the two readings: most of the time, then.
-    """
-    advances = [[b - a for a, b in pairwise(counts)] for counts in zip(*rounds, strict=True)]
-    apart: list[Event] = []
-    for index, event in enumerate(events):
-        earlier = [i for i in range(index) if events[i].config == event.config]
-        same = next((i for i in earlier if _alike(advances[i], advances[index])), None)
-        inside = event.domain.parent if same is None else events[same].domain.name
-        apart.append(replace(event, domain=replace(event.domain, parent=inside)))
-    return apart
-
-
-def _alike(a: Sequence[int], b: Sequence[int]) -> bool:
-    return 2 * sum(p == q != 0 for p, q in zip(a, b, strict=True)) > len(a)
 
 
 def _cpu_list(text: str) -> list[int]:
@@ -211,15 +185,15 @@ class PerfMeter(Meter):
         """Nest what repeats another event's counter; where every event is one of another package, no time is lost."""
         if not any("@" in event.domain.name for event in self._events):
             return
-        rounds: list[list[int]] = []
         try:
-            for _ in range(_ROUNDS):
-                rounds.append([read_count(fd) for fd in self._files])
-                time.sleep(_BETWEEN_S)
+            rounds = rounds_of(lambda: [read_count(fd) for fd in self._files])
         except (OSError, struct.error) as error:
             self.close()
             raise MeterUnavailableError(self.name, f"a counter could not be read: {error}") from error
-        self._events = without_mirrors(self._events, rounds)
+        kinds = [event.config for event in self._events]
+        domains = without_mirrors(self.domains, kinds, rounds)
+        pairs = zip(self._events, domains, strict=True)
+        self._events = [replace(event, domain=domain) for event, domain in pairs]
 
     def _moves(self) -> bool:
         """Tell whether any event counts within a moment; one that cannot be read is for `read` to report."""

@@ -7,19 +7,19 @@ and `max_energy_range_uj` (the counter starts at 0 again after it). What has to 
 - A zone's place in the tree is not what it contains: `dram` hangs under its package and is not part of the
   package's energy, while `psys` stands beside the packages and contains them (and the memory).
 - `intel-rapl-mmio:*` repeats the package by another road and is left out. AMD processors use the same
-  `intel-rapl` names; with several dies some mirror one socket's counter, which is found out at opening.
+  `intel-rapl` names; with several dies some mirror one socket's counter, which is found out at opening (`mirrors`).
 - The counter is renewed about every millisecond, in steps of typically 61 µJ (2⁻¹⁴ J).
 - No data sheet states an error. Against external meters a few percent were found on Haswell and newer, where
   it is measured and no longer modelled; ± 5 % is assumed.
 """
 
 import re
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from power.base import Domain
 from power.errors import MeterUnavailableError
+from power.meters.mirrors import rounds_of, without_mirrors
 from power.sysfs import Attribute, Gauge, SysfsMeter
 
 ROOT = Path("/sys/class/powercap")
@@ -104,7 +104,7 @@ class PowercapMeter(SysfsMeter):
         self._root = root
 
     def open(self) -> None:
-        """Open every counter and read it twice. Raises `MeterUnavailableError`: no zone, or no permission."""
+        """Open every counter and read it. Raises `MeterUnavailableError`: no zone, or no permission."""
         if self.is_open:
             return
         try:
@@ -117,6 +117,7 @@ class PowercapMeter(SysfsMeter):
         try:
             for zone in zones:
                 counters.append(Attribute(zone.counter))
+                int(counters[-1].read())
             domains = _without_mirrors([zone.domain for zone in zones], counters)
         except (OSError, ValueError) as error:
             for counter in counters:
@@ -133,19 +134,12 @@ class PowercapMeter(SysfsMeter):
 
 
 def _without_mirrors(domains: list[Domain], counters: list[Attribute]) -> list[Domain]:
-    """Nest a package that repeats another one's counter inside it, so that it is not added up twice.
-
-    Counters of two dies started at different energies: values that agree twice, a few milliseconds apart
-    and while moving, are one counter.
-    """
-    first = [int(counter.read()) for counter in counters]
-    time.sleep(0.005)
-    values = list(zip(first, [int(counter.read()) for counter in counters], strict=True))
-    seen: dict[tuple[int, int], str] = {}
-    apart: list[Domain] = []
-    for domain, (a, b) in zip(domains, values, strict=True):
-        if domain.name.startswith("package") and (a, b) in seen and a != b:
-            domain = replace(domain, parent=seen[a, b])
-        seen.setdefault((a, b), domain.name)
-        apart.append(domain)
-    return apart
+    """Nest the packages that repeat another one's counter; where there is one package alone, no time is lost."""
+    pairs = zip(domains, counters, strict=True)
+    packages = [(domain, counter) for domain, counter in pairs if domain.name.startswith("package")]
+    if len(packages) < 2:
+        return domains
+    rounds = rounds_of(lambda: [int(counter.read()) for _, counter in packages])
+    apart = without_mirrors([domain for domain, _ in packages], ["package"] * len(packages), rounds)
+    nested = {domain.name: domain for domain in apart}
+    return [nested.get(domain.name, domain) for domain in domains]

@@ -2,8 +2,13 @@
 
 pyRAPL (0.2.3.1, the last release, 2019) reads the powercap files. Its own measurements do not survive a
 wrap of the counter (they give None or a hugely negative value), so only its raw readings are taken:
-`Sensor(devices=[...]).energy()` in µJ for each socket, -1 or None where a socket has none. Importing it adds
-handlers to the root logger, which are taken off again. The counters' ranges come from powercap itself.
+`Sensor(devices=[...]).energy()` in µJ. It is one list of all sockets and both devices, whichever were asked for
+(`sensor.py`): package of socket 0, memory of socket 0, package of socket 1, and so on; -1 or None where there is none
+or it was not asked for. A device's own values are every second one, from the device's number on (`Device` is an
+`IntEnum`: PKG 0, DRAM 1), and the place among them is the socket's id.
+
+Importing it warns on the root logger of databases it could write to, and so adds a handler there: the one is kept quiet
+meanwhile, the other taken off again. The counters' ranges come from powercap itself.
 """
 
 import logging
@@ -14,15 +19,19 @@ from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import powercap
 
 HINT_INSTALL = "pip install 'edge-harness[meters]'"
+#: Devices a socket in what a sensor gives: package and memory.
+_DEVICES = 2
 
 
 def _import_pyrapl() -> Any:
-    """Return the library, with the root logger as it was before. Raises `ImportError`."""
+    """Return the library; the root logger says nothing meanwhile and is as before then. Raises `ImportError`."""
     root = logging.getLogger()
-    before = list(root.handlers)
+    before, disabled = list(root.handlers), root.disabled
+    root.disabled = True  # what other loggers say goes its way: only the root's own messages stop here
     try:
         import pyRAPL
     finally:
+        root.disabled = disabled
         for handler in [handler for handler in root.handlers if handler not in before]:
             root.removeHandler(handler)
     return pyRAPL
@@ -36,12 +45,13 @@ class PyRaplMeter(Meter):
 
     def __init__(self, argument: str = "") -> None:
         super().__init__(argument)
-        self._sensors: list[tuple[Any, tuple[Domain | None, ...]]] = []
+        # A sensor, the place of its device in what it gives, and one domain a socket that has the device.
+        self._sensors: list[tuple[Any, int, tuple[Domain | None, ...]]] = []
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """One domain a socket and device that gave a value."""
-        return tuple(domain for _, row in self._sensors for domain in row if domain is not None)
+        return tuple(domain for _, _, row in self._sensors for domain in row if domain is not None)
 
     def open(self) -> None:
         """Make the sensors. Raises `MeterUnavailableError`: no library, no counter, no permission."""
@@ -55,11 +65,11 @@ class PyRaplMeter(Meter):
             ) from error
         ranges = self._ranges_j()
         for device, kind in ((library.Device.PKG, "package"), (library.Device.DRAM, "dram")):
-            sensor = self._sensor(library, device)
+            sensor = self._sensor(library, device, kind)
             if sensor is not None:
-                values = sensor.energy()
-                row = tuple(self._domain(kind, i, v, ranges) for i, v in enumerate(values))
-                self._sensors.append((sensor, row))
+                values = sensor.energy()[device::_DEVICES]
+                row = tuple(self._domain(kind, socket, v, ranges) for socket, v in enumerate(values))
+                self._sensors.append((sensor, device, row))
         if not self.domains:
             self._sensors = []
             raise MeterUnavailableError(self.name, "pyRAPL finds no counter", powercap.HINT_MODULE)
@@ -67,7 +77,7 @@ class PyRaplMeter(Meter):
     def read(self) -> list[Sample]:
         """Return one sample a domain, straight from the raw counters."""
         try:
-            return [sample for sensor, row in self._sensors for sample in self._samples(sensor, row)]
+            return [sample for each in self._sensors for sample in self._samples(*each)]
         except Exception as error:  # the library raises plain OSError, ValueError and its own kinds
             raise MeterReadError(f"meter '{self.name}': {error}") from error
 
@@ -75,7 +85,7 @@ class PyRaplMeter(Meter):
         """Let go of the sensors."""
         self._sensors = []
 
-    def _sensor(self, library: Any, device: Any) -> Any:
+    def _sensor(self, library: Any, device: int, kind: str) -> Any:
         try:
             return library.Sensor(devices=[device])
         except PermissionError as error:
@@ -83,8 +93,9 @@ class PyRaplMeter(Meter):
                 self.name, "energy_uj is readable by root only", powercap.HINT_READ
             ) from error
         except Exception as error:  # absent devices raise kinds of the library's own
-            if "PKG" in str(device):
-                raise MeterUnavailableError(self.name, f"pyRAPL refuses this machine: {error}") from error
+            if kind == "package":  # its exceptions carry no words, only their names
+                reason = f"pyRAPL refuses this machine: {error!r}"
+                raise MeterUnavailableError(self.name, reason, powercap.HINT_MODULE) from error
             return None
 
     def _ranges_j(self) -> dict[str, float | None]:
@@ -109,9 +120,9 @@ class PyRaplMeter(Meter):
             max_power_w=powercap.MAX_PACKAGE_W,
         )
 
-    def _samples(self, sensor: Any, row: tuple[Domain | None, ...]) -> list[Sample]:
+    def _samples(self, sensor: Any, device: int, row: tuple[Domain | None, ...]) -> list[Sample]:
         before_ns = now_ns()
-        values = sensor.energy()
+        values = sensor.energy()[device::_DEVICES]
         t_ns = (before_ns + now_ns()) // 2
         pairs = [(domain, value) for domain, value in zip(row, values, strict=True) if domain is not None]
         if any(value is None or value < 0 for _, value in pairs):

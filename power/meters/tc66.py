@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from power.base import Domain, Setting
 from power.errors import MeterUnavailableError
-from power.meters.serial_meter import MWH_J, SerialMeter, plug_domains
+from power.meters.serial_meter import AMPERE_DIGITS, MWH_J, SerialMeter, plug_domains
 from power.meters.serial_port import HINT_INSTALL
 
 SIZE, _BLOCK = 192, 64
@@ -79,9 +79,11 @@ class Tc66Meter(SerialMeter):
     def domains(self) -> tuple[Domain, ...]:
         """The plug by integrated power, and inside it the plug by register.
 
-        The seller's leaflet gives 0.05 % for voltage and 0.1 % for current: 0.2 % is taken for their product.
+        The seller's leaflet gives ± (0.05 % + 2 digits) of 0.1 mV and ± (0.1 % + 4 digits) of 10 µA: 0.2 % is taken for
+        the product, which holds the digits of the voltage; those of the current are an offset.
         """
-        return plug_domains(update_s=0.1, resolution_w=1e-4, gain_limit=0.002)
+        offset_w = AMPERE_DIGITS * 1e-5 * self.volt
+        return plug_domains(update_s=0.1, resolution_w=1e-4, gain_limit=0.002, offset_limit_w=offset_w)
 
     def parse(self, answer: bytes) -> Reading:
         """Return the reading in an answer. Raises `ValueError`."""

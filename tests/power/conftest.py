@@ -11,6 +11,7 @@ import tty
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
@@ -169,10 +170,13 @@ class Bench:
 
     def pyrapl(self) -> Meter:
         module = types.ModuleType("pyRAPL")
-        sensor = types.SimpleNamespace(energy=lambda: (now_ns() / 1e2,))
-        module.__dict__.update(
-            Device=types.SimpleNamespace(PKG="PKG", DRAM="DRAM"), Sensor=lambda devices: sensor
-        )
+        # As the real one: package, then memory of the socket, -1 for what was not asked for.
+        given = ((now_ns, lambda: -1), (lambda: -1, now_ns))
+
+        def sensor(devices: list[int]) -> types.SimpleNamespace:
+            return types.SimpleNamespace(energy=lambda: [call() for call in given[devices[0]]])
+
+        module.__dict__.update(Device=IntEnum("Device", {"PKG": 0, "DRAM": 1}), Sensor=sensor)
         self.monkeypatch.setitem(sys.modules, "pyRAPL", module)
         return make("pyrapl")
 

@@ -15,6 +15,16 @@ from power.sysfs import SysfsMeter
 SCRIPTED = {"mock": "modelled", "none": "unavailable", "replay": "measured"}
 
 
+#: Gain limit that is assumed, for offset and everything, where no data sheet states an error: RAPL, NVML, the PMIC of a
+#: Raspberry Pi, sensor chips that are not known.
+ASSUMED = 0.05
+#: Other meters that state no offset, and why: what is assumed of their gain stands for it.
+NO_OFFSET = {
+    "shelly": "none is published; 2 % is assumed for all models",
+    "tasmota": "as good as its calibration, of which nothing is known; 3 % is assumed",
+    "joulescope": "it differs by the range that the instrument chooses; 0.5 % is assumed for all of them",
+}
+
 #: Meters whose values stand in files, which the native sampler can read.
 OF_FILES = [name for name in registry.names() if isinstance(registry.make(name), SysfsMeter)]
 
@@ -70,6 +80,13 @@ def test_domains_are_named_once_and_nested_in_each_other(usable: Meter) -> None:
     assert usable.period_s > 0.0
     assert all(domain.gain_limit > 0.0 for domain in usable.domains if usable.name not in SCRIPTED)
     assert usable.provenance == SCRIPTED.get(usable.name, "measured")
+
+
+def test_a_meter_states_its_offset_or_is_known_to_have_none(usable: Meter) -> None:
+    if usable.name in SCRIPTED or usable.name in NO_OFFSET:
+        pytest.skip(NO_OFFSET.get(usable.name, "scripted"))
+    for domain in usable.domains:
+        assert domain.offset_limit_w > 0.0 or domain.gain_limit >= ASSUMED, domain.name
 
 
 def test_samples_carry_the_time_of_the_reading_and_a_known_domain(usable: Meter) -> None:

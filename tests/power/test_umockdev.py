@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def test_ten_watts_across_a_wraparound_two_sockets_memory_and_psys(reader_kind: 
         "psys": None,
         "core-0": "package-0",
     }
+
+
+@pytest.mark.skipif(find_spec("pyRAPL") is None, reason="pyRAPL (the meters extra) is not installed")
+def test_the_real_pyrapl_on_two_sockets_with_memory() -> None:
+    watts = {"0": 10, "0:1": 3, "1": 7, "1:0": 2}
+    zones = [f"intel-rapl:{zone}={watt}" for zone, watt in watts.items()]
+    trees = ("-d", DATA / "rapl-two-sockets.umockdev", "-d", DATA / "two-sockets-cpu.umockdev")
+    rows = umockdev(*trees, child=["pyrapl", "0.1", "2", *zones])["by_domain"]
+    truth = {"package-0": 10.0, "package-1": 7.0, "dram-0": 3.0, "dram-1": 2.0}
+    assert {name: power_w(row) for name, row in rows.items()} == pytest.approx(truth, rel=0.01)
 
 
 def test_hwmon_with_a_corrected_shunt(reader_kind: str) -> None:
@@ -157,7 +168,7 @@ def tty(tmp_path: Path, name: str) -> Path:
 def test_a_um25c_on_its_serial_port(tmp_path: Path) -> None:
     pytest.importorskip("serial", reason="pyserial (the meters extra) is not installed")
     head = struct.pack(">HHHI", 0x09C9, 5000, 20000, 10000)
-    answer = head.ljust(106, b"\0") + struct.pack(">I", 7).ljust(22, b"\0") + b"\xff\xf1"
+    answer = head.ljust(20, b"\0") + struct.pack(">I", 7).ljust(108, b"\0") + b"\xff\xf1"
     played = script(tmp_path / "um25c.script", [("w", 0, b"\xf0"), ("r", 1, answer)] * 400)
     options = ("-d", tty(tmp_path, "rfcomm0"), "-s", f"/dev/rfcomm0={played}")
     # Two fresh values a second: 2 s are refused, and what would do is said.

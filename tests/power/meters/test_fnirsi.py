@@ -232,4 +232,6 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("power.meters.fnirsi.os.open", refuse)
-    assert "udevadm" in str(FnirsiMeter("/dev/hidraw0").probe().hint)
+    hint = str(FnirsiMeter("/dev/hidraw0").probe().hint)
+    assert "udevadm" in hint
+    assert 'GROUP="plugdev"' in hint  # where nobody sits at the machine, "uaccess" gives the device to nobody

@@ -6,6 +6,7 @@ import pytest
 
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters.hwmon import HwmonMeter
+from power.sysfs import Attribute
 
 
 def chip(root: Path, folder: str, **files: object) -> Path:
@@ -70,6 +71,84 @@ def test_the_true_shunt_corrects_and_stands_in_the_record(tmp_path: Path) -> Non
         assert meter.domains[0].resolution_w == pytest.approx(0.002)  # 20 · 10 µV / 100 mΩ
 
 
+def test_every_channel_of_an_ina3221_has_a_shunt_of_its_own(tmp_path: Path) -> None:
+    values = {f"in{i}_input": 5000 for i in (1, 2, 3)} | {f"curr{i}_input": 1000 for i in (1, 2, 3)}
+    shunts = {"shunt1_resistor": 10_000, "shunt2_resistor": 10_000, "shunt3_resistor": 5000}
+    chip(tmp_path, "hwmon0", name="ina3221", **values, **shunts)
+    assert readings(tmp_path, "ina3221,shunt=0.1") == pytest.approx(
+        {"ina3221-1": 0.5, "ina3221-2": 0.5, "ina3221-3": 0.25}
+    )
+    with HwmonMeter("ina3221,shunt=0.1", tmp_path) as meter:
+        assert meter.settings() == {
+            "chip": "ina3221",
+            "shunt_ohm": 0.1,
+            "shunt_correction ina3221-1": pytest.approx(0.1),
+            "shunt_correction ina3221-2": pytest.approx(0.1),
+            "shunt_correction ina3221-3": pytest.approx(0.05),
+        }
+
+
+def test_a_shunt_that_the_driver_does_not_show_is_stated_beside_the_true_one(tmp_path: Path) -> None:
+    chip(tmp_path, "hwmon0", name="ina228", energy1_input=30_000_000)
+    assert readings(tmp_path, "ina228,shunt=0.015/0.01") == pytest.approx({"ina228-1": 20.0})
+    with HwmonMeter("ina228,shunt=0.015/0.01", tmp_path) as meter:
+        assert meter.settings() == {
+            "chip": "ina228",
+            "shunt_ohm": 0.015,
+            "shunt_assumed_ohm": 0.01,
+            "shunt_correction": pytest.approx(2 / 3),
+        }
+
+
+def test_a_driver_that_shows_its_shunt_is_not_overruled(tmp_path: Path) -> None:
+    chip(tmp_path, "hwmon0", name="ina226", power1_input=1_000_000, shunt_resistor=2000)
+    with pytest.raises(MeterUnavailableError, match=r"assumes 0.002 Ω, not 0.01 Ω: say shunt=0.1 alone"):
+        HwmonMeter("ina226,shunt=0.1/0.01", tmp_path).open()
+    assert readings(tmp_path, "ina226,shunt=0.1/0.002") == pytest.approx({"ina226-1": 0.02})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "files", "limit_w"),
+    [
+        ("ina219", "", {"in1_input": 5000, "shunt_resistor": 10_000}, 0.1),  # 200 µV / 10 mΩ · 5 V
+        ("ina219", "ina219,shunt=0.1", {"in1_input": 5000, "shunt_resistor": 10_000}, 0.01),
+        ("ina226", "", {"in1_input": 12_000, "shunt_resistor": 2000}, 0.06),
+        ("ina226", "", {"shunt_resistor": 2000}, 0.025),  # no voltage is shown: 5 V
+        ("ina260", "", {"in1_input": 5000}, 0.025),
+        ("ina238", "", {"in1_input": 5000}, 0.01),  # no shunt is shown: 2.5 mΩ
+        ("ina3221", "", {"in1_input": 5000, "shunt1_resistor": 5000, "curr1_input": 100}, 0.08),
+        ("pmbus", "", {}, 0.0),
+    ],
+)
+def test_the_offset_of_a_chip_becomes_a_power(
+    tmp_path: Path, name: str, argument: str, files: dict[str, int], limit_w: float
+) -> None:
+    chip(tmp_path, "hwmon0", name=name, **{"power1_input": 1_000_000} | files)
+    with HwmonMeter(argument, tmp_path) as meter:
+        assert meter.domains[0].offset_limit_w == pytest.approx(limit_w)
+
+
+def test_a_file_that_only_root_may_read_gives_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As root (in a container, say) file modes refuse nothing: the refusal has to be played.
+    def refuse(path: str) -> Attribute:
+        if path.endswith("energy1_input"):
+            raise PermissionError(13, "Permission denied", path)
+        return Attribute(path)
+
+    monkeypatch.setattr("power.meters.hwmon.Attribute", refuse)
+    file = (
+        chip(tmp_path, "hwmon0", name="amd_energy", energy1_label="Esocket0", energy1_input=1)
+        / "energy1_input"
+    )
+    assert str(HwmonMeter("", tmp_path).probe().hint).startswith(f"sudo chmod a+r {file}")
+    chip(tmp_path, "hwmon1", name="ina226", power1_input=1_000_000)
+    probe = HwmonMeter("", tmp_path).probe()
+    assert probe.usable
+    assert f"sudo chmod a+r {file}" in str(probe.reason)
+
+
 def test_the_rails_of_a_jetson_lie_inside_its_input(tmp_path: Path) -> None:
     files = {"in1_label": "VDD_IN", "in2_label": "VDD_CPU_GPU_CV", "in3_label": "VDD_SOC"}
     values = {f"in{i}_input": 5000 for i in (1, 2, 3)} | {f"curr{i}_input": 100 * i for i in (1, 2, 3)}
@@ -115,6 +194,7 @@ def test_the_cores_of_amd_energy_are_inside_its_sockets(tmp_path: Path) -> None:
         ("ina999", "no chip named 'ina999'"),
         ("ina226,shunt=0", "above 0"),
         ("ina226,shunt=ten", "could not convert"),
+        ("ina226,shunt=0.1/0", "above 0"),
         ("ina226,ohm=1", "no option 'ohm'"),
         ("ina226,shunt=0.1", "has no shunt_resistor"),
     ],

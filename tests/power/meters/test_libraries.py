@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import types
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -79,29 +80,44 @@ def test_nvml_without_library_or_driver(monkeypatch: pytest.MonkeyPatch) -> None
     assert "Driver Not Loaded" in str(NvmlMeter().probe().reason)
 
 
-def pyrapl(energies: dict[str, list[list[float | None]]], error: Exception | None = None) -> types.ModuleType:
-    """A pyRAPL whose sensors give one row of readings (µJ a socket) after the other; the last one stays."""
+class Device(IntEnum):
+    PKG = 0
+    DRAM = 1
+
+
+def pyrapl(
+    energies: dict[Device, list[list[float | None]]], error: Exception | None = None
+) -> types.ModuleType:
+    """A pyRAPL whose sensors give one row of readings (µJ a socket) after the other; the last one stays.
+
+    As the real one (0.2.3.1, `sensor.py`) a sensor gives both devices of every socket in turn, -1 for the one that it
+    was not made for.
+    """
     module = types.ModuleType("pyRAPL")
 
     class Sensor:
-        def __init__(self, devices: list[str]) -> None:
+        def __init__(self, devices: list[Device]) -> None:
             if error is not None:
                 raise error
-            if devices[0] not in energies:
+            (self.device,) = devices
+            if self.device not in energies:
                 raise RuntimeError("no such device")
-            self.rows = energies[devices[0]]
+            self.rows = energies[self.device]
 
-        def energy(self) -> tuple[float | None, ...]:
-            return tuple(self.rows.pop(0) if len(self.rows) > 1 else self.rows[0])
+        def energy(self) -> list[float | None]:
+            row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
+            given: list[float | None] = [-1] * (2 * len(row))
+            given[self.device :: 2] = row
+            return given
 
-    module.Device = types.SimpleNamespace(PKG="Device.PKG", DRAM="Device.DRAM")  # type: ignore[attr-defined]
+    module.Device = Device  # type: ignore[attr-defined]
     module.Sensor = Sensor  # type: ignore[attr-defined]
     return module
 
 
 def test_pyrapl_is_read_raw_and_its_wrap_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[list[float | None]] = [[99.0e6, 5.0e6], [99.0e6, 5.0e6], [99.0e6, 5.5e6], [1.0e6, 6.0e6]]
-    monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({"Device.PKG": rows, "Device.DRAM": [[-1, None]]}))
+    monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({Device.PKG: rows, Device.DRAM: [[-1, None]]}))
     monkeypatch.setattr(PyRaplMeter, "_ranges_j", lambda self: {"package-0": 100.0, "package-1": 100.0})
     with Recorder([PyRaplMeter()], period_s=0.01) as recorder:
         threading.Event().wait(0.2)
@@ -112,9 +128,20 @@ def test_pyrapl_is_read_raw_and_its_wrap_is_ours(monkeypatch: pytest.MonkeyPatch
     assert first.resets == []
 
 
+def test_pyrapl_gives_both_devices_of_every_socket_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    energies: dict[Device, list[list[float | None]]] = {Device.PKG: [[1e6, 2e6]], Device.DRAM: [[3e6, 4e6]]}
+    monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl(energies))
+    ranges = {"package-0": 10.0, "package-1": 11.0, "dram-0": 12.0, "dram-1": 13.0}
+    monkeypatch.setattr(PyRaplMeter, "_ranges_j", lambda self: ranges)
+    with PyRaplMeter() as meter:
+        assert {domain.name: domain.wrap_j for domain in meter.domains} == ranges
+        read = {sample.domain: sample.value for sample in meter.read()}
+    assert read == pytest.approx({"package-0": 1.0, "package-1": 2.0, "dram-0": 3.0, "dram-1": 4.0})
+
+
 def test_pyrapl_gives_none_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[list[float | None]] = [[1.0], [None]]
-    monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({"Device.PKG": rows}))
+    monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({Device.PKG: rows}))
     meter = PyRaplMeter()
     meter.open()
     with pytest.raises(MeterReadError, match="no value"):
@@ -127,21 +154,26 @@ def test_pyrapl_absent_forbidden_and_refusing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({}, PermissionError(13, "Permission denied")))
     assert "sudo chmod" in str(PyRaplMeter().probe().hint)
     monkeypatch.setitem(sys.modules, "pyRAPL", pyrapl({}))
-    with pytest.raises(MeterUnavailableError, match="refuses this machine"):
+    with pytest.raises(MeterUnavailableError, match=r"refuses this machine: .*no such device"):
         PyRaplMeter().open()
 
 
-def test_importing_pyrapl_leaves_the_root_logger_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+def test_importing_pyrapl_says_nothing_and_leaves_the_root_logger_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     noisy = "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())\n"
-    empty = "class Device:\n    PKG = DRAM = 'PKG'\ndef Sensor(devices):\n    raise RuntimeError('none')\n"
+    noisy += "logging.warning('imports error')\n"
+    empty = "class Device:\n    PKG, DRAM = 0, 1\ndef Sensor(devices):\n    raise RuntimeError('none')\n"
     (tmp_path / "pyRAPL.py").write_text(noisy + empty)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "pyRAPL", raising=False)
+    monkeypatch.setitem(sys.modules, "pyRAPL", None)  # whatever is imported now is forgotten afterwards
+    monkeypatch.delitem(sys.modules, "pyRAPL")
     before = list(logging.getLogger().handlers)
     assert not PyRaplMeter().probe().usable
     assert logging.getLogger().handlers == before
+    assert caplog.records == []
+    logging.warning("heard")
+    assert [record.message for record in caplog.records] == ["heard"]
 
 
 class FakeDriver:

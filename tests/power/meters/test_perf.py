@@ -10,7 +10,7 @@ import pytest
 from power.base import now_ns
 from power.errors import MeterUnavailableError
 from power.meters import perf
-from power.meters.perf import PerfMeter, find_events, perf_event_open, without_mirrors
+from power.meters.perf import PerfMeter, find_events, perf_event_open
 from power.recorder import Recorder
 
 # linux/perf_event.h: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, PERF_COUNT_SW_DUMMY
@@ -116,15 +116,6 @@ def test_two_dies_are_added_up_and_a_mirror_is_not(
         domains = [(domain.name, domain.parent) for domain in meter.domains]
         assert [sample.domain for sample in meter.read()] == [name for name, _ in domains]
     assert domains == [("package-0@cpu0", None), ("package-0@cpu8", parent)]
-
-
-def test_a_counter_that_is_renewed_between_two_readings_is_still_a_mirror(tmp_path: Path) -> None:
-    pmu = describe(tmp_path / "power", {"energy-pkg": ("0x02", "1")}, cpumask="0,8")
-    events = find_events(pmu, topology(tmp_path / "cpu", {0: 0, 8: 0}))
-    rounds = [[100 * i, 100 * i + 7 + (50 if i == 3 else 0)] for i in range(9)]
-    assert without_mirrors(events, rounds)[1].domain.parent == "package-0@cpu0"
-    still = [[5, 5]] * 9
-    assert without_mirrors(events, still)[1].domain.parent is None
 
 
 def permitted() -> bool:

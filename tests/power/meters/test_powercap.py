@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from ctypes import c_int64
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -68,22 +67,48 @@ def test_without_psys_the_memory_stands_beside_its_package(tmp_path: Path) -> No
     }
 
 
-def test_two_dies_that_mirror_one_counter_are_not_added_up(
+@pytest.fixture
+def two_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[list[tuple[int, int]]], PowercapMeter]:
+    """Return a meter of two zones that show one pair of counts after the other while it sleeps, and the last one on."""
+    folders = [zone(tmp_path, f"intel-rapl:{die}", f"package-0-die-{die}") for die in (0, 1)]
+
+    def make(counts: list[tuple[int, int]]) -> PowercapMeter:
+        def turn(seconds: float = 0.0) -> None:
+            for folder, count in zip(folders, counts.pop(0) if len(counts) > 1 else counts[0], strict=True):
+                (folder / "energy_uj").write_text(f"{count}\n")
+
+        turn()
+        monkeypatch.setattr(time, "sleep", turn)
+        return PowercapMeter(root=tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize("renewed", [(), (1,), (2, 6), (1, 3, 5, 7)])
+def test_two_dies_that_mirror_one_counter_are_not_added_up(
+    two_dies: Callable[[list[tuple[int, int]]], PowercapMeter], renewed: tuple[int, ...]
 ) -> None:
-    first = zone(tmp_path, "intel-rapl:0", "package-0-die-0", 77_000)
-    second = zone(tmp_path, "intel-rapl:1", "package-0-die-1", 77_000)
-    meter = PowercapMeter(root=tmp_path)
+    # In some looks the counter is renewed just between the two readings: the second one is ahead then.
+    counts = [(1000 * i, 1000 * i + 61 * (i in renewed)) for i in range(10)]
+    with two_dies(counts) as meter:
+        assert [d.parent for d in meter.domains] == [None, "package-0-die-0"]
 
-    def turn() -> None:
-        for path in (first, second):
-            (path / "energy_uj").write_text("78000\n")
 
-    # The counters move while the meter waits between its two looks.
-    monkeypatch.setattr(powercap, "time", SimpleNamespace(sleep=lambda seconds: turn()))
-    meter.open()
-    assert [d.parent for d in meter.domains] == [None, "package-0-die-0"]
-    meter.close()
+@pytest.mark.parametrize("second", [lambda i: 1000 * i + 61 * i, lambda i: 0, lambda i: 1000 + 61 * (i > 5)])
+def test_two_dies_with_counters_of_their_own_are_added_up(
+    two_dies: Callable[[list[tuple[int, int]]], PowercapMeter], second: Callable[[int], int]
+) -> None:
+    with two_dies([(1000 * i, second(i)) for i in range(10)]) as meter:
+        assert [d.parent for d in meter.domains] == [None, None]
+
+
+def test_counters_that_stand_still_are_not_taken_for_one(
+    two_dies: Callable[[list[tuple[int, int]]], PowercapMeter],
+) -> None:
+    with two_dies([(5, 5)]) as meter:
+        assert [d.parent for d in meter.domains] == [None, None]
 
 
 def test_every_zone_is_read_at_its_own_instant(server: Path) -> None:

@@ -22,9 +22,12 @@ ciphers = pytest.importorskip(
 )
 
 
-def um25c(volt: float, ampere: float, mwh: int, code: int = 0x09C9) -> bytes:
+def um25c(volt: float, ampere: float, mwh: int, code: int = 0x09C9, group: int = 0) -> bytes:
+    """An answer in which every group but the selected one holds 7 mAh and 999 mWh, and the recording 0 mWh."""
     head = struct.pack(">HHHI", code, round(volt * 1e3), round(ampere * 1e4), round(volt * ampere * 1e3))
-    return head.ljust(106, b"\0") + struct.pack(">I", mwh).ljust(22, b"\0") + b"\xff\xf1"
+    groups = b"".join(struct.pack(">II", 7, mwh if g == group else 999) for g in range(10))
+    measured = head + struct.pack(">HHH", 25, 77, group) + groups
+    return measured.ljust(128, b"\0") + b"\xff\xf1"
 
 
 def tc66_plain(volt: float, ampere: float, mwh: int) -> bytes:
@@ -100,8 +103,22 @@ def test_um25c(line: Line) -> None:
     line.answer = lambda question: um25c(5.08, 1.2345, 1234) if question == b"\xf0" else b""
     with make(f"um25c:{line.path}") as meter:
         assert values(meter) == pytest.approx({"usb": 6.271, "usb-register": 1234 * 3.6})
-        assert meter.settings() == {"port": line.path, "model": "um25c"}
+        assert meter.settings() == {"port": line.path, "model": "um25c", "group": 0}
         assert meter.domains[1].parent == "usb"
+
+
+def test_the_register_is_that_of_the_selected_group_below_any_threshold(line: Line) -> None:
+    line.answer = lambda _: um25c(5.0, 0.1, 42, group=3)
+    with make(f"um25c:{line.path}") as meter:
+        assert values(meter)["usb-register"] == pytest.approx(42 * 3.6)
+        line.answer = lambda _: um25c(5.0, 0.1, 42, group=9)
+        with pytest.raises(MeterReadError, match="group 9 is selected in place of group 3"):
+            meter.read()
+    assert meter.settings()["group"] == 3
+    with meter:
+        assert meter.settings()["group"] == 9
+    with pytest.raises(ValueError, match="selected group of 10"):
+        rdtech.parse_answer(um25c(5.0, 0.1, 42, group=10))
 
 
 def test_a_um34c_is_not_a_um25c(line: Line) -> None:
@@ -111,11 +128,31 @@ def test_a_um34c_is_not_a_um25c(line: Line) -> None:
         make(f"um25c:{line.path}").open()
 
 
+@pytest.mark.parametrize(
+    ("answer", "gain", "offset_w"),
+    [
+        (um25c(5.0, 1.0, 0), 0.0015 + 2 * 1e-3 / 5, 4 * 1e-4 * 5),
+        (struct.pack(">HHHI", 0x0963, 900, 1000, 9000).ljust(130, b"\0"), 0.015 + 2 * 1e-2 / 9, 4 * 1e-3 * 9),
+        (um25c(0.0, 0.0, 0), 0.0015 + 2 * 1e-3 / 4, 4 * 1e-4 * 4),
+    ],
+    ids=["um25c", "um24c at 9 V", "nothing"],
+)
+def test_the_digits_of_a_leaflet_are_a_gain_and_an_offset(
+    line: Line, answer: bytes, gain: float, offset_w: float
+) -> None:
+    line.answer = lambda _: answer
+    with make(f"rdtech:{line.path}") as meter:
+        for domain in meter.domains:
+            assert domain.gain_limit == pytest.approx(gain)
+            assert domain.offset_limit_w == pytest.approx(offset_w)
+
+
 def test_tc66(line: Line) -> None:
     line.answer = lambda question: encrypt(tc66_plain(9.0, 1.5, 55)) if question == b"getva" else b""
     with make(f"tc66c:{line.path}") as meter:
         assert values(meter) == pytest.approx({"usb": 13.5, "usb-register": 55 * 3.6})
         assert meter.name == "tc66"
+        assert meter.domains[0].offset_limit_w == pytest.approx(4 * 1e-5 * 9.0)
 
 
 def test_the_known_answer_of_the_checksum() -> None:
