@@ -108,6 +108,7 @@ def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
     document = run_on(wrapper, PI5, tmp_path, "--steps", "4000", "--meter", "pi5-pmic")
     assert document["device"]["profile"] == "pi5"
     assert document["trials"][0]["outcome"] == "ok"
+    assert document["trials"][0]["validity"]["throttled"] is False  # by the firmware's node of this board
     rows = {row["domain"]: row for row in document["trials"][0]["energy"]}
     core = rows["VDD_CORE"]
     assert core["gross_j"] is not None, core["reason"]
