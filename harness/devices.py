@@ -1,12 +1,12 @@
 """Device profiles and the detection of the machine this is.
 
 A Raspberry Pi names itself in the device tree (`/proc/device-tree/model`, NUL-terminated) and in its revision code
-(`/proc/device-tree/system/linux,revision`, big-endian, or the line `Revision` of `/proc/cpuinfo`, hexadecimal; Raspberry
-Pi documentation, "New-style revision codes"): bits 20 to 22 hold the memory as 256 MiB << n, bits 4 to 11 the type.
+(`/proc/device-tree/system/linux,revision`, big-endian, or the line `Revision` of `/proc/cpuinfo`, hexadecimal;
+Raspberry Pi documentation, "New-style revision codes"): bits 20 to 22 hold the memory as 256 MiB << n, bits 4 to 11 the
+type.
 """
 
 import re
-
 from pathlib import Path
 from typing import NamedTuple
 
