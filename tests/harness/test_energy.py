@@ -89,9 +89,7 @@ def test_idle_windows_asked_too_short_name_the_option_and_what_would_do(watch, m
     assert row.reason.endswith("; try: --idle 1")
 
 
-def test_a_slow_register_inside_its_plug_lengthens_no_idle_window(
-    watch, monkeypatch
-):
+def test_a_slow_register_inside_its_plug_lengthens_no_idle_window(watch, monkeypatch):
     monkeypatch.setattr(energy, "DEFAULT_IDLE_S", 0.1)
     (plug, register), told = watch(LateMeter(register=True), None)
     assert told == [1.0, 1.0]
