@@ -106,7 +106,7 @@ def has_introspection():
 def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
     described = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
     wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *described]
-    document = run_on(wrapper, PI5, tmp_path, "--steps", "1200", "--meter", "pi5-pmic")
+    document = run_on(wrapper, PI5, tmp_path, "--steps", "1500", "--meter", "pi5-pmic")
     # 100 values of the chip, 48 ms apart, are 4.8 s: a quick machine is told how many steps those are.
     advice = re.search(r"try: --steps (\d+)", document["trials"][0]["energy"][0]["reason"] or "")
     if advice:
