@@ -1,10 +1,12 @@
 """Device profiles and the detection of the machine this is.
 
 A Raspberry Pi names itself in the device tree (`/proc/device-tree/model`, NUL-terminated) and in its revision code
-(`/proc/device-tree/system/linux,revision`, big-endian; Raspberry Pi documentation, "New-style revision codes"): bits 20
-to 22 hold the memory as 256 MiB << n, bits 4 to 11 the type.
+(`/proc/device-tree/system/linux,revision`, big-endian, or the line `Revision` of `/proc/cpuinfo`, hexadecimal;
+Raspberry Pi documentation, "New-style revision codes"): bits 20 to 22 hold the memory as 256 MiB << n, bits 4 to 11 the
+type.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,17 @@ from workloads.errors import UnknownNameError
 MIB = 1 << 20
 _MODEL = Path("/proc/device-tree/model")
 _REVISION = Path("/proc/device-tree/system/linux,revision")
+_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO_REVISION = re.compile(r"^Revision\s*:\s*([0-9a-f]+)\s*$", re.MULTILINE | re.IGNORECASE)
 # Revision types (bits 4 to 11) of the boards that have a profile.
 _TYPES = {0x0D: "pi3b+", 0x11: "pi4", 0x12: "pi-zero2w", 0x17: "pi5"}
+# How the models of the same boards begin; a Compute Module or a Raspberry Pi 500 is none of them.
+_MODELS = {
+    "Raspberry Pi 3 Model B Plus": "pi3b+",
+    "Raspberry Pi 4 Model B": "pi4",
+    "Raspberry Pi Zero 2 W": "pi-zero2w",
+    "Raspberry Pi 5 Model B": "pi5",
+}
 
 
 class Profile(NamedTuple):
@@ -28,7 +39,10 @@ class Profile(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The Raspberry Pi this machine is: its own words, the profile that fits, and its memory by revision code."""
+    """The Raspberry Pi this machine is: its own words, the profile that fits, and its memory by revision code.
+
+    Without a code the words tell the profile, and the memory is not known.
+    """
 
     model: str
     profile: str | None
@@ -57,11 +71,24 @@ def detect() -> Found | None:
         return None
     if not model.startswith("Raspberry Pi"):
         return None
-    try:
-        revision = int.from_bytes(_REVISION.read_bytes()[:4], "big")
-    except OSError:
-        return Found(model, None, None)
+    revision = _revision()
+    if revision is None:
+        named = (profile for words, profile in _MODELS.items() if model.startswith(words))
+        return Found(model, next(named, None), None)
     return Found(model, *decode_revision(revision))
+
+
+def _revision() -> int | None:
+    """Return the board's revision code by the device tree or, where that has none, by /proc/cpuinfo; else None."""
+    try:
+        return int.from_bytes(_REVISION.read_bytes()[:4], "big")
+    except OSError:
+        pass
+    try:
+        line = _CPUINFO_REVISION.search(_CPUINFO.read_text(errors="replace"))
+    except OSError:
+        return None
+    return int(line[1], 16) if line else None
 
 
 def decode_revision(revision: int) -> tuple[str | None, int | None]:

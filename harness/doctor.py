@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ceilings, devices, host, others, throttling
+from harness import ceilings, devices, host, others, throttling, trigger
 from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
@@ -22,7 +22,7 @@ _CGROUP_HINT = (
 )
 
 #: How a hint begins that is a line for a shell.
-_COMMANDS = ("sudo ", "pip ", "apt ", "echo ", "harness run ")
+_COMMANDS = ("sudo ", "pip ", "apt ", "echo ")
 #: What a user has to replace by his own before he runs a line.
 _PLACEHOLDER = re.compile(r"AA:BB:CC:DD:EE:FF|192\.168\.1\.20|\b(?:FILE|SERIAL|hidrawN)\b|\.\.\.")
 
@@ -56,6 +56,7 @@ class Examination(msgspec.Struct, kw_only=True):
     workers: list[Finding]
     samplers: list[Finding]
     meters: list[Finding]
+    pins: list[Finding]
     limits: list[Finding]
 
 
@@ -67,6 +68,7 @@ def examine() -> Examination:
         workers=[_program()],
         samplers=[_sampler()],
         meters=[_meter(probe) for probe in meters.probe_all()],
+        pins=[_trigger_pin()],
         limits=list(_limits()),
     )
 
@@ -74,18 +76,17 @@ def examine() -> Examination:
 def commands(examination: Examination) -> list[str]:
     """Return what would mend what is not usable, as lines for a shell, for `doctor --fix`, which prints and runs none.
 
-    A hint that is no command (plug it in), or one that holds a placeholder, is a comment that names what it is for.
+    A hint that mends nothing when it is run is a comment that names what it is for: advice (plug it in), an option to
+    measure with (--meter tc66:/dev/ttyACM0), a command that holds a placeholder.
     """
     findings = [*examination.engines, *examination.workers, *examination.samplers, *examination.meters]
-    findings += examination.limits
+    findings += [*examination.pins, *examination.limits]
     lines = [_line(finding.name, finding.hint) for finding in findings if not finding.usable and finding.hint]
     return list(dict.fromkeys(lines))
 
 
 def _line(name: str, hint: str) -> str:
     command, remark, rest = hint.partition(" (")
-    if command.startswith("--meter "):
-        command = f"harness run {command}"
     if not command.startswith(_COMMANDS) or _PLACEHOLDER.search(command):
         return f"# {name}: {hint}"
     return f"{command}  # {rest.removesuffix(')')}" if remark else command
@@ -135,6 +136,11 @@ def _meter(probe: Probe) -> Finding:
         hint=probe.hint,
         domains=[domain.name for domain in probe.domains],
     )
+
+
+def _trigger_pin() -> Finding:
+    """Look at what drives the pin of `run --trigger-pin`; none is driven."""
+    return _usable_or("trigger pin", trigger.missing())
 
 
 def _limits() -> Iterator[Finding]:

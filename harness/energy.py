@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,8 @@ from results import schema
 
 #: A counter would do with less; the difference of two windows wants more of each.
 _PHASE_WINDOW_S = 3.0
+#: How long meters are read at idle on either side of a trial, in s, unless one of them needs more or it was asked for.
+DEFAULT_IDLE_S = 10.0
 
 
 class EnergyWatch:
@@ -30,18 +33,21 @@ class EnergyWatch:
     that was named is used or the run fails: MeterUnavailableError with the command that mends it. The exception is one
     that is there and that this user may not read: memory and time are measured all the same, `warn` is told the command
     that mends it, and the record holds it in the energy's place.
+
+    `idle_s` is how long to read at idle a side; None: `DEFAULT_IDLE_S`, and longer where a meter is too slow for it.
     """
 
     def __init__(
         self,
         names: Sequence[str],
-        idle_s: float,
+        idle_s: float | None,
         idling: Callable[[float], None],
         warn: Callable[[str], None] = lambda text: None,
         *,
         idle_anyway: bool = False,
     ) -> None:
-        self._idle_s, self._idling, self._warn = idle_s, idling, warn
+        self._asked_idle_s, self._idling, self._warn = idle_s, idling, warn
+        self._idle_s = idle_s or 0.0  # what it comes to is known once the meters are open
         self._refused: dict[str, str] = {}
         self._idle_anyway = idle_anyway  # for a meter that records by itself
         self._missing: str | None = None
@@ -60,6 +66,9 @@ class EnergyWatch:
         if working:
             self._recorder = Recorder(working)
             self._recorder.__enter__()
+            self._await_first(self._recorder)
+        if self._asked_idle_s is None:
+            self._idle_s = _long_enough_s(self._recorder.shortest_idle_s() if self._recorder else 0.0)
         return self
 
     def __exit__(
@@ -67,6 +76,15 @@ class EnergyWatch:
     ) -> None:
         if self._recorder:
             self._recorder.__exit__(kind, error, trace)
+
+    @staticmethod
+    def _await_first(recorder: Recorder) -> None:
+        """Wait for the meters' first samples, which the first idle window must follow."""
+        try:
+            recorder.await_first()
+        except BaseException:  # Ctrl-C: nobody else would close the meters
+            recorder.stop()
+            raise
 
     def _is_refused(self, meter: Meter) -> bool:
         """Whether this user may not read the meter; any other trouble is for the recorder to raise."""
@@ -102,6 +120,7 @@ class EnergyWatch:
             reason = "no step was measured" if span else "the trial ended before its measured window did"
             return rows + [schema.Energy.unavailable(meter.name, "all", reason) for meter in self._working()]
         measured = segments.energy(self._recorder, span, pauses, (self._before, self._after))
+        measured = [self._advised(self._recorder, each) for each in measured]
         costs = {each.meter: each for each in self._recorder.overhead()}
         duration_s = (span[1] - span[0]) * 1e-9
         told = self._recorder.settings()
@@ -121,7 +140,8 @@ class EnergyWatch:
         recorder, idle = self._recorder, (self._before, self._after)
         rows: list[schema.PhaseEnergy] = []
         if recorder is not None and repeated:
-            windows = [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+            measured = [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+            windows = [(each, [self._advised(recorder, row) for row in found]) for each, found in measured]
             rows += phase_energy.by_phase(windows, failure)
         elif recorder is not None:
             reason = failure or "no step was measured, so none was repeated"
@@ -171,6 +191,15 @@ class EnergyWatch:
         if self._recorder:
             self._recorder.mark()
 
+    def _advised(self, recorder: Recorder, row: WindowEnergy) -> WindowEnergy:
+        """Return the row; where the idle windows were shorter than its meter needs, with the option that mends it."""
+        if row.gross_j is None or row.reason is None:
+            return row
+        enough_s = _long_enough_s(recorder.shortest_idle_of_s(row.meter, row.domain))
+        if self._idle_s >= enough_s:
+            return row
+        return replace(row, reason=f"{row.reason}; try: --idle {enough_s:g}")
+
     def _unread(self) -> list[schema.Energy]:
         """Return a row for each meter that is not read, which says why."""
         rows = [self._absent(meter) for meter in self._meters if meter.absence is not None]
@@ -191,6 +220,11 @@ class EnergyWatch:
     @staticmethod
     def _absent(meter: Meter) -> schema.Energy:
         return schema.Energy.unavailable(meter.name, "none", meter.absence or "this meter measures nothing")
+
+
+def _long_enough_s(needed_s: float) -> float:
+    """Return how long to read at idle for a meter that needs so much, in s: whole seconds beyond the usual."""
+    return max(DEFAULT_IDLE_S, float(math.ceil(needed_s)))
 
 
 def _measured_span(window: Mapping[str, int]) -> Window | None:

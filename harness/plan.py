@@ -55,7 +55,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     resume: bool = False
     evaluate_every: int | None = None  # epochs, or measured steps where `steps` is given
     silence_s: float = 900.0
-    idle_s: float = 10.0
+    idle_s: float | None = None  # s a side; None: as long as the meters need, at least the usual
     energy_phases: bool = False
     synchronise: bool = False
 

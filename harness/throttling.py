@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,10 @@ from results import schema
 Row = TypeVar("Row", schema.Energy, schema.PhaseEnergy)
 
 CAUSES = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-FIRMWARE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+PLATFORM = Path("/sys/devices/platform")
+# The firmware's node is a child of the device tree's `soc`, and named after it: soc/soc:firmware up to the Pi 4,
+# soc@107c000000/soc@107c000000:firmware on a Pi 5. The second place is where a node without such a parent stands.
+_FIRMWARE = ("soc*/soc*:firmware/get_throttled", "soc*:firmware/get_throttled")
 HWMON = Path("/sys/class/hwmon")
 _NOW = 0xF
 _HINTS = {
@@ -38,7 +42,8 @@ _FILE_PERIOD_S, _DRIVER_PERIOD_S, _PROGRAM_PERIOD_S = 0.5, 1.5, 5.0
 
 def word() -> int | None:
     """Return the firmware's throttling word, or None where nothing here reports one."""
-    value = _file(FIRMWARE, 16)
+    shown = _firmware(PLATFORM)
+    value = None if shown is None else _file(shown, 16)
     if value is None:
         value = _program()
     return _alarm() if value is None else value
@@ -126,9 +131,15 @@ def _program() -> int | None:
 
 def _period_s() -> float:
     """Return how often to look, in s."""
-    if FIRMWARE.exists():
+    if _firmware(PLATFORM):
         return _FILE_PERIOD_S
     return _PROGRAM_PERIOD_S if _driver() is None else _DRIVER_PERIOD_S
+
+
+@cache
+def _firmware(platform: Path) -> Path | None:
+    """Return the file that shows the firmware driver's word, None where there is none; looked for once a process."""
+    return next((file for place in _FIRMWARE for file in sorted(platform.glob(place))), None)
 
 
 def _driver() -> Path | None:

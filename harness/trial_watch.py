@@ -21,7 +21,7 @@ class TrialWatch:
     def __init__(self, options: Options, meters: EnergyWatch, edges: WindowEdges) -> None:
         self.collector, self.looks = Collector(), ResidencyTrace()
         self._edges = edges
-        self._others = OthersWatch(LOOK_S if options.idle_s > 0 else 0.0)
+        self._others = OthersWatch(LOOK_S if options.idle_s is None or options.idle_s > 0 else 0.0)
         with self._others.idle():
             meters.before_trial()
         self._throttling = throttling.Watch()

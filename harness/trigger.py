@@ -5,10 +5,16 @@ trace at the pin's edges. Setting a pin from Python takes some tens of microseco
 after are kept (CLOCK_MONOTONIC, ns), so that the record says where the edge was and how sharply it is known.
 """
 
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic_ns
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +25,25 @@ HINT_INSTALL = (
     "pip install 'edge-harness[pi]' (on Raspberry Pi OS: sudo apt install python3-gpiozero python3-lgpio)"
 )
 HINT_GROUP = "sudo usermod -aG gpio $USER (then log in again; and wire a pin that exists and is free)"
+HINT_DEVICE_FILE = "sudo usermod -aG gpio $USER (then log in again)"
+
+DEVICES = Path("/dev")
+# What the pin drivers open: the kernel's character devices (lgpio), or the registers (RPi.GPIO, gpiozero's own).
+_DEVICE_FILES = ("gpiochip*", "gpiomem*")
+#: Names a pin driver to gpiozero; one that is a mock or on another machine needs no device file here.
+_CHOSEN = "GPIOZERO_PIN_FACTORY"
+# Makes the pin driver and asks it for the board, which touches no pin.
+_LOOK = """
+import sys, warnings
+warnings.simplefilter("ignore")
+try:
+    import gpiozero
+    gpiozero.Device.ensure_pin_factory()
+    gpiozero.Device.pin_factory.board_info
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}".replace(chr(10), " "))
+"""
+_LOOK_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +105,41 @@ class Trigger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def missing() -> str | None:
+    """Return why no pin can be driven here, and what mends it after `; try: `; None where one can."""
+    if _CHOSEN not in os.environ:
+        files = sorted(file for name in _DEVICE_FILES for file in DEVICES.glob(name))
+        if not files:
+            return f"this machine shows no GPIO: there is no {DEVICES}/gpiochip*"
+        if not any(os.access(file, os.R_OK | os.W_OK) for file in files):
+            return f"this user may not open {files[0]}; try: {HINT_DEVICE_FILE}"
+    if importlib.util.find_spec("gpiozero") is None:
+        return f"gpiozero is not installed; try: {HINT_INSTALL}"
+    failure = _driver_failure()
+    return f"no pin driver works here: {failure}; try: {HINT_INSTALL}" if failure else None
+
+
+def _driver_failure() -> str | None:
+    """Return why gpiozero finds no pin driver, or no board it knows; None where it finds both.
+
+    Asked of another process in a folder of its own: importing lgpio leaves a pipe where it is imported, and a thread.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", _LOOK],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_LOOK_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
 
 
 def _open(pin: int, active_high: bool) -> Any:

@@ -14,15 +14,16 @@ from typing import Self
 
 from power.base import Meter, Setting, now_ns, outermost, wrap_poll_s
 from power.errors import MeterUnavailableError
-from power.integrate import shortest_window_s
+from power.integrate import MIN_IDLE_PERIODS, MIN_PERIODS, shortest_window_s
 from power.reader import Overhead, Reader
 from power.series import Series
 from power.window import IdleWindows, WindowEnergy, measure, unavailable
 
-#: How long `energy` waits for the first sample after a window's end, in polling periods.
+#: How long a sample is waited for that must come soon, in polling periods: a meter's first, a window's closing one.
 _WAIT_PERIODS = 5
 #: Readers that only keep a counter from wrapping unseen still read this often, in s.
 _SPARSE_MAX_S = 30.0
+_IDLE_MARGIN = 1.2
 
 
 class Recorder:
@@ -118,9 +119,19 @@ class Recorder:
             ]
         return rows
 
+    def await_first(self) -> None:
+        """Wait until every domain has a sample: no window that begins before it is covered.
+
+        At most a few periods of the slowest meter, so that one that delivers nothing holds up no run.
+        """
+        begun = time.monotonic()
+        for reader in self._readers:
+            deadline = begun + _patience_s(reader)
+            while reader.behind(reader.start_ns) and reader.alive() and time.monotonic() < deadline:
+                time.sleep(0.005)
+
     def _await(self, reader: Reader, t_ns: int, wait_s: float | None) -> None:
-        limit_s = max(1.0, _WAIT_PERIODS * reader.meter.period_s) if wait_s is None else wait_s
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + (_patience_s(reader) if wait_s is None else wait_s)
         while reader.behind(t_ns) and reader.alive() and time.monotonic() < deadline:
             reader.wake()
             time.sleep(0.005)
@@ -160,13 +171,33 @@ class Recorder:
         What is contained in another domain does not count: a plug's own register, renewed once a minute, would ask
         for hours. A tenth more than the rule asks for, because polls come a little later than they are due.
         """
+        return 1.1 * self._shortest_s(MIN_PERIODS)
+
+    def shortest_idle_s(self) -> float:
+        """Return how long an idle window must at least be so that every meter here has an idle level, in s.
+
+        As `shortest_window_s`, with a fifth more: of fewer polls, one that is late is a larger part.
+        """
+        return _IDLE_MARGIN * self._shortest_s(MIN_IDLE_PERIODS)
+
+    def shortest_idle_of_s(self, meter: str, domain: str) -> float:
+        """Return the same for one domain, be it contained in another or not; 0 where nothing of it is recorded."""
         needs_s = [
-            shortest_window_s(domain, reader.period_s)
+            shortest_window_s(reader.series[domain].domain, reader.period_s, MIN_IDLE_PERIODS)
+            for reader in self._readers
+            if reader.label == meter and domain in reader.series
+        ]
+        return _IDLE_MARGIN * max(needs_s, default=0.0)
+
+    def _shortest_s(self, periods: int) -> float:
+        """Return the longest of so many periods of any outermost domain, in s."""
+        needs_s = [
+            shortest_window_s(domain, reader.period_s, periods)
             for reader in self._readers
             if reader.meter.absence is None
             for domain in outermost(reader.meter.domains)
         ]
-        return 1.1 * max(needs_s, default=0.0)
+        return max(needs_s, default=0.0)
 
     def overhead(self) -> list[Overhead]:
         """Return what reading each meter has cost until now."""
@@ -182,3 +213,8 @@ class Recorder:
             for reader in self._readers
             if reader.meter.absence is None
         ]
+
+
+def _patience_s(reader: Reader) -> float:
+    """Return how long to wait for a meter's next sample, in s."""
+    return max(1.0, _WAIT_PERIODS * reader.meter.period_s)

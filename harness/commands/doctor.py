@@ -1,4 +1,4 @@
-"""`harness doctor`: every engine, meter and limit: works, or why not and the command that mends it."""
+"""`harness doctor`: every engine, meter, pin and limit: works, or why not and the command that mends it."""
 
 import click
 
@@ -36,6 +36,7 @@ def command(json_path: str | None, fix: bool) -> None:
         ("workers", examination.workers),
         ("samplers", examination.samplers),
         ("meters", examination.meters),
+        ("pins", examination.pins),
         ("limits", examination.limits),
     ):
         console.print(tables.doctor_table(title, [msgspec.structs.asdict(each) for each in findings]))

@@ -52,7 +52,13 @@ if TYPE_CHECKING:
 @click.option(
     "--meter", "meters", multiple=True, metavar="M", help="Measure energy too, at the answer; repeatable."
 )
-@click.option("--idle", "idle_s", type=float, metavar="S", help="Idle reading a side.  [default: 10]")
+@click.option(
+    "--idle",
+    "idle_s",
+    type=float,
+    metavar="S",
+    help="Idle reading a side.  [default: 10, more for a slow meter]",
+)
 @click.option(
     "--data-dir", type=DATA_DIR, envvar="HARNESS_DATA", metavar="DIR", help="Data folder (or HARNESS_DATA)."
 )

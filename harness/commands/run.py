@@ -46,7 +46,11 @@ if TYPE_CHECKING:
     "--meter", "meters", multiple=True, metavar="M", help="A meter, or none; repeatable. See `list meters`."
 )
 @click.option(
-    "--idle", "idle_s", type=float, default=10.0, show_default=True, metavar="S", help="Idle reading a side."
+    "--idle",
+    "idle_s",
+    type=float,
+    metavar="S",
+    help="Idle reading a side.  [default: 10, more for a slow meter]",
 )
 @click.option(
     "--energy-phases",

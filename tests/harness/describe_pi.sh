@@ -7,7 +7,11 @@ tree="$UMOCKDEV_DIR/proc/device-tree"
 mkdir -p "$tree/system"
 printf '%s\0' "$1" >"$tree/model"
 printf "$2" >"$tree/system/linux,revision"
-firmware="$UMOCKDEV_DIR/sys/devices/platform/soc/soc:firmware"
+case "$1" in
+"Raspberry Pi 5"*) soc="soc@107c000000" ;;
+*) soc="soc" ;;
+esac
+firmware="$UMOCKDEV_DIR/sys/devices/platform/$soc/$soc:firmware"
 mkdir -p "$firmware"
 echo 0 >"$firmware/get_throttled"
 echo "$UMOCKDEV_DIR" >"$HOME/testbed"

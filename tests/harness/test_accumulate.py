@@ -45,8 +45,9 @@ def test_parts_that_recur_in_a_step_are_added_up():
 def test_a_run_in_micro_batches_sees_every_item_once_an_epoch(harness_main, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     document = tmp_path / "a.json"
+    # One thread: several wait for each other by spinning, five times as long where other tests run as well.
     run = ("run", "--trainer", "lowmem", "--repeats", 1, "--meter", "none", "--test-items", 500, "--quiet",
-           "--warmup", 2, "--json", document)  # fmt: skip
+           "--warmup", 2, "--threads", 1, "--json", document)  # fmt: skip
     assert harness_main(*run, "--batch-size", 25, "--accumulate", 4, "--steps", 30).status == 0
     trial = store.loads(document.read_text()).trials[0]
     assert (trial.engine, trial.settings["accumulate"], trial.time.step_s.n) == ("torch", 4, 30)

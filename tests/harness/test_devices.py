@@ -44,6 +44,34 @@ def test_a_raspberry_pi_is_recognised_with_its_own_memory():
         assert found.model == "Raspberry Pi 4 Model B Rev 1.4"
 
 
+CPUINFO = "processor\t: 0\nCPU revision\t: 4\n\nRevision\t: {}\nSerial\t\t: 00000000deadbeef\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "cpuinfo", "profile", "memory_bytes"),
+    [
+        ("Raspberry Pi 3 Model B Plus Rev 1.3", CPUINFO.format("a020d3"), "pi3b+", 1 * GIB),
+        ("Raspberry Pi 4 Model B Rev 1.4", CPUINFO.format("b03114"), "pi4", 2 * GIB),
+        ("Raspberry Pi 3 Model B Plus", "processor\t: 0\nCPU revision\t: 4\n", "pi3b+", None),
+        ("Raspberry Pi Zero 2 W Rev 1.0", None, "pi-zero2w", None),
+        ("Raspberry Pi 500 Rev 1.0", None, None, None),
+    ],
+)
+def test_without_a_code_in_the_device_tree_cpuinfo_tells_then_the_models_words(
+    monkeypatch, tmp_path, model, cpuinfo, profile, memory_bytes
+):
+    (tmp_path / "model").write_bytes(model.encode() + b"\0")
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(devices, "_MODEL", tmp_path / "model")
+    monkeypatch.setattr(devices, "_REVISION", tmp_path / "absent")
+    monkeypatch.setattr(devices, "_CPUINFO", tmp_path / "cpuinfo")
+    assert devices.detect() == (model, profile, memory_bytes)
+    if profile:
+        resolved, _ = devices.resolve(profile, emulate=False)
+        assert resolved.memory_bytes == (memory_bytes or devices.PROFILES[profile].memory_bytes)
+
+
 @pytest.mark.usefixtures("board")
 def test_a_named_board_that_this_one_is_not_is_refused():
     with pytest.raises(NotThatDeviceError, match="this is a Raspberry Pi 4 Model B"):

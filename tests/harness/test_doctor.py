@@ -1,7 +1,10 @@
+import os
 import pkgutil
 import shlex
 import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +24,20 @@ def test_what_reads_the_meters_is_told(examined: Examination) -> None:
     assert sampler.usable or "libharness_sampler.so" in str(sampler.reason)
 
 
+def test_the_trigger_pin_is_looked_at(examined: Examination) -> None:
+    (pin,) = examined.pins
+    assert pin.name == "trigger pin"
+    assert pin.usable or pin.reason
+
+
+def without_other_findings(examined: Examination) -> None:
+    """Leave the meters alone in it."""
+    examined.engines, examined.workers, examined.samplers, examined.limits = [], [], [], []
+    examined.pins = []
+
+
 def test_what_mends_is_a_line_for_a_shell(examined: Examination) -> None:
-    """A remark goes behind #, a meter to be named into a whole command, advice into a comment."""
+    """A remark goes behind #; advice, and a meter to be named, which mends nothing, into a comment."""
     examined.meters = [
         Finding(name="a", usable=False, reason="x", hint="sudo modprobe rapl (a virtual machine has none)"),
         Finding(name="b", usable=False, reason="x", hint="--meter tc66:/dev/ttyACM0"),
@@ -31,10 +46,10 @@ def test_what_mends_is_a_line_for_a_shell(examined: Examination) -> None:
         Finding(name="e", usable=False, reason="x", hint="sudo modprobe rapl (a virtual machine has none)"),
         Finding(name="f", usable=True, reason="x", hint="sudo halt"),
     ]
-    examined.engines, examined.workers, examined.samplers, examined.limits = [], [], [], []
+    without_other_findings(examined)
     assert commands(examined) == [
         "sudo modprobe rapl  # a virtual machine has none",
-        "harness run --meter tc66:/dev/ttyACM0",
+        "# b: --meter tc66:/dev/ttyACM0",
         "# c: plug it in",
         "# d: plug it in",
     ]
@@ -50,7 +65,7 @@ def hints() -> list[str]:
 def only(examined: Examination, hint: str) -> str:
     """Return the line that mends what one hint is for."""
     examined.meters = [Finding(name="x", usable=False, reason="x", hint=hint)]
-    examined.engines, examined.workers, examined.samplers, examined.limits = [], [], [], []
+    without_other_findings(examined)
     (line,) = commands(examined)
     return line
 
@@ -84,11 +99,62 @@ def test_a_line_to_run_is_a_command_and_its_remark_a_comment(examined: Examinati
         ),
         ("--meter replay:FILE", "# x: --meter replay:FILE"),
         ("--meter shelly:192.168.1.20", "# x: --meter shelly:192.168.1.20"),
-        ("--meter mock:10W", "harness run --meter mock:10W"),
+        ("--meter mock:10W", "# x: --meter mock:10W"),
     ],
 )
 def test_what_holds_a_placeholder_is_no_line_to_run(examined: Examination, hint: str, line: str) -> None:
     assert only(examined, hint) == line
+
+
+def pin_finding() -> Finding:
+    """What the doctor says of the trigger pin."""
+    return doctor._trigger_pin()
+
+
+def test_a_machine_without_gpio_has_no_trigger_pin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr(trigger, "DEVICES", tmp_path)
+    pin = pin_finding()
+    assert not pin.usable
+    assert "no GPIO" in str(pin.reason)
+    assert pin.hint is None  # nothing installs pins
+
+
+def test_a_user_outside_the_group_is_told_to_join_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examined: Examination
+) -> None:
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr(trigger, "DEVICES", tmp_path)
+    (tmp_path / "gpiochip0").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    pin = pin_finding()
+    assert "gpiochip0" in str(pin.reason)
+    examined.meters = []
+    without_other_findings(examined)
+    examined.pins = [pin]
+    assert commands(examined) == ["sudo usermod -aG gpio $USER  # then log in again"]
+
+
+def test_a_trigger_pin_needs_gpiozero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    monkeypatch.setitem(sys.modules, "gpiozero", None)
+    pin = pin_finding()
+    assert pin.reason == "gpiozero is not installed"
+    assert str(pin.hint).startswith("pip install 'edge-harness[pi]'")
+
+
+def test_a_pin_driver_is_tried_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("gpiozero", reason="gpiozero (the pi extra) is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    assert pin_finding() == Finding(name="trigger pin", usable=True)
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "nosuch")
+    pin = pin_finding()
+    assert "BadPinFactory" in str(pin.reason)
+    assert str(pin.hint).startswith("pip install")
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_that_mends_this_machine_is_half_a_command() -> None:

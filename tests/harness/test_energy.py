@@ -1,19 +1,107 @@
-"""From a window's energy to the row of the document."""
+"""From the meters around a trial to the row of the document."""
 
+import time
 from dataclasses import replace
 from math import inf
 
 import pytest
 
-from harness import runner
+from harness import energy, runner
 from harness.commands.run import verdict
 from harness.display import Quiet
-from harness.energy import row_of
+from harness.energy import EnergyWatch, row_of
 from harness.errors import ExitCode
 from harness.messages import PhaseBegun
 from power import registry
+from power.base import Domain, Meter, Sample, now_ns
 from power.window import WindowEnergy
 from results import notes, store
+
+
+class LateMeter(Meter):
+    """A counter at 10 W, renewed every 10 ms, that says nothing for a while after it was opened; None: for ever.
+
+    With `register`, it also counts what it renews once a minute, as a plug's own register.
+    """
+
+    name = "late"
+    streams = True
+
+    def __init__(self, late_s=0.0, *, register=False):
+        super().__init__()
+        self.late_s, self.register, self.opened_ns = late_s, register, None
+
+    @property
+    def domains(self):
+        plug = Domain("plug", "energy", "", update_s=0.01, max_power_w=20.0)
+        slow = Domain("register", "energy", "", parent="plug", update_s=60.0, max_power_w=20.0)
+        return (plug, slow) if self.register else (plug,)
+
+    def open(self):
+        self.opened_ns = self.opened_ns or now_ns()
+
+    def read(self):
+        time.sleep(0.005)
+        since_s = (now_ns() - self.opened_ns) * 1e-9
+        if self.late_s is None or since_s < self.late_s:
+            return []
+        return [Sample(now_ns(), domain.name, energy_j=10.0 * since_s) for domain in self.domains]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Return a function: a meter and what was asked of the idle time → the rows of a trial, and the times announced."""
+
+    def run(meter, idle_s):
+        monkeypatch.setattr(energy.registry, "make", lambda name: meter)
+        told = []
+        with EnergyWatch(("late",), idle_s, told.append) as meters:
+            meters.before_trial()
+            begin = now_ns()
+            time.sleep(1.1)
+            rows = meters.after_trial({"begin": begin, "end": now_ns()}, 10)
+        return rows, told
+
+    return run
+
+
+def test_the_first_idle_window_begins_when_every_meter_has_delivered(watch):
+    (row,), _ = watch(LateMeter(0.4), 0.3)
+    assert row.gross_j == pytest.approx(10.0 * row.window_s, rel=0.01)
+    assert row.reason is None
+
+
+def test_a_meter_that_delivers_nothing_holds_up_no_run(monkeypatch):
+    monkeypatch.setattr(energy.registry, "make", lambda name: LateMeter(None))
+    begun = time.monotonic()
+    with EnergyWatch(("late",), 0.0, lambda seconds: None):
+        assert 0.9 < time.monotonic() - begun < 5.0
+
+
+def test_idle_windows_are_long_enough_for_the_slowest_meter_unless_they_are_asked_for(watch, monkeypatch):
+    monkeypatch.setattr(energy, "DEFAULT_IDLE_S", 0.1)
+    (row,), told = watch(LateMeter(), None)
+    assert told == [1.0, 1.0]  # 20 updates of 10 ms and a fifth more, in whole seconds
+    assert (row.net_j is not None, row.reason) == (True, None)
+
+
+def test_idle_windows_asked_too_short_name_the_option_and_what_would_do(watch, monkeypatch):
+    monkeypatch.setattr(energy, "DEFAULT_IDLE_S", 0.1)
+    (row,), told = watch(LateMeter(), 0.1)
+    assert told == [0.1, 0.1]
+    assert row.net_j is None
+    assert "too short" in row.reason
+    assert row.reason.endswith("; try: --idle 1")
+
+
+def test_a_slow_register_inside_its_plug_lengthens_no_idle_window(watch, monkeypatch):
+    monkeypatch.setattr(energy, "DEFAULT_IDLE_S", 0.1)
+    (plug, register), told = watch(LateMeter(register=True), None)
+    assert told == [1.0, 1.0]
+    assert (plug.reason, register.net_j) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,9 +106,15 @@ def has_introspection():
 def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
     described = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
     wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *described]
-    document = run_on(wrapper, PI5, tmp_path, "--steps", "4000", "--meter", "pi5-pmic")
+    document = run_on(wrapper, PI5, tmp_path, "--steps", "1500", "--meter", "pi5-pmic")
+    # 100 values of the chip, 48 ms apart, are 4.8 s: a quick machine is told how many steps those are, and takes twice
+    # as many, since others may leave it more of the processor in its second run.
+    advice = re.search(r"try: --steps (\d+)", document["trials"][0]["energy"][0]["reason"] or "")
+    if advice:
+        document = run_on(wrapper, PI5, tmp_path, "--steps", str(2 * int(advice[1])), "--meter", "pi5-pmic")
     assert document["device"]["profile"] == "pi5"
     assert document["trials"][0]["outcome"] == "ok"
+    assert document["trials"][0]["validity"]["throttled"] is False  # by the firmware's node of this board
     rows = {row["domain"]: row for row in document["trials"][0]["energy"]}
     core = rows["VDD_CORE"]
     assert core["gross_j"] is not None, core["reason"]

@@ -16,8 +16,9 @@ from results.summary import summarize
 @pytest.fixture
 def firmware(monkeypatch, tmp_path):
     """Return the firmware driver's file on a machine that has no other word of throttling."""
-    file = tmp_path / "get_throttled"
-    monkeypatch.setattr(throttling, "FIRMWARE", file)
+    file = tmp_path / "platform" / "soc" / "soc:firmware" / "get_throttled"
+    file.parent.mkdir(parents=True)
+    monkeypatch.setattr(throttling, "PLATFORM", tmp_path / "platform")
     monkeypatch.setattr(throttling, "HWMON", tmp_path / "hwmon")
     monkeypatch.setattr(throttling, "_FILE_PERIOD_S", 0.0)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -110,6 +111,19 @@ def test_a_machine_without_any_word_says_so(make_plan, firmware):
     document = runner.run(make_plan(), Quiet(), lambda document: None)
     assert [trial.validity.throttled for trial in document.trials] == [None, None]
     assert "no firmware" in document.host.reasons["throttled"]
+
+
+@pytest.mark.parametrize(
+    "node", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware", "soc@107c000000:firmware"]
+)
+def test_the_word_comes_from_the_node_of_any_board(firmware, monkeypatch, tmp_path, node):
+    board = tmp_path / "board"
+    folder = board / node
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(throttling, "PLATFORM", board)
+    (folder / "get_throttled").write_text("50005\n")
+    assert throttling.word() == 0x50005
+    assert throttling.Watch()._period_s < 1.0
 
 
 def test_the_word_comes_from_the_program_where_there_is_no_file(firmware, tmp_path):

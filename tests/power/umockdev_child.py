@@ -99,8 +99,11 @@ def main() -> None:
         settings, (cost,) = meter.settings(), recorder.overhead()
         ((_, every),) = recorder.all_series()
         inside = [sum(start_ns < t < end_ns for t in series.t_ns) for series in every]
+        last = {series.domain.name: series.values[-1] for series in every if len(series)}
     document = {"rows": [asdict(row) for row in rows], "settings": settings, **asdict(cost)}
-    sys.stdout.write(json.dumps(document | {"span_s": (end_ns - start_ns) * 1e-9, "inside": inside}))
+    sys.stdout.write(
+        json.dumps(document | {"span_s": (end_ns - start_ns) * 1e-9, "inside": inside, "last": last})
+    )
 
 
 if __name__ == "__main__":
