@@ -60,10 +60,14 @@ def measure(
     *,
     meter: str,
     provenance: Provenance = "measured",
+    poll_s: float = 0.0,
 ) -> WindowEnergy:
-    """Return the energy of `window` (t0_ns, t1_ns) from a series, above the idle level where there is one."""
+    """Return the energy of `window` (t0_ns, t1_ns) from a series, above the idle level where there is one.
+
+    `poll_s`, the mean time between polls where it is known, tells a window refused as too short what would do.
+    """
     domain = series.domain
-    part, reason, needed_s = _measurable(series, window)
+    part, reason, needed_s = _measurable(series, window, poll_s)
     if part is None:
         return unavailable(meter, series, reason or "unknown", needed_s)
     level, idle_reason = _idle_level(series, idle, part)
@@ -153,12 +157,12 @@ def _sum(parts: list[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(parts) else None
 
 
-def _measurable(series: Series, window: Window) -> tuple[Cut | None, str | None, float | None]:
+def _measurable(series: Series, window: Window, poll_s: float) -> tuple[Cut | None, str | None, float | None]:
     reason = why_not_covered(series, *window)
     if reason is not None:
         return None, reason, None
     part = cut(series, *window)
-    refused = refusal(part)
+    refused = refusal(part, poll_s=poll_s)
     return (part, None, None) if refused is None else (None, *refused)
 
 
