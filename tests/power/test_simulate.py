@@ -19,7 +19,7 @@ def test_the_same_seed_is_the_same_run() -> None:
 
 
 def test_the_interval_covers_the_truth_in_95_percent_of_1000_runs() -> None:
-    outcomes = [run(seed, response="instant") for seed in range(1000)]
+    outcomes = [run(seed) for seed in range(1000)]
     assert unmeasured(outcomes) == []
     assert fmean(outcome.covered for outcome in outcomes) == pytest.approx(0.95, abs=0.02)
     assert fmean(outcome.gross_covered for outcome in outcomes) == pytest.approx(0.95, abs=0.02)
