@@ -10,12 +10,14 @@ it is q·(S + L)/3.
 The same model gives q: means of neighbouring blocks of length l differ by 2·q·l/3 (and the two inner ones, S
 apart, by q·(S + 2·l/3)) more than their noise explains. Few differences make q itself uncertain, so w is
 taken times t₀.₉₅(ν)/1.96 for the ν degrees of freedom that the differences really hold (JCGM 100:2008,
-annex G).
+annex G). Where the noise hides the wandering the estimate of q may be 0 and its true value is not; q is then no
+less than the mean of the normal distribution about its estimate, cut off below 0.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
+from math import sqrt
+from statistics import NormalDist, fmean
 
 from power.integrate import Cut, cut, energy_j
 from power.uncertainty import random_terms
@@ -44,7 +46,7 @@ def idle_level(windows: list[Cut], window: Cut) -> Idle:
     levels_w = [mean_power_w(idle) for idle in windows]
     noises_w2 = [_noise_w2(idle) for idle in windows]
     blocks = [block for idle in windows for block in _blocks(idle)]
-    wander_w2_s, freedom = _random_walk(blocks)
+    wander_w2_s = _random_walk(blocks)
     idle_s = sum(idle.duration_s for idle in windows)
     if len(windows) == 1:
         apart_s = max(window.t1_ns - windows[0].t1_ns, windows[0].t0_ns - window.t0_ns) * 1e-9
@@ -52,8 +54,7 @@ def idle_level(windows: list[Cut], window: Cut) -> Idle:
     else:
         reach_s = ((windows[1].t0_ns - windows[0].t1_ns) * 1e-9 + idle_s) / 12
         drift_w = levels_w[1] - levels_w[0]
-    wander_w2 = wander_w2_s * reach_s * (student_95(freedom) / 1.96) ** 2
-    return Idle(fmean(levels_w), sum(noises_w2) / len(windows) ** 2 + wander_w2, drift_w)
+    return Idle(fmean(levels_w), sum(noises_w2) / len(windows) ** 2 + wander_w2_s * reach_s, drift_w)
 
 
 def student_95(freedom: float) -> float:
@@ -77,8 +78,8 @@ def _blocks(idle: Cut) -> list[Cut]:
     return [cut(idle.series, a, b) for a, b in pairwise(edges_ns)]
 
 
-def _random_walk(blocks: list[Cut]) -> tuple[float, float]:
-    """Return q of the random walk through the blocks' mean powers, in W²/s, and its degrees of freedom.
+def _random_walk(blocks: list[Cut]) -> float:
+    """Return q of the random walk through the blocks' mean powers, widened for how little they say of it, in W²/s.
 
     Each squared difference expects n + q·e (noise, and the walk over e seconds); the weights (e/(n + q·e))²
     of maximum likelihood depend on q, so it is found in a few rounds. (q·e/(n + q·e))² is the part of a
@@ -92,7 +93,23 @@ def _random_walk(blocks: list[Cut]) -> tuple[float, float]:
         parts = zip(rows, weights, strict=True)
         q = max(0.0, sum(w * (d2 - n) / e for (d2, n, e), w in parts) / total) if total > 0.0 else 0.0
     freedom = sum((q * e / (n + q * e)) ** 2 for _, n, e in rows if n + q * e > 0.0)
-    return q, max(_MIN_FREEDOM, freedom)
+    widened = q * (student_95(max(_MIN_FREEDOM, freedom)) / 1.96) ** 2
+    return max(widened, _mean_above_0(rows, q))
+
+
+def _mean_above_0(rows: list[tuple[float, float, float]], q: float) -> float:
+    """Return the mean of what q may be, in W²/s: normal about its estimate, of variance 2/Σw, and cut off below 0.
+
+    The estimate is that of the differences at the weights w = (e/(n + q·e))², not raised to 0.
+    """
+    weights = [(e / (n + q * e)) ** 2 if n + q * e > 0.0 else 0.0 for _, n, e in rows]
+    total = sum(weights)
+    if total == 0.0:
+        return q
+    estimate = sum(w * (d2 - n) / e for (d2, n, e), w in zip(rows, weights, strict=True)) / total
+    deviation, normal = sqrt(2 / total), NormalDist()
+    place = max(-3.0, estimate / deviation)  # noise that was taken for too much says nothing more of q
+    return deviation * (place + normal.pdf(place) / normal.cdf(place))
 
 
 def _difference(left: Cut, right: Cut) -> tuple[float, float, float]:

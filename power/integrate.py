@@ -157,11 +157,13 @@ def shortest_window_s(domain: Domain, poll_s: float, periods: int = MIN_PERIODS)
     return periods * max(domain.update_s, poll_s)
 
 
-def refusal(window: Cut, periods: int = MIN_PERIODS) -> tuple[str, float | None] | None:
+def refusal(window: Cut, periods: int = MIN_PERIODS, poll_s: float = 0.0) -> tuple[str, float | None] | None:
     """Return why this window is too short or too holed for its meter, and the length in s that would do.
 
     None: it may be measured. Asked before any energy is shown: at least `periods` sample periods (for a
-    counter, its updates, and `MIN_STEPS` of its steps), and no more than 5 % in gaps.
+    counter, its updates, and `MIN_STEPS` of its steps), and no more than 5 % in gaps. `poll_s` is the mean time
+    between polls that was asked for, where it is known: the length proposed is never less than what it needs, because
+    the few samples of a short window may be close to each other, and a mark at its begin adds one.
     """
     duration_s, domain = window.duration_s, window.series.domain
     needed_s = periods * achieved_period_s(window)
@@ -169,6 +171,7 @@ def refusal(window: Cut, periods: int = MIN_PERIODS) -> tuple[str, float | None]
         return "no reading of the counter fell inside the window", None
     # One period less: jittered samples of a window of exactly `periods` may come out one short.
     if duration_s < needed_s * (1 - 1 / periods):
+        needed_s = max(needed_s, shortest_window_s(domain, poll_s, periods))
         text = f"the window of {duration_s:.3g} s is too short for this meter: {needed_s:.3g} s would do"
         return text, needed_s
     if domain.kind == "energy":

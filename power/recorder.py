@@ -144,7 +144,8 @@ class Recorder:
         meter = reader.meter
         if meter.absence is not None:
             return unavailable(reader.label, series, meter.absence)
-        row = measure(series, window, idle, meter=reader.label, provenance=meter.provenance)
+        poll_s = 0.0 if meter.streams else reader.period_s
+        row = measure(series, window, idle, meter=reader.label, provenance=meter.provenance, poll_s=poll_s)
         failure = reader.failure_in(*window)
         if row.gross_j is None and failure is not None:
             return unavailable(reader.label, series, f"the meter failed: {failure} ({row.reason})")

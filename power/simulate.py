@@ -20,6 +20,15 @@ Load = Literal["constant", "steps", "periodic", "ramp"]
 LOADS: tuple[Load, ...] = ("constant", "steps", "periodic", "ramp")
 KINDS: tuple[Kind, ...] = ("power", "energy")
 
+#: What a meter answers: the value of now, that of its last update, or (a power) its mean over the last update.
+Response = Literal["instant", "held", "averaged"]
+RESPONSES: dict[Kind, tuple[Response, ...]] = {
+    "power": ("instant", "held", "averaged"),
+    "energy": ("instant", "held"),
+}
+#: Updates in a window, and a longest update (s) that leaves twenty in the shortest idle window.
+_MIN_UPDATES, _MAX_UPDATE_S = 110, 0.13
+
 #: Instants of a run, in s: idle from 0, window, idle until the end.
 _SECOND = 1_000_000_000
 _ORIGIN_NS = 1_000 * _SECOND
@@ -75,6 +84,7 @@ class Scene:
     noise_w: float
     dropout: float
     skew_ppm: float
+    response: Response
 
     @property
     def true_net_j(self) -> float:
@@ -109,8 +119,10 @@ class Outcome:
         return abs(self.row.gross_j - self.scene.true_gross_j) <= self.row.gross_uncertainty_j
 
 
-def draw_scene(seed: int, load: Load | None = None, kind: Kind | None = None) -> Scene:
-    """Draw a run: a load of the given shape (or any), watched by a meter of the given kind (or either)."""
+def draw_scene(
+    seed: int, load: Load | None = None, kind: Kind | None = None, response: Response | None = None
+) -> Scene:
+    """Draw a run: a load of the given shape (or any), a meter of the given kind and response (or any)."""
     rng = random.Random(seed)
     shape: Load = rng.choice(LOADS) if load is None else load
     nature: Kind = rng.choice(KINDS) if kind is None else kind
@@ -120,11 +132,12 @@ def draw_scene(seed: int, load: Load | None = None, kind: Kind | None = None) ->
     high_w = rng.uniform(2.0, 20.0)
     loads = [0.0, start_s, *_load_times(rng, shape, start_s, start_s + span_s)]
     inner = _load_powers(rng, shape, len(loads) - 2, high_w)
+    answers, own_s = _draw_response(seed, nature, span_s, response)
     domain = Domain(
         "simulated",
         nature,
         covers="a machine that never was",
-        update_s=1e-3 if nature == "energy" else 0.0,
+        update_s=own_s,
         resolution_j=6.1e-5 if nature == "energy" else 0.0,
         resolution_w=1e-3 if nature == "power" else 0.0,
         gain_limit=rng.uniform(0.0, 0.01),
@@ -143,22 +156,38 @@ def draw_scene(seed: int, load: Load | None = None, kind: Kind | None = None) ->
         noise_w=rng.uniform(0.0, 0.3),
         dropout=rng.choice((0.0, 0.0, 0.02)),
         skew_ppm=rng.uniform(-50.0, 50.0),
+        response=answers,
     )
 
 
-def run(seed: int, load: Load | None = None, kind: Kind | None = None) -> Outcome:
+def _draw_response(seed: int, kind: Kind, span_s: float, response: Response | None) -> tuple[Response, float]:
+    """Draw what a meter answers and its time between updates, in s.
+
+    Apart from the rest of the scene, which is the same for every response.
+    """
+    rng = random.Random(seed ^ 0xDE1A)
+    drawn = rng.choice(RESPONSES[kind])
+    answers = drawn if response is None else response
+    own_s = rng.uniform(0.2, 1.0) * min(span_s / _MIN_UPDATES, _MAX_UPDATE_S)
+    return answers, own_s if answers != "instant" else 1e-3 if kind == "energy" else 0.0
+
+
+def run(
+    seed: int, load: Load | None = None, kind: Kind | None = None, response: Response | None = None
+) -> Outcome:
     """Draw a run, watch it with its faulty meter, and report its energy as the recorder would."""
-    scene = draw_scene(seed, load, kind)
+    scene = draw_scene(seed, load, kind, response)
     series = observe(scene, seed)
     window, idle = windows(scene)
     return Outcome(scene, measure(series, window, idle, meter="simulated", provenance="modelled"))
 
 
 def windows(scene: Scene) -> tuple[Window, IdleWindows]:
-    """Return the window and its two idle windows, in ns."""
+    """Return the window and its two idle windows, in ns; that after a meter of updates begins right behind it."""
     start_ns, end_ns = _ns(scene.start_s), _ns(scene.end_s)
     before = (_ns(0.2), start_ns - _SECOND // 5)
-    return (start_ns, end_ns), (before, (end_ns + _SECOND // 5, _ns(scene.total_s - 0.2)))
+    late_ns = _SECOND // 5 if scene.response == "instant" else 0
+    return (start_ns, end_ns), (before, (end_ns + late_ns, _ns(scene.total_s - 0.2)))
 
 
 def observe(scene: Scene, seed: int) -> Series:
@@ -167,25 +196,42 @@ def observe(scene: Scene, seed: int) -> Series:
     series, domain = Series(scene.domain), scene.domain
     gain = 1.0 + rng.uniform(-1.0, 1.0) * domain.gain_limit
     offset_w = rng.uniform(-1.0, 1.0) * domain.offset_limit_w
-    t_s = 0.0
+    before_s, noise_w = float("nan"), 0.0
+    t_s, phase_s = 0.0, random.Random(seed ^ 0xFA5E).uniform(0.0, domain.update_s)
     for wait_s in jittered_periods(1.0 / scene.rate_hz, seed):
         t_s += wait_s
         if t_s > scene.total_s:
             return series
         if rng.random() < scene.dropout:
             continue
+        shown_s = _shown_s(scene, t_s, phase_s)
         stamp_ns = _ns(t_s * (1.0 + scene.skew_ppm * 1e-6))
         if domain.kind == "energy":
-            energy_j = scene.idle.energy_j(t_s) + scene.load.energy_j(t_s)
-            reading = _quantised(energy_j * gain + offset_w * t_s, domain.resolution_j) % (
-                domain.wrap_j or 1e9
-            )
+            energy_j = _seen_energy_j(scene, shown_s) * gain + offset_w * shown_s
+            reading = _quantised(energy_j, domain.resolution_j) % (domain.wrap_j or 1e9)
         else:
-            power_w = scene.idle.power_w(t_s) + scene.load.power_w(t_s)
-            noisy_w = power_w * gain + offset_w + rng.gauss(0.0, scene.noise_w)
-            reading = _quantised(noisy_w, domain.resolution_w)
+            power_w = _seen_power_w(scene, shown_s)
+            noise_w = noise_w if shown_s == before_s else rng.gauss(0.0, scene.noise_w)
+            reading = _quantised(power_w * gain + offset_w + noise_w, domain.resolution_w)
+        before_s = shown_s
         series.add(stamp_ns, reading)
     return series
+
+
+def _shown_s(scene: Scene, t_s: float, phase_s: float) -> float:
+    """Return the instant whose value the meter answers at `t_s`, in s: that of its last update."""
+    return t_s if scene.response == "instant" else t_s - (t_s - phase_s) % scene.domain.update_s
+
+
+def _seen_energy_j(scene: Scene, t_s: float) -> float:
+    return scene.idle.energy_j(t_s) + scene.load.energy_j(t_s)
+
+
+def _seen_power_w(scene: Scene, t_s: float) -> float:
+    if scene.response == "averaged":
+        own_s = scene.domain.update_s
+        return (_seen_energy_j(scene, t_s) - _seen_energy_j(scene, t_s - own_s)) / own_s
+    return scene.idle.power_w(t_s) + scene.load.power_w(t_s)
 
 
 def _ns(t_s: float) -> int:

@@ -18,7 +18,18 @@ has two edges: u = ΔP·Ts·√(2/12). Here each edge takes the ΔP and the Ts i
 least the meter's own update time. For a counter the place of the edge between its neighbours is known: with
 a load that changes exactly there (as it does: the window is the load), the interpolated energy errs by
 s·(1−s)·ΔP·Ts, s being the edge's place in 0 … 1; on average that is ΔP·Ts/√30 and vanishes when the
-counter is read at the mark. Its own update time Tu adds P·Tu·√(2/12).
+counter is read at the mark.
+
+**Delay.** A power that the meter holds until its next update Tu is 0 … Tu old; one that it averages over Tu
+and then holds is Tu old in the mean. It is the power D ago, so a window misses D·(P_end − P_before) = D·ΔP: its
+first D still shows what was before it, its last D is shown after its end. What the meter does inside is not known,
+so no correction can be applied, and the limit ΔP·Tu is not halved into a standard uncertainty either: a meter that
+averages sits at the limit in every run, so that no spread would cover it. It is added to the interval as it is
+(JCGM 100, F.2.4.5); the interval of a meter that holds is wider than it need be. Where the load was running
+before the window ΔP is about 0, and so is the term.
+A counter is 0 … Tu old at either edge, a and b independent and rectangular (4.3.7): E[(P_end·a − P_before·b)²] =
+Tu²·((P_end² + P_before²)/3 − P_end·P_before/2), which is P²·Tu²·2/12 in a steady load and P_end²·Tu²/3 after
+nothing; it is in the edges.
 
 **Sampling inside the window.** Each change d between neighbouring samples Δt apart errs in one of two ways.
 A lone step is the edge again: d²·Δt²/12. Where the load varies faster than the meter samples (or the meter
@@ -38,12 +49,14 @@ k = 1.96 − 0.22·η², which is within 2 % of the exact factor for one rectang
 The spread between repeats is not here: it is a property of many trials, computed where they are compared.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median
 
 from power.integrate import GAP_PERIODS, Cut, energy_j
+from power.series import Series
 
 #: Excess kurtosis of a rectangular distribution.
 _RECTANGULAR = -1.2
@@ -51,28 +64,29 @@ _RECTANGULAR = -1.2
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Standard uncertainties by cause, in J."""
+    """Standard uncertainties by cause, in J; but `delay_j` is a limit (see *Delay*)."""
 
     gain_j: float = 0.0
     offset_j: float = 0.0
     resolution_j: float = 0.0
     edges_j: float = 0.0
+    delay_j: float = 0.0
     sampling_j: float = 0.0
     idle_j: float = 0.0
 
     @property
     def standard_j(self) -> float:
-        """The combined standard uncertainty u, in J."""
+        """The combined standard uncertainty u, without the delay, in J."""
         return sqrt(sum(part * part for part, _ in self._parts()))
 
     @property
     def expanded_j(self) -> float:
-        """Half the width of the 95 % interval, in J: k·u with the kurtosis-dependent k."""
+        """Half the width of the 95 % interval, in J: k·u with the kurtosis-dependent k, and the delay."""
         u = self.standard_j
         if u == 0.0:
-            return 0.0
+            return self.delay_j
         excess = sum(kurtosis * (part / u) ** 4 for part, kurtosis in self._parts())
-        return (1.96 - 0.22 * excess * excess) * u
+        return (1.96 - 0.22 * excess * excess) * u + self.delay_j
 
     def _parts(self) -> tuple[tuple[float, float], ...]:
         rectangular = (self.gain_j, self.offset_j, self.resolution_j)
@@ -96,6 +110,7 @@ def gross_terms(window: Cut) -> Terms:
         offset_j=domain.offset_limit_w * duration_s / sqrt(3),
         resolution_j=_resolution_j(window),
         edges_j=random.edges_j,
+        delay_j=_delay_j(window),
         sampling_j=random.sampling_j,
     )
 
@@ -108,6 +123,7 @@ def net_terms(window: Cut, idle_w: float, idle_variance_w2: float) -> Terms:
         gain_j=domain.gain_limit * abs(net_j) / sqrt(3),
         resolution_j=_resolution_j(window),
         edges_j=random.edges_j,
+        delay_j=_delay_j(window),
         sampling_j=random.sampling_j,
         idle_j=sqrt(idle_variance_w2) * duration_s,
     )
@@ -129,9 +145,38 @@ def power_variances_j2(window: Cut) -> tuple[float, float]:
 
 def counter_edges_j2(window: Cut) -> float:
     """Return the variance of the interpolated edges of a counter, in J²."""
-    mean_w = energy_j(window) / window.duration_s
-    own_j2 = (mean_w * window.series.domain.update_s) ** 2 * 2 / 12
+    own_j2 = _counter_delay_j2(window)
     return own_j2 + _edge_j2(window, window.first) + _edge_j2(window, window.last - 1)
+
+
+def _delay_j(window: Cut) -> float:
+    """Return ΔP·Tu of a power (see *Delay*), in J; a counter's delay is in its edges.
+
+    ΔP takes the mean of the window or its last reading for P_end, whichever is farther from the reading before it.
+    """
+    series = window.series
+    if series.domain.kind == "energy":
+        return 0.0
+    before_w, mean_w = series.values[window.first], energy_j(window) / window.duration_s
+    change_w = max(abs(power_w - before_w) for power_w in (mean_w, series.values[window.last - 1]))
+    return change_w * series.domain.update_s
+
+
+def _counter_delay_j2(window: Cut) -> float:
+    """Tu²·((P_end² + P_before²)/3 − P_end·P_before/2) of a counter (see *Delay*), in J²."""
+    series, own_s = window.series, window.series.domain.update_s
+    before_w = _recent_power_w(series, window.first)
+    end_w = max(energy_j(window) / window.duration_s, _recent_power_w(series, window.last))
+    return own_s * own_s * ((end_w**2 + before_w**2) / 3 - end_w * before_w / 2)
+
+
+def _recent_power_w(series: Series, index: int) -> float:
+    """Return a counter's mean power in the two updates before a sample, in W; 0 where it was not yet read."""
+    since_ns = series.t_ns[index] - round(2e9 * series.domain.update_s)
+    early = bisect_right(series.t_ns, since_ns, 0, index) - 1
+    if early < 0:
+        return 0.0
+    return (series.values[index] - series.values[early]) / ((series.t_ns[index] - series.t_ns[early]) * 1e-9)
 
 
 def _edge_j2(window: Cut, index: int) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from power.base import Provenance
+from power.base import Domain, Provenance
 from power.idle import Idle, idle_level
 from power.integrate import (
     MIN_IDLE_PERIODS,
@@ -16,6 +16,9 @@ from power.integrate import (
 )
 from power.series import Series
 from power.uncertainty import gross_terms, net_terms
+
+#: Updates of a meter that the idle window after leaves out at its begin (see `_settled`).
+_SETTLING_UPDATES = 2
 
 Window = tuple[int, int]
 IdleWindows = tuple[Window | None, Window | None]
@@ -60,10 +63,14 @@ def measure(
     *,
     meter: str,
     provenance: Provenance = "measured",
+    poll_s: float = 0.0,
 ) -> WindowEnergy:
-    """Return the energy of `window` (t0_ns, t1_ns) from a series, above the idle level where there is one."""
+    """Return the energy of `window` (t0_ns, t1_ns) from a series, above the idle level where there is one.
+
+    `poll_s`, the mean time between polls where it is known, tells a window refused as too short what would do.
+    """
     domain = series.domain
-    part, reason, needed_s = _measurable(series, window)
+    part, reason, needed_s = _measurable(series, window, poll_s)
     if part is None:
         return unavailable(meter, series, reason or "unknown", needed_s)
     level, idle_reason = _idle_level(series, idle, part)
@@ -153,12 +160,12 @@ def _sum(parts: list[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(parts) else None
 
 
-def _measurable(series: Series, window: Window) -> tuple[Cut | None, str | None, float | None]:
+def _measurable(series: Series, window: Window, poll_s: float) -> tuple[Cut | None, str | None, float | None]:
     reason = why_not_covered(series, *window)
     if reason is not None:
         return None, reason, None
     part = cut(series, *window)
-    refused = refusal(part)
+    refused = refusal(part, poll_s=poll_s)
     return (part, None, None) if refused is None else (None, *refused)
 
 
@@ -166,7 +173,8 @@ def _idle_level(series: Series, idle: IdleWindows, window: Cut) -> tuple[Idle | 
     """Return the idle level, and what is missing of it."""
     parts: list[Cut] = []
     missing: list[str] = []
-    for name, span in zip(("before", "after"), idle, strict=True):
+    spans = (idle[0], _settled(idle[1], series.domain))
+    for name, span in zip(("before", "after"), spans, strict=True):
         reason = "none was taken" if span is None else why_not_covered(series, *span)
         if span is not None and reason is None:
             part = cut(series, *span)
@@ -180,3 +188,15 @@ def _idle_level(series: Series, idle: IdleWindows, window: Cut) -> tuple[Idle | 
     if not parts:
         return None, f"no net energy: {text}"
     return idle_level(parts, window), text and f"idle level from one side only: {text}"
+
+
+def _settled(after: Window | None, domain: Domain) -> Window | None:
+    """Return the idle window after without the meter's first two updates: they may still hold the work's power.
+
+    The update in which the work ended is shown until the next one ends, and a meter that averages shows it once more.
+    A window of no more than that is left as it is, to be refused as too short.
+    """
+    if after is None:
+        return None
+    begin_ns = after[0] + round(_SETTLING_UPDATES * 1e9 * domain.update_s)
+    return (begin_ns, after[1]) if begin_ns < after[1] else after

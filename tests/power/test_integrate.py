@@ -1,5 +1,6 @@
 """Windows: exact where theory says exact, refused where they are too short, aliasing beaten by jitter."""
 
+import math
 import random
 from itertools import islice
 from statistics import fmean
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from power.base import Domain
 from power.integrate import (
+    Cut,
     cut,
     energy_j,
     jittered_periods,
@@ -91,6 +93,37 @@ def test_too_short_a_window_says_how_long_would_do() -> None:
     assert refused is not None
     assert refused[1] == pytest.approx(10.0)
     assert "10 s would do" in refused[0]
+
+
+def marked(seed: int, period_s: float, duration_s: float) -> Cut:
+    """A window between two marks, each of which makes the meter read at once, among jittered polls."""
+    begin_s = 1.0 + random.Random(seed).uniform(0.0, period_s)
+    end_s = begin_s + duration_s
+    marks_s, polls_s, t_s = [begin_s + 1e-4, end_s + 1e-4], [0.0], 0.0
+    for wait_s in jittered_periods(period_s, seed):
+        t_s += wait_s
+        polls_s.append(t_s)
+        if t_s > end_s + 1.0:
+            break
+    series = series_of("power", [(t, 5.0) for t in sorted([*polls_s, *marks_s])])
+    return cut(series, ns(begin_s), ns(end_s))
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    period_s=st.floats(0.01, 0.1),
+    step_s=st.floats(0.001, 0.5),
+    periods=st.floats(1.0, 30.0),
+)
+def test_the_length_proposed_to_a_window_too_short_does(
+    seed: int, period_s: float, step_s: float, periods: float
+) -> None:
+    steps = math.ceil(periods * period_s / step_s)
+    refused = refusal(marked(seed, period_s, steps * step_s), poll_s=period_s)
+    if refused is not None:
+        assert refused[1] is not None
+        more = math.ceil(1.1 * steps * refused[1] / (steps * step_s))  # as the harness proposes
+        assert refusal(marked(seed + 1, period_s, more * step_s), poll_s=period_s) is None
 
 
 def test_a_hundred_periods_are_enough() -> None:

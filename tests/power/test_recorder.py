@@ -235,6 +235,14 @@ def test_the_shortest_window_is_known_before_the_run() -> None:
             recorder.series("mock", "psys")
 
 
+def test_what_would_do_for_a_short_window_is_never_less_than_the_polls_need() -> None:
+    with Recorder([make("mock:10W,rate=40")]) as recorder:
+        (row,) = recorder.energy(*window_of(recorder, 0.1, 0.2))
+    assert row.gross_j is None
+    assert row.needed_s is not None
+    assert row.needed_s >= 100 / 40
+
+
 class PlugWithRegister(FlakyMeter):
     """A plug's power, renewed every second, and inside it its register, renewed every minute."""
 

@@ -92,6 +92,57 @@ def test_a_counter_read_at_the_mark_has_a_sharp_edge() -> None:
     assert random_terms(marked).edges_j < 0.01
 
 
+def lagging(seed: int, own_s: float, averaged: bool) -> tuple[Cut, float]:
+    """A meter of updates, polled 40 times a second over 10 W from 1.03 to 21.03 s: the window and its energy in J."""
+    generator = random.Random(seed)
+    phase_s, points = generator.uniform(0.0, own_s), []
+    for i in range(1000):
+        shown_s = i * 0.025 - (i * 0.025 - phase_s) % own_s
+        reach_s = own_s if averaged else 1e-9
+        on_s = min(shown_s, 21.03) - max(shown_s - reach_s, 1.03)
+        points.append((i * 0.025, 5.0 + 10.0 * max(0.0, on_s) / reach_s))
+    return cut_of(points, 1.03, 21.03, Domain("rail", "power", "", update_s=own_s)), 300.0
+
+
+@pytest.mark.parametrize(("averaged", "lost"), [(False, 0.5), (True, 1.0)])
+def test_what_a_meter_of_updates_loses_is_within_the_delay(averaged: bool, lost: float) -> None:
+    windows = [lagging(seed, 0.2, averaged) for seed in range(200)]
+    losses_j = [true_j - energy_j(window) for window, true_j in windows]
+    assert fmean(losses_j) == pytest.approx(lost * 10.0 * 0.2, rel=0.1)
+    for (window, _), lost_j in zip(windows, losses_j, strict=True):
+        terms = gross_terms(window)
+        assert terms.delay_j == pytest.approx(2.0, rel=0.01)
+        assert lost_j <= terms.expanded_j
+
+
+def test_a_load_that_ran_before_the_window_loses_nothing_to_the_delay() -> None:
+    window = cut_of(
+        [(i * 0.1, 15.0) for i in range(300)], 5.0, 25.0, Domain("rail", "power", "", update_s=0.2)
+    )
+    assert gross_terms(window).delay_j == 0.0
+
+
+@pytest.mark.parametrize(("before_w", "share"), [(0.0, 1 / 3), (10.0, 1 / 6)])
+def test_the_delay_of_a_counter_is_the_mean_square_of_what_it_had_not_counted(
+    before_w: float, share: float
+) -> None:
+    generator, own_s, errors_j2, claimed_j2 = random.Random(6), 0.4, [], []
+    for _ in range(1000):
+        # Read at both marks, and now and then before: the ages at the two edges are independent.
+        place_s = [generator.uniform(0.0, own_s) for _ in range(2)]
+        reads_s = (1.0, 2.0, 3.0, 4.0, 5.0, 5.0 + 8.0, 14.0)
+        ages_s = (0.0, 0.0, 0.0, 0.0, place_s[0], place_s[1], 0.0)
+        counted = [
+            (t, before_w * min(t - age, 5.0) + 10.0 * max(0.0, min(t - age, 13.0) - 5.0))
+            for t, age in zip(reads_s, ages_s, strict=True)
+        ]
+        window = cut_of(counted, 5.0, 13.0, Domain("pkg", "energy", "", update_s=own_s))
+        errors_j2.append((energy_j(window) - 80.0) ** 2)
+        claimed_j2.append(random_terms(window).edges_j ** 2)
+    assert fmean(errors_j2) == pytest.approx(share * (10.0 * own_s) ** 2, rel=0.1)
+    assert fmean(claimed_j2) == pytest.approx(fmean(errors_j2), rel=0.3)
+
+
 def test_an_offset_is_in_the_gross_energy_and_leaves_the_net_one() -> None:
     domain = Domain("usb", "power", "", gain_limit=0.01, offset_limit_w=0.1)
     window = cut_of([(i * 0.1, 5.0) for i in range(202)], 0.05, 20.05, domain)
@@ -121,6 +172,17 @@ def test_a_linear_drift_of_the_idle_power_is_met_in_the_middle() -> None:
     one_sided = idle_level([before], window)
     assert one_sided.drift_w is None
     assert one_sided.variance_w2 > idle.variance_w2
+
+
+def test_noise_that_hides_the_wandering_of_the_idle_power_is_no_proof_of_stillness() -> None:
+    seconds, generator, hidden = [i * 0.05 for i in range(900)], random.Random(5), []
+    for _ in range(60):
+        noisy = [(t_s, 3.0 + generator.gauss(0.0, 0.3)) for t_s in seconds]
+        spans = ((0.1, 5.1), (5.1, 35.1), (35.1, 40.1))
+        before, window, after = (cut_of(noisy, *span, POWER) for span in spans)
+        level_w2 = sum(random_terms(each).standard_j ** 2 for each in (before, after)) / (2 * 5.0) ** 2
+        hidden.append(idle_level([before, after], window).variance_w2 - level_w2)
+    assert min(hidden) > 0.0
 
 
 @pytest.mark.parametrize(("freedom", "factor"), [(3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)])

@@ -49,6 +49,26 @@ def test_idle_from_one_side_is_used_and_said() -> None:
     assert "one side only" in str(result.reason)
 
 
+def test_the_idle_window_after_leaves_out_the_updates_that_still_hold_the_work() -> None:
+    # Renewed every half second, an average of the half second before: 5 W of idle, 15 W from 10 to 70 s.
+    series = Series(Domain("usb", "power", "", update_s=0.5))
+    for i in range(900):
+        series.add(i * SECOND // 10, 15.0 if 10.5 <= i * 0.1 < 70.9 else 5.0)
+    idle = ((0, 10 * SECOND), (70 * SECOND, 85 * SECOND))
+    result = measure(series, (10 * SECOND, 70 * SECOND), idle, meter="um25c")
+    assert result.idle_j == pytest.approx(300.0)
+    assert result.idle_drift_w == pytest.approx(0.0)
+
+
+def test_an_idle_window_after_of_two_updates_is_too_short() -> None:
+    series = Series(Domain("usb", "power", "", update_s=0.5))
+    for i in range(900):
+        series.add(i * SECOND // 10, 5.0)
+    idle = ((0, 10 * SECOND), (70 * SECOND, 71 * SECOND))
+    result = measure(series, (10 * SECOND, 70 * SECOND), idle, meter="um25c")
+    assert "idle after: the window of 1 s is too short" in str(result.reason)
+
+
 @pytest.mark.parametrize("window", [(10 * SECOND, 10 * SECOND + SECOND // 2), (39 * SECOND, 50 * SECOND)])
 def test_what_cannot_be_measured_is_none_beside_a_reason(window: tuple[int, int]) -> None:
     result = measure(steady(), window, meter="fnirsi")
