@@ -119,16 +119,18 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     def _program(self) -> dict[str, Any]:
         from workloads.engines.native import program  # what only this worker needs
 
-        return program.describe(
-            Job(
-                self.specification,
-                self.recipe,
-                self.optimizer,
-                self.batch_size,
-                self.threads,
-                self.seed,
-                self.settings,
-            )
+        return program.describe(self.engine_job())
+
+    def engine_job(self) -> Job:
+        """Return what the engine builds a training from."""
+        return Job(
+            self.specification,
+            self.recipe,
+            self.optimizer,
+            self.batch_size,
+            self.threads,
+            self.seed,
+            self.settings,
         )
 
     def memory_model(self) -> memory_model.MemoryModel:
