@@ -7,7 +7,6 @@ import msgspec
 
 from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
-from harness.host import usable_cores
 from results.schema import PROCESSOR, Accelerator, Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
@@ -211,7 +210,7 @@ def _cell(
         batch_size=batch_size,
         steps=length.steps,
         warmup=options.warmup,
-        threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
+        threads=option_checks.threads_for(options, profile, engine),
         seed=options.seed,
         repeat=0,
         trigger=options.trigger_pin is not None,
