@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, get_args
 
 from harness import accelerators, ceilings, curve
+from harness.devices import Profile
 from harness.errors import UsageError
 from harness.host import usable_cores
 from results.schema import Worker
@@ -53,6 +54,23 @@ def check(options: "Options") -> None:
         raise UsageError(
             f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
         )
+
+
+def threads_for(options: "Options", profile: Profile, engine: Engine) -> int:
+    """Return the threads asked for, else as many as the device has processors and the engine takes.
+
+    Raises UsageError where more are asked for than the engine takes.
+    """
+    most = engine.most_threads
+    if options.threads is None:
+        counts = (usable_cores(), profile.cores, most)
+        return min(count for count in counts if count is not None)
+    if most is not None and options.threads > most:
+        raise UsageError(
+            f"--threads {options.threads}: the {engine.name} engine takes at most {most}; "
+            "take that many, or another --engine"
+        )
+    return options.threads
 
 
 def engine_for(options: "Options", workload: Workload, recipe: Recipe, asked: tuple[str, ...]) -> Engine:

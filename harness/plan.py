@@ -7,7 +7,6 @@ import msgspec
 
 from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
-from harness.host import usable_cores
 from results.schema import PROCESSOR, Accelerator, Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
@@ -119,16 +118,18 @@ class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):
     def _program(self) -> dict[str, Any]:
         from workloads.engines.native import program  # what only this worker needs
 
-        return program.describe(
-            Job(
-                self.specification,
-                self.recipe,
-                self.optimizer,
-                self.batch_size,
-                self.threads,
-                self.seed,
-                self.settings,
-            )
+        return program.describe(self.engine_job())
+
+    def engine_job(self) -> Job:
+        """Return what the engine builds a training from."""
+        return Job(
+            self.specification,
+            self.recipe,
+            self.optimizer,
+            self.batch_size,
+            self.threads,
+            self.seed,
+            self.settings,
         )
 
     def memory_model(self) -> memory_model.MemoryModel:
@@ -211,7 +212,7 @@ def _cell(
         batch_size=batch_size,
         steps=length.steps,
         warmup=options.warmup,
-        threads=options.threads or min(profile.cores or usable_cores(), usable_cores()),
+        threads=option_checks.threads_for(options, profile, engine),
         seed=options.seed,
         repeat=0,
         trigger=options.trigger_pin is not None,

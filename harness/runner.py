@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness import __version__, accelerators, ceilings, host, synchronisation, throttling
+from harness import __version__, accelerators, ceilings, host, refusal, synchronisation, throttling
 from harness.energy import EnergyWatch
 from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
@@ -205,8 +205,9 @@ def _supervisor(
         observer.residency(residency)
 
     told = {"phase_s": phase_s}
-    if ceiling and not ceiling.of_the_host:
-        told["accelerator_limit_bytes"] = ceiling.limit_bytes
+    if ceiling:
+        name = "ceiling_bytes" if ceiling.of_the_host else "accelerator_limit_bytes"
+        told[name] = ceiling.limit_bytes
     return Supervisor(
         program_command() if trial.worker == "program" else worker_command(trial.python),
         trial.job() | told,
@@ -215,6 +216,7 @@ def _supervisor(
         ceiling=ceiling,
         silence_s=plan.options.silence_s,
         answers=trial.trigger,
+        refuse=refusal.judge(trial, ceiling),
         on_message=hear,
         on_residency=see,
     )

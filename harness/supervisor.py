@@ -46,6 +46,7 @@ class Supervisor:
     """Starts one worker and watches it; `on_message` and `on_residency` are called as things come in.
 
     With `answers`, the worker waits at the edges `ready` and `end` of its window until `on_message` has returned.
+    `refuse` tells from a message why the worker must not go on, as out of memory; None lets it.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Supervisor:
         ceiling: Ceiling | None = None,
         silence_s: float = 900.0,
         answers: bool = False,
+        refuse: Callable[[AnyMessage], str | None] = lambda message: None,
         on_message: Callable[[AnyMessage, int], None] = lambda message, pid: None,
         on_residency: Callable[[Residency], None] = lambda residency: None,
     ) -> None:
         self._argv, self._job, self._environment = argv, job, environment
         self._settings = dict(launch_settings or {})
         self._ceiling, self._silence_s, self._answers = ceiling, silence_s, answers
+        self._refuse, self._refused = refuse, ""
         self._on_message, self._on_residency = on_message, on_residency
         self._output: deque[bytes] = deque(maxlen=64)
         self._pending = bytearray()
@@ -137,7 +140,7 @@ class Supervisor:
             selector.register(read_end, selectors.EVENT_READ, self._take_messages)
             selector.register(process.stdout, selectors.EVENT_READ, self._take_output)
             selector.register(launching, selectors.EVENT_READ, self._take_launch)
-            while selector.get_map() and self._fault is None:
+            while selector.get_map() and self._fault is None and not self._refused:
                 for key, _ in selector.select(poll_s):
                     chunk = os.read(key.fd, 1 << 16)
                     if not chunk:
@@ -156,7 +159,7 @@ class Supervisor:
                     break  # something it left behind may still hold its standard output
         watched_s = time.monotonic() - begun
         self._look_cpu_share = self._look_cpu_ns * 1e-9 / watched_s if watched_s > 0 else None
-        if self._fault is None:
+        if self._fault is None and not self._refused:
             self._await_exit(process)
 
     def _await_exit(self, process: subprocess.Popen[bytes]) -> None:
@@ -187,6 +190,7 @@ class Supervisor:
             if self._measured and isinstance(message, Peak) and message.phase == "evaluate":
                 self._repeats = bool(self._job.get("phase_s"))
             self._on_message(message, pid)
+            self._refused = self._refused or self._refuse(message) or ""
             if self._answers and isinstance(message, WindowEdge) and message.event in ("ready", "end"):
                 with contextlib.suppress(BrokenPipeError):
                     self._stdin.write(b"\n")
@@ -224,6 +228,8 @@ class Supervisor:
         )
 
     def _judge(self, status: int, printed: str) -> tuple[str, str | None]:
+        if self._refused:  # whether or not the ceiling was faster than the parent
+            return "out_of_memory", self._refused
         if self._ceiling and self._ceiling.was_hit():
             mebibytes = self._ceiling.limit_bytes / (1 << 20)
             return "out_of_memory", f"ended at the ceiling of {mebibytes:.0f} MiB ({self._ceiling.mechanism})"

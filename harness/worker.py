@@ -100,15 +100,17 @@ class Trial:
             threads=document["threads"],
             seed=document["seed"],
             settings=document["settings"],
+            ceiling_bytes=document.get("ceiling_bytes"),
         )
+        # First of all, so that a training that does not fit is refused before the batch takes of what is left.
+        training = engine.create(job)
+        training.set_up()
         self._data = PreparedDataset.from_json(document["data"])
         channels, height, width = job.specification.image_shape
         self._images = memoryview(bytearray(job.batch_size * channels * height * width))
         wide = self._data.train.label_bytes == 2
         self._labels = memoryview(bytearray(job.batch_size * (1 + wide))).cast("H" if wide else "B")
         self._reader = BatchReader(self._data.train, job.batch_size, job.seed, shuffle=True)
-        training = engine.create(job)
-        training.set_up()
         return training
 
     def _keeper(self, training: Training) -> "Keeper | None":

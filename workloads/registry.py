@@ -44,7 +44,8 @@ class Engine(NamedTuple):
     """What trains: the module that implements `EngineModule`, what it can run, and what it needs.
 
     `lacks` names settings, as NAME=VALUE, that it does not obey, features of workloads and of recipes with an optimizer
-    (`recipes.features`) that it does not have, and `accumulate` and `ACCELERATOR` where it cannot.
+    (`recipes.features`) that it does not have, and `accumulate` and `ACCELERATOR` where it cannot. More threads than
+    `most_threads` it does not take; None where it sets no limit.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Engine(NamedTuple):
     requires: str | None = None
     missing_check: str | None = None
     lacks: tuple[str, ...] = ()
+    most_threads: int | None = None
 
     def missing(self) -> str | None:
         """Return why this engine cannot be used here, or None; imports nothing heavy.
@@ -88,6 +90,7 @@ def _residual(name: str, summary: str, model: str) -> Workload:
     )
 
 
+MOST_NATIVE_THREADS = 64  # kMaxThreads of src/core/threads.h
 _WORKLOADS = (
     Workload("mlp-mnist", "784-256×4-10 on MNIST", "mlp", "mnist", 100, 1e-3, "cosine", 4),
     Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-3, "cosine", 1, "shift-flip"),
@@ -116,6 +119,7 @@ _ENGINES = (
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
         lacks=("gradient_scale=layer", "shortcuts", "accumulate", "bop of real gradients", ACCELERATOR),
+        most_threads=MOST_NATIVE_THREADS,
     ),
     Engine(
         "torch",

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import option_checks, runner
 from harness import plan as planning
-from harness import runner
 from harness.display import Quiet
 from harness.messages import Progress
 from workloads import registry
@@ -65,7 +65,7 @@ def assert_same_training(python, trained):
 @pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_every_trainer_learns_mnist_bit_for_bit_alike(threads, monkeypatch):
     """Over the end of an epoch of the sample, in batches of a thousand; an evaluation whose last batch is short."""
-    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+    monkeypatch.setattr(option_checks, "usable_cores", lambda: 2)
     pairs = both(
         trainers=TRAINERS, batch_size=1000, steps=10, warmup=3, threads=threads, seed=7, test_items=1500
     )
@@ -78,7 +78,7 @@ def test_every_trainer_learns_mnist_bit_for_bit_alike(threads, monkeypatch):
 @pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_trainer_learns_cnv_bit_for_bit_alike(threads, monkeypatch):
     """Images shifted and mirrored, labels and pixels of noise."""
-    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+    monkeypatch.setattr(option_checks, "usable_cores", lambda: 2)
     options = {"synthetic": True, "workloads": ("cnv-cifar10",), "batch_size": 9, "test_items": 11}
     for python, trained in both(trainers=TRAINERS, threads=threads, **options):
         assert_same_training(python, trained)
@@ -136,7 +136,7 @@ def test_records_in_several_files_and_odd_shapes(tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_whole_process_stays_under_six_mebibytes(threads, monkeypatch):
-    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+    monkeypatch.setattr(option_checks, "usable_cores", lambda: 2)
     plan = plan_of("program", trainers=("lowmem",), threads=threads, allocator="pinned")
     (trial,) = runner.run(plan, Quiet(), lambda document: None).trials
     assert trial.outcome == "ok", trial.reason

@@ -128,10 +128,11 @@ def test_a_document_is_written_where_no_instruction_set_can_be_had(tmp_path):
     assert "HARNESS_ISA=sse9" in document.trials[0].reason
 
 
-def test_a_ceiling_below_the_need_is_an_outcome():
-    trial = run(plan_of(ceiling_bytes=3 * MIB, mechanism="watchdog"))
+def test_a_ceiling_above_the_arena_and_below_the_need_is_an_outcome():
+    # The arena of 13.2 MiB fits beside the program's 1.6; with the batch, of 3.7, it does not.
+    trial = run(plan_of(batch_size=5000, ceiling_bytes=16 * MIB, mechanism="watchdog"))
     assert trial.outcome == "out_of_memory"
-    assert "ceiling of 3 MiB (watchdog)" in trial.reason
+    assert "ceiling of 16 MiB (watchdog)" in trial.reason
 
 
 def test_a_ceiling_above_the_need_takes_no_notice_of_the_launcher():

@@ -1,8 +1,14 @@
 import pytest
 
+from harness import option_checks
 from harness import plan as planning
 from harness.errors import UsageError
+from workloads import recipes, registry
+from workloads.engines.base import Job
+from workloads.engines.native import fitting, library, location
 from workloads.errors import DataError, UnknownNameError, UnsupportedError
+
+NATIVE = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 
 
 def build(**options):
@@ -128,3 +134,47 @@ def test_emulating_brings_the_profile_s_ceiling(make_plan):
     assert make_plan(device="pi-zero2w", emulate=True).ceiling_bytes == 512 << 20
     assert make_plan(device="pi-zero2w", emulate=True, ceiling_bytes=1 << 20).ceiling_bytes == 1 << 20
     assert make_plan().ceiling_bytes is None
+
+
+def on_a_machine_of(cores, monkeypatch):
+    monkeypatch.setattr(option_checks, "usable_cores", lambda: cores)
+
+
+@NATIVE
+def test_a_machine_of_many_cores_gives_the_native_engine_what_it_takes(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    on_a_machine_of(96, monkeypatch)
+    assert (
+        {trial.threads for trial in build(engine="native").trials} == {registry.MOST_NATIVE_THREADS} == {64}
+    )
+    on_a_machine_of(48, monkeypatch)
+    assert {trial.threads for trial in build(engine="native").trials} == {48}
+
+
+def test_another_engine_has_all_the_cores(make_plan, monkeypatch):
+    on_a_machine_of(96, monkeypatch)
+    assert make_plan().trials[0].threads == 96
+    assert make_plan(threads=80).trials[0].threads == 80
+
+
+@NATIVE
+def test_more_threads_than_the_native_engine_takes_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    on_a_machine_of(96, monkeypatch)
+    with pytest.raises(UsageError, match="--threads 96: the native engine takes at most 64"):
+        build(engine="native", threads=96)
+    assert build(engine="native", threads=64).trials[0].threads == 64
+
+
+@NATIVE
+def test_the_limit_of_threads_is_the_core_s_own():
+    most = registry.MOST_NATIVE_THREADS
+    row, recipe, optimizer = (
+        registry.workload("mlp-mnist"),
+        recipes.recipe("lowmem"),
+        recipes.optimizer("adam"),
+    )
+    job = Job(row.specification(), recipe, optimizer, 10, most, 0, {})
+    assert fitting.arena_bytes(job) > 0
+    with pytest.raises(library.CoreError, match=f"{most + 1} threads; 1 to {most} work"):
+        fitting.arena_bytes(job._replace(threads=most + 1))

@@ -30,6 +30,33 @@ def promised(tmp_path: Path, line: str, trainer: str = "lowmem") -> baselines.Ba
     return baselines.read(path)
 
 
+PROMISES = [
+    (f"binarynet-{data}", trainer, 100, mebibytes)
+    for data in ("cifar10", "svhn")
+    for trainer, mebibytes in (("lowmem", 150), ("lean", 85), ("lean8", 55))
+]
+
+
+@pytest.mark.parametrize(
+    ("workload", "trainer", "batch_size", "mebibytes"),
+    [*PROMISES, ("binarynet-cifar10", "lowmem", 40, 115)],
+)
+def test_this_project_s_own_gate_fails_one_page_above_what_is_promised(
+    document: Make, trial: Make, workload: str, trainer: str, batch_size: int, mebibytes: int
+) -> None:
+    own = baselines.read(Path(__file__).parents[2] / "baselines" / "ci.toml")
+    given = {"workload": workload, "engine": "native", "batch_size": batch_size}
+    for peak, status in (
+        (mebibytes * MIB, Status.OK),
+        (mebibytes * MIB + 4096, Status.CEILING_BROKEN),
+    ):
+        verdicts = check(document([trial(trainer, 0, 0.01, peak, **given)]), own)
+        assert (
+            of([v for v in verdicts if v.key.workload == workload], "training_peak_bytes", trainer).status
+            is status
+        )
+
+
 def lowmem(trial: Make, n: int = 3, **changes: Any) -> list[Any]:
     """Three repeats of lowmem with standard beside them."""
     return [

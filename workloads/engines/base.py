@@ -33,6 +33,7 @@ class Job(NamedTuple):
     threads: int
     seed: int
     settings: dict[str, Any]
+    ceiling_bytes: int | None = None  # what the whole process may hold; None where nothing holds it to that
 
 
 class Snapshot(Protocol):

@@ -7,10 +7,10 @@ _PROC = "/proc/self"
 _CGROUPS = "/sys/fs/cgroup"
 
 
-def available_bytes() -> int | None:
-    """Return the least of what the data limit, the control group and the machine leave."""
-    rooms = [room for room in (_data_room(), _group_room(), _machine_room()) if room is not None]
-    return min(rooms, default=None)
+def available_bytes(ceiling_bytes: int | None = None) -> int | None:
+    """Return the least of what the ceiling, the data limit, the control group and the machine leave."""
+    rooms = (_ceiling_room(ceiling_bytes), _data_room(), _group_room(), _machine_room())
+    return min((room for room in rooms if room is not None), default=None)
 
 
 def _text(path: str) -> str:
@@ -25,6 +25,12 @@ def _kib(path: str, field: str) -> int | None:
         return None
     found = [line for line in lines if line.startswith(field + ":")]
     return int(found[0].split()[1]) * 1024 if found else None
+
+
+def _ceiling_room(ceiling_bytes: int | None) -> int | None:
+    """Of what the parent holds this process to: a watchdog's and a version 1 group's limit are in no file of ours."""
+    used = _kib(f"{_PROC}/status", "VmRSS")
+    return None if ceiling_bytes is None or used is None else max(0, ceiling_bytes - used)
 
 
 def _data_room() -> int | None:

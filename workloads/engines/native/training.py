@@ -22,22 +22,24 @@ class NativeTraining:
             raise UnsupportedError(
                 f"engine native does not support shortcuts, which '{job.specification.name}' has; try: --engine torch"
             )
+        self._job = job
         self._config = scratch.describe(job)
         self._fused = bool(self._config.single_buffer)
-        model = memory_model.model(job.specification, job.recipe, job.optimizer, job.batch_size, "honest")
-        self.plan: Plan = lay_out(job.specification, model, library.scratch(self._config))
+        self.plan: Plan = planned(job, self._config)
         self._core = library.load()
         self._item_bytes = job.specification.stages[0].inputs
         self._handle: int | None = None
 
     def set_up(self) -> None:
-        """Map the arena and draw the weights; raises OutOfMemoryError with the number of bytes missing."""
-        needed, room = self.plan.arena_bytes, limits.available_bytes()
+        """Map the arena and draw the weights.
+
+        Raises OutOfMemoryError, before anything is mapped, with the bytes missing and the largest batch that fits.
+        """
+        needed, room = self.plan.arena_bytes, limits.available_bytes(self._job.ceiling_bytes)
         if room is not None and room < needed:
-            raise OutOfMemoryError(
-                f"the training needs {needed} bytes and {room} are left: {needed - room} are missing; "
-                "a smaller --batch-size, or another --trainer, needs less"
-            )
+            from workloads.engines.native import fitting  # a training that fits should not pay for it
+
+            raise OutOfMemoryError(fitting.refusal(self._job, needed, room))
         self._handle = library.create(self._config, self.plan.variables, needed)
         code = self._core.harness_core_set_up(self._handle)
         if code == _REFUSED:
@@ -115,6 +117,12 @@ class NativeTraining:
     def _check(self, code: int) -> None:
         if code != 0:
             raise library.CoreError(library.last_error())
+
+
+def planned(job: Job, config: library.Config) -> Plan:
+    """Return where everything of a training lies; `config` is the job as the core reads it. Nothing is allocated."""
+    model = memory_model.model(job.specification, job.recipe, job.optimizer, job.batch_size, "honest")
+    return lay_out(job.specification, model, library.scratch(config))
 
 
 def rehearse(threads: int) -> None:

@@ -134,7 +134,7 @@ def test_refused_memory_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -
     network = support.mlp()
     job = Job(network, recipes.recipe("lowmem"), recipes.optimizer("adam"), BATCH, 1, 0, {})
     training = native.create(job)
-    monkeypatch.setattr(limits, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(limits, "available_bytes", lambda ceiling_bytes: 1000)
     with pytest.raises(OutOfMemoryError, match=r"needs \d+ bytes and 1000 are left: \d+ are missing"):
         training.set_up()
 
