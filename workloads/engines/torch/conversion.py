@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from workloads.engines.torch import probing
-from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign
+from workloads.engines.torch.max_pool import is_replaceable
+from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, MaxPool2d, Sign
 from workloads.engines.torch.norm import PSI_FLOOR
 from workloads.engines.torch.probing import Product
 from workloads.errors import WorkloadError
@@ -31,7 +32,9 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
     `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights and bias,
-    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that
+    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`, an
+    `nn.MaxPool2d` of 2×2 windows side by side (stride 2, no padding, dilation, `ceil_mode`, indices or hooks) becomes
+    `MaxPool2d`; any other pooling stays as it is, and retains its input and an int64 a maximum. A module that
     the network has in several places is replaced by one. The first product takes real input. Modules named in `keep`
     (as in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
     replaces it is returned.
@@ -89,7 +92,7 @@ def _layers(
     """Yield what is to be replaced, by every name it has, in the order of registration."""
     if id(module) in kept:
         return
-    if isinstance(module, kinds):
+    if isinstance(module, kinds) or is_replaceable(module):
         yield name, module
         return
     # `named_children` would give a module that is there twice by its first name only.
@@ -140,6 +143,8 @@ def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> 
     """Return the module that takes the place of `module`."""
     if isinstance(module, sign):
         return Sign()
+    if isinstance(module, nn.MaxPool2d):
+        return MaxPool2d()
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         return _norm(module)
     return _product(cast(Product, module), real_input)

@@ -2,6 +2,7 @@
 
 For each element of an activation three bits are retained in place of three float32 numbers: `Sign` keeps the
 straight-through mask, `BinaryLinear` and `BinaryConv2d` the signs of their input, `L1BatchNorm` those of its output.
+`MaxPool2d` keeps two bits for each maximum.
 Parameters, their gradients and the optimizer stay the user's: for those in float16 and one bit there is the trainer
 (`harness run`).
 """
@@ -16,9 +17,10 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from workloads.engines.torch.bits import pack, unpack
 from workloads.engines.torch.l1_batch_norm import L1BatchNorm
+from workloads.engines.torch.max_pool import MaxPool2d
 from workloads.errors import WorkloadError
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "L1BatchNorm", "Sign"]
+__all__ = ["BinaryConv2d", "BinaryLinear", "L1BatchNorm", "MaxPool2d", "Sign"]
 
 
 def _signs(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
