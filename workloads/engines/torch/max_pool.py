@@ -33,11 +33,10 @@ class _MaxPoolFunction(torch.autograd.Function):
             unpack(bits, gradient.numel(), torch.int8, low=0).bool().view(gradient.shape)
             for bits in ctx.saved_tensors
         )
-        dx = gradient.new_zeros(ctx.shape)
-        for corner, i, j in zip(
-            corners(dx), (~lower, ~lower, lower, lower), (~right, right) * 2, strict=True
-        ):
-            corner.copy_(torch.where(i & j, gradient, 0))
+        dx = gradient.new_zeros(ctx.shape)  # an odd last row or column is in no window
+        others = (lower | right, lower | ~right, ~lower | right, ~lower | ~right)
+        for corner, elsewhere in zip(corners(dx), others, strict=True):
+            corner.copy_(gradient.masked_fill(elsewhere, 0))
         return dx
 
 
