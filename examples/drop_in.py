@@ -3,7 +3,8 @@
     python examples/drop_in.py
 
 The network is written as one writes them: float32 weights and activations, straight-through signs. `convert` replaces
-its layers by those that retain bits. Both learn the packaged MNIST sample for three epochs.
+its layers by those that retain bits; a layer that computes something else than x · sgn(W)ᵀ + b, one of full precision
+say, it refuses until it is named in `keep`. Both networks learn the packaged MNIST sample for three epochs.
 """
 
 import torch
@@ -30,9 +31,18 @@ class StraightThroughLinear(nn.Linear):
     """The user's own dense layer of binary weights."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x · sgn(W)ᵀ."""
+        """Return x · sgn(W)ᵀ + b."""
         signs = self.weight + (torch.where(self.weight >= 0, 1.0, -1.0) - self.weight).detach()
-        return nn.functional.linear(x, signs)
+        return nn.functional.linear(x, signs, self.bias)
+
+
+class StraightThroughConv2d(nn.Conv2d):
+    """The user's own convolution of binary weights, for networks that have one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x ∗ sgn(W) + b."""
+        signs = self.weight + (torch.where(self.weight >= 0, 1.0, -1.0) - self.weight).detach()
+        return nn.functional.conv2d(x, signs, self.bias, self.stride, self.padding)
 
 
 def perceptron() -> nn.Sequential:

@@ -57,5 +57,10 @@ def _layers(modelled: MemoryModel) -> list[LayerBytes]:
     layers: dict[str, dict[str, int]] = {}
     for variable in modelled.variables:
         layer = layers.setdefault(variable.stage.partition(".")[0], {})
-        layer[variable.kind] = layer.get(variable.kind, 0) + variable.bytes
+        so_far = layer.get(variable.kind, 0)
+        # Of a transient class one variable is alive at a time, within a layer too (∂X of its input, then Y).
+        if variable.lifetime == "transient":
+            layer[variable.kind] = max(so_far, variable.bytes)
+        else:
+            layer[variable.kind] = so_far + variable.bytes
     return [LayerBytes(layer=name, by_variable=shares) for name, shares in layers.items()]

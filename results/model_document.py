@@ -29,6 +29,7 @@ class ModelDocument(msgspec.Struct, kw_only=True):
     """The memory model of one workload at one batch size; trainers in the order asked for.
 
     With `accumulate` above 1 the batch is a micro-batch, and its gradients are summed over so many.
+    `without` names what no total has: an engine's scratch depends on the engine, the machine and the threads.
     """
 
     schema: Literal["harness.model"] = MODEL_SCHEMA
@@ -36,6 +37,7 @@ class ModelDocument(msgspec.Struct, kw_only=True):
     workload: str
     batch_size: Annotated[int, msgspec.Meta(ge=1)]
     optimizer: str
-    convention: Literal["paper", "honest"]
+    convention: Literal["honest", "paper", "paper-2021"]
     accumulate: Annotated[int, msgspec.Meta(ge=1)] = 1
+    without: tuple[str, ...] = ("scratch",)
     trainers: list[ModelledTrainer]

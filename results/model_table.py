@@ -21,7 +21,7 @@ MEANINGS = {
     "beta": "batch-norm bias and gradient",
     "momenta": "optimizer state",
     "masks": "pooling and clip masks",
-    "scratch": "work space",
+    "scratch": "work space: not modelled",
     "input": "the batch read from disk",
 }
 PER_TABLE = 7
@@ -36,9 +36,12 @@ def model_view(document: ModelDocument, by_layer: bool = False) -> RenderableTyp
     parts: list[RenderableType] = []
     for start in range(0, len(document.trainers), PER_TABLE):
         chunk = document.trainers[start : start + PER_TABLE]
-        parts.append(_by_variable(head, chunk, _reference_bytes(document)))
+        parts.append(_by_variable(head, chunk, document))
     if by_layer:
         parts.extend(table for trainer in document.trainers for table in _by_layer(trainer))
+    missing = ", ".join(document.without)
+    if missing:
+        parts.append(Text(f"totals without {missing}, which an engine adds; `harness run` counts it"))
     parts.append(Text(f"MiB; times smaller: {REFERENCE}'s total ÷ this one; {fmt.DASH} where there is none"))
     return Group(*parts)
 
@@ -54,7 +57,7 @@ def _variables(trainers: Sequence[ModelledTrainer]) -> list[str]:
     return [name for name in VARIABLES if name in found] + [name for name in found if name not in VARIABLES]
 
 
-def _by_variable(title: str, trainers: Sequence[ModelledTrainer], reference: int | None) -> RenderableType:
+def _by_variable(title: str, trainers: Sequence[ModelledTrainer], document: ModelDocument) -> RenderableType:
     """Return variables × trainers; what each variable is stands beside it where there is room."""
     explained = len(trainers) <= 3
     table = new_table("variable")
@@ -67,7 +70,9 @@ def _by_variable(title: str, trainers: Sequence[ModelledTrainer], reference: int
         add_row(table, name, *([MEANINGS.get(name, "")] if explained else []), *cells)
     table.add_section()
     gap = [""] if explained else []
-    add_row(table, "total", *gap, *(fmt.mib(trainer.total_bytes) for trainer in trainers), style="bold")
+    missing = [f"without {', '.join(document.without)}" if document.without else ""] if explained else []
+    add_row(table, "total", *missing, *(fmt.mib(trainer.total_bytes) for trainer in trainers), style="bold")
+    reference = _reference_bytes(document)
     ratios = [reference / row.total_bytes if reference and row.total_bytes else None for row in trainers]
     add_row(table, "times smaller", *gap, *map(fmt.ratio, ratios))
     return titled(title, table)

@@ -1,8 +1,10 @@
 """The analytic memory model: specification × recipe × optimizer × batch → every variable and its bytes.
 
-Two conventions, both named in every figure. `paper` reproduces the published totals of Wang et al. (Tables 2
-to 5), with that paper's own way of counting. `honest` counts everything a trainer really holds: the image in its real
-type, the straight-through masks, ω and the moving averages, the momenta of β; scratch is what an engine adds.
+Three conventions, named in every figure. `paper` reproduces the published totals of Wang et al. (Tables 2 to 5), with
+that paper's own way of counting; `paper-2021` those of its earlier version, which counts no pooling masks on either
+side and whose ∂Y are powers of two (`lowmem-po2`). `honest` counts everything a trainer really holds: the image in its
+real type, the straight-through masks, ω and the moving averages, the momenta of β. None counts scratch: an engine adds
+it.
 
 Persistent variables live from forward to backward or longer and add up. Of a transient class one variable is
 alive at a time, so the largest counts.
@@ -19,9 +21,9 @@ from workloads.variables import CLASSES, Variable
 
 __all__ = ["CLASSES", "CONVENTIONS", "Convention", "MemoryModel", "Variable", "model", "shared_buffer_bytes"]
 
-Convention = Literal["paper", "honest"]
+Convention = Literal["honest", "paper", "paper-2021"]
 
-CONVENTIONS: tuple[Convention, ...] = ("honest", "paper")
+CONVENTIONS: tuple[Convention, ...] = ("honest", "paper", "paper-2021")
 
 
 class MemoryModel(NamedTuple):
@@ -56,7 +58,7 @@ def model(
 ) -> MemoryModel:
     """Return every variable of the trainer; `batch_size` is that of a micro-batch where gradients `accumulate`.
 
-    Raises UnknownNameError for a convention that is neither `paper` nor `honest`, UnsupportedError for a recipe that
+    Raises UnknownNameError for a convention that is not one of CONVENTIONS, UnsupportedError for a recipe that
     cannot train this network, or cannot be summed over micro-batches, and for sums that a convention does not count.
     """
     if convention not in CONVENTIONS:
@@ -68,17 +70,19 @@ def model(
         )
     if accumulate > 1:
         _check_sums(recipe, convention)
-    count = _paper if convention == "paper" else _honest
+    count = _honest if convention == "honest" else _paper
     variables = count(specification, recipe, optimizer, batch_size)
+    if convention == "paper-2021":
+        variables = (each for each in variables if each.kind != "masks")
     if accumulate > 1:
         variables = _accumulated(variables, recipe)
     return MemoryModel(convention, tuple(variables))
 
 
 def _check_sums(recipe: Recipe, convention: Convention) -> None:
-    if convention == "paper":
+    if convention != "honest":
         raise UnsupportedError(
-            "the convention 'paper' counts no sums over micro-batches; take --convention honest"
+            f"the convention '{convention}' counts no sums over micro-batches; take --convention honest"
         )
     if recipe.single_buffer:
         raise UnsupportedError(
@@ -124,10 +128,8 @@ def _paper_mask(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
 
     Pooling before the norm is counted at the pooling inputs. Pooling after the sign (CNV) is counted, on the side
     that keeps real activations, at the *inputs of the convolutions before the pools*, and not at all on the side
-    that pools bits: only so does the published 4.17× follow. The earlier, power-of-two version counts no masks.
+    that pools bits: only so does the published 4.17× follow.
     """
-    if recipe.output_gradient == "po2":
-        return
     if stage.pool == "before_norm":
         yield Variable("masks", stage.name, stage.outputs * batch, recipe.pool_mask)
     elif stage.pool == "after_sign" and recipe.activation != "bit":

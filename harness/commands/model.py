@@ -21,10 +21,10 @@ from harness.commands.options import write_text
 @click.option("--optimizer", default="adam", show_default=True, metavar="O", help="adam, sgd or bop.")
 @click.option(
     "--convention",
-    type=click.Choice(["honest", "paper"]),
+    type=click.Choice(["honest", "paper", "paper-2021"]),
     default="honest",
     show_default=True,
-    help="paper: count as Wang et al. did.",
+    help="paper: count as Wang et al. did; paper-2021: as their earlier version, without masks.",
 )
 @click.option("--by-layer", is_flag=True, help="One row a variable and layer.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")

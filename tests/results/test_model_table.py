@@ -38,18 +38,23 @@ def test_every_variable_in_the_papers_order(shown: Make) -> None:
     names = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in VARIABLES]
     assert names == list(VARIABLES)
     assert line(text, "X ").split()[-2:] == ["4.00", "1.00"]
-    assert line(text, "total").split() == ["total", "264.00", "66.00"]
+    assert line(text, "total").split() == ["total", "without", "scratch", "264.00", "66.00"]
     assert line(text, "times smaller ").split() == ["times", "smaller", "1.00×", "4.00×"]
     assert "mlp-mnist: batch 100, adam, honest model" in text
+
+
+def test_the_totals_are_said_to_be_without_scratch(shown: Make) -> None:
+    assert msgspec.to_builtins(model(["standard"]))["without"] == ("scratch",)
+    text = shown(model_view(model(NAMES)))
+    assert "totals without scratch, which an engine adds; `harness run` counts it" in text
 
 
 def test_all_trainers_fit_in_80_columns(shown: Make) -> None:
     text = shown(model_view(model(NAMES), by_layer=True))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert sum(len(row.split()) - 1 for row in text.splitlines() if row.split()[:1] == ["total"]) == len(
-        NAMES
-    )
+    totals = [row for row in text.splitlines() if row.split()[:1] == ["total"]]
+    assert len(re.findall(r"\d+\.\d+", " ".join(totals))) == len(NAMES)
 
 
 def test_little_is_not_shown_as_nothing(shown: Make) -> None:

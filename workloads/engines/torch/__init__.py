@@ -57,7 +57,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-_DROP_IN = ("BinaryConv2d", "BinaryLinear", "L1BatchNorm", "Sign")
+_DROP_IN = ("BinaryConv2d", "BinaryLinear", "L1BatchNorm", "MaxPool2d", "Sign")
 
 
 def __getattr__(name: str) -> Any:

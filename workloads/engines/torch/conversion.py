@@ -3,17 +3,22 @@
     model = convert(model, sign=MySign)     # MySign: the user's own straight-through sign module
     loss.backward(); optimizer.step()       # as before
 
-What a layer has and its counterpart would not is refused before anything is changed.
+What a layer has or computes and its counterpart would not is refused before anything is changed.
 """
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, Sign
+from workloads.engines.torch import probing
+from workloads.engines.torch.max_pool import is_replaceable
+from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, MaxPool2d, Sign
+from workloads.engines.torch.norm import PSI_FLOOR
+from workloads.engines.torch.probing import Product
 from workloads.errors import WorkloadError
 
 _NORMAL = math.sqrt(2 / math.pi)
@@ -27,7 +32,9 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
     `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights and bias,
-    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`. A module that
+    `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`, an
+    `nn.MaxPool2d` of 2×2 windows side by side (stride 2, no padding, dilation, `ceil_mode`, indices or hooks) becomes
+    `MaxPool2d`; any other pooling stays as it is, and retains its input and an int64 a maximum. A module that
     the network has in several places is replaced by one. The first product takes real input. Modules named in `keep`
     (as in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
     replaces it is returned.
@@ -35,9 +42,14 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
     then is a constant: in `eval()` a trained network gives what it gave.
 
-    Raises WorkloadError, with the model untouched, for a layer of which a part would be lost (groups, dilation,
-    padding other than with zeros, hooks, parameters of a derived class, a γ of 0, no moving averages), and where
-    `keep` or `sign` fits nothing.
+    A copy of every product layer is tried beside its counterpart, in `eval()`, on a few items: real ones for the first
+    product, ±1 for the others, with the layer's weights and with real ones that are no signs. What does not compute
+    x ∗ sgn(W) + b, or cannot be tried by itself (its `forward` raises, or takes more than x), is refused: a plain
+    `nn.Linear` of full precision, a scale like XNOR-Net's, padding with −1.
+
+    Raises WorkloadError, with the model untouched, for such a layer and for one of which a part would be lost (groups,
+    dilation, padding other than with zeros, hooks, parameters of a derived class, a norm's own `forward`, a γ of 0, no
+    moving averages), and where `keep` or `sign` fits nothing.
     """
     kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
     if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
@@ -48,14 +60,15 @@ def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = 
     for name, layer in layers:
         if reason := _loss(layer, sign):
             raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
+    products = _products(layers, sign)
+    for name, layer, real_input in products:
+        if reason := probing.difference(layer, partial(_product, real_input=real_input), real_input):
+            raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
+    real = {id(layer) for _, layer, real_input in products if real_input}
     replacements: dict[int, nn.Module] = {}
-    real_input = True
     for _, layer in layers:
         if id(layer) not in replacements:
-            with torch.device("meta"):  # none of its own parameters is used
-                new = _counterpart(layer, sign, real_input)
-            real_input = real_input and isinstance(new, L1BatchNorm | Sign)
-            replacements[id(layer)] = new.train(layer.training)
+            replacements[id(layer)] = _counterpart(layer, sign, id(layer) in real).train(layer.training)
     for name, layer in layers:
         if name:
             parent, _, own = name.rpartition(".")
@@ -79,7 +92,7 @@ def _layers(
     """Yield what is to be replaced, by every name it has, in the order of registration."""
     if id(module) in kept:
         return
-    if isinstance(module, kinds):
+    if isinstance(module, kinds) or is_replaceable(module):
         yield name, module
         return
     # `named_children` would give a module that is there twice by its first name only.
@@ -108,6 +121,8 @@ def _loss(layer: nn.Module, sign: type[nn.Module]) -> str:
 
 
 def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
+    if type(norm).forward not in (nn.BatchNorm1d.forward, nn.BatchNorm2d.forward):
+        return "has a forward pass of its own"
     if norm.momentum is None or norm.running_mean is None:
         return "has no moving averages, or plain averages (momentum=None)"
     if norm.affine and not norm.weight.is_meta and bool((norm.weight == 0).any()):
@@ -115,13 +130,24 @@ def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
     return ""
 
 
+def _products(layers: list[tuple[str, nn.Module]], sign: type[nn.Module]) -> list[tuple[str, Product, bool]]:
+    """Return each product layer once, by its first name, and whether its input is real: that of the first one is."""
+    found: dict[int, tuple[str, Product, bool]] = {}
+    for name, layer in layers:
+        if isinstance(layer, nn.Linear | nn.Conv2d) and not isinstance(layer, sign):
+            found.setdefault(id(layer), (name, layer, not found))
+    return list(found.values())
+
+
 def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
     """Return the module that takes the place of `module`."""
     if isinstance(module, sign):
         return Sign()
+    if isinstance(module, nn.MaxPool2d):
+        return MaxPool2d()
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         return _norm(module)
-    return _product(cast(nn.Linear | nn.Conv2d, module), real_input)
+    return _product(cast(Product, module), real_input)
 
 
 @torch.no_grad()
@@ -129,33 +155,40 @@ def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> L1BatchNorm:
     """Return the norm that gives the same output in `eval()`, with the averages and the bias of `norm`.
 
     γ (y − μ)/σ + β = γ′ ((y − μ)/ψ + β′) with γ′ = γψ/σ and β′ = (β/γ)(σ/ψ), where ψ = σ √(2/π), as of normally
-    distributed y. Where nothing was trained yet and γ is 1, γ′ is left out: there the norm is the paper's.
+    distributed y, or the least ψ that the norm divides by. Where nothing was trained yet and γ is 1, γ′ is left
+    out: there the norm is the paper's.
     """
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    out = L1BatchNorm(norm.num_features, momentum=cast(float, norm.momentum), affine=norm.affine)
-    out.running_mean, out.running_deviation = mean, (variance + norm.eps).sqrt_() * _NORMAL
+    with torch.device("meta"):  # none of its own parameters is used
+        out = L1BatchNorm(norm.num_features, momentum=cast(float, norm.momentum), affine=norm.affine)
+    deviation = (variance + norm.eps).sqrt_()
+    out.running_mean, out.running_deviation = mean, deviation * _NORMAL
+    ratio = out.running_deviation.clamp(min=PSI_FLOOR) / deviation
     gamma = norm.weight if norm.affine else torch.ones_like(mean)
     if not mean.is_meta and (bool((gamma != 1).any()) or int(cast(Tensor, norm.num_batches_tracked)) > 0):
-        out.scale = gamma.detach() * _NORMAL
+        out.scale = gamma.detach() * ratio
     if norm.affine:
         out.bias = norm.bias
-        out.bias.div_(gamma * _NORMAL)
+        out.bias.div_(gamma * ratio)
     return out
 
 
-def _product(module: nn.Linear | nn.Conv2d, real_input: bool) -> BinaryLinear | BinaryConv2d:
+def _product(module: Product, real_input: bool) -> BinaryLinear | BinaryConv2d:
     """Return the product with the weights and the bias of `module`."""
-    has_bias = module.bias is not None
-    product: BinaryLinear | BinaryConv2d
-    if isinstance(module, nn.Linear):
-        product = BinaryLinear(module.in_features, module.out_features, bias=has_bias, real_input=real_input)
-    else:
-        size, stride, padding = (
-            cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
-        )
-        product = BinaryConv2d(
-            module.in_channels, module.out_channels, size,
-            stride=stride, padding=padding, bias=has_bias, real_input=real_input,
-        )  # fmt: skip
+    with torch.device("meta"):  # none of its own parameters is used
+        product = _empty_product(module, real_input)
     product.weight, product.bias = cast(nn.Parameter, module.weight), cast(nn.Parameter | None, module.bias)
     return product
+
+
+def _empty_product(module: Product, real_input: bool) -> BinaryLinear | BinaryConv2d:
+    has_bias = module.bias is not None
+    if isinstance(module, nn.Linear):
+        return BinaryLinear(module.in_features, module.out_features, bias=has_bias, real_input=real_input)
+    size, stride, padding = (
+        cast(tuple[int, int], s) for s in (module.kernel_size, module.stride, module.padding)
+    )
+    return BinaryConv2d(
+        module.in_channels, module.out_channels, size,
+        stride=stride, padding=padding, bias=has_bias, real_input=real_input,
+    )  # fmt: skip

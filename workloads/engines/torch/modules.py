@@ -2,12 +2,12 @@
 
 For each element of an activation three bits are retained in place of three float32 numbers: `Sign` keeps the
 straight-through mask, `BinaryLinear` and `BinaryConv2d` the signs of their input, `L1BatchNorm` those of its output.
+`MaxPool2d` keeps two bits for each maximum.
 Parameters, their gradients and the optimizer stay the user's: for those in float16 and one bit there is the trainer
 (`harness run`).
 """
 
 import math
-import threading
 from typing import Any, cast
 
 import torch
@@ -16,25 +16,11 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from workloads.engines.torch.bits import pack, unpack
-from workloads.engines.torch.norm import FromSigns, Keep, backward_, moments, normalise_, scale_of
-from workloads.engines.torch.scratch import Scratch
+from workloads.engines.torch.l1_batch_norm import L1BatchNorm
+from workloads.engines.torch.max_pool import MaxPool2d
 from workloads.errors import WorkloadError
 
-
-class _Arenas(threading.local):
-    """The scratch of each device, a thread's own: its frames are of one thread."""
-
-    def __init__(self) -> None:
-        self.of: dict[torch.device, Scratch] = {}
-
-
-_arenas = _Arenas()
-
-
-def _scratch(device: torch.device) -> Scratch:
-    if device not in _arenas.of:
-        _arenas.of[device] = Scratch(device)
-    return _arenas.of[device]
+__all__ = ["BinaryConv2d", "BinaryLinear", "L1BatchNorm", "MaxPool2d", "Sign"]
 
 
 def _signs(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -139,7 +125,7 @@ class _Product(nn.Module):
 
 
 class BinaryLinear(_Product):
-    """A dense layer whose weights are used as signs: … × in_features to … × out_features.
+    """A dense layer whose weights are used as signs: … × in_features to … × out_features, or one item alone.
 
     `real_input` for the first one of a network.
     """
@@ -159,13 +145,14 @@ class BinaryLinear(_Product):
 
     def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
         """Return ∂Yᵀ · x, over all rows."""
-        return dy.flatten(0, -2).T @ x.flatten(0, -2)
+        return dy.reshape(-1, shape[0]).T @ x.reshape(-1, shape[1])
 
 
 class BinaryConv2d(_Product):
     """A 2-D convolution whose weights are used as signs; padded positions contribute nothing.
 
-    Batch × in_channels × height × width to batch × out_channels × …; `real_input` for the first one of a network.
+    Batch × in_channels × height × width, or one item without the batch, to … × out_channels × …; `real_input` for the
+    first one of a network.
     """
 
     def __init__(
@@ -183,6 +170,10 @@ class BinaryConv2d(_Product):
         super().__init__(out_channels, in_channels, *kernel, bias=bias, real_input=real_input)
         self.stride, self.padding = stride, padding
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x ∗ sgn(W) + b, of one item (channels × height × width) as of a batch of one."""
+        return super().forward(x.unsqueeze(0)).squeeze(0) if x.dim() == 3 else super().forward(x)
+
     def product(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the convolution of x with w."""
         return functional.conv2d(x, w, None, self.stride, self.padding)
@@ -194,71 +185,3 @@ class BinaryConv2d(_Product):
     def weight_gradient(self, x: Tensor, shape: torch.Size, dy: Tensor) -> Tensor:
         """Return the correlation of x with ∂Y."""
         return conv2d_weight(x, shape, dy, self.stride, self.padding)  # type: ignore[no-untyped-call, no-any-return]
-
-
-class _L1NormFunction(torch.autograd.Function):
-    """l1 batch normalisation with the sign-approximated backward pass; see `norm.py`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, module: "L1BatchNorm") -> Tensor:
-        scratch, y = _scratch(x.device), x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
-        mean, spread = moments(y, "l1", scratch)
-        module.observe(mean, spread)
-        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
-        keep, scale, out = Keep(bits, None, y.shape[1]), scale_of(spread, "l1"), y.clone()
-        normalise_(out, mean, scale, bias.detach(), scratch, keep)
-        ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
-        if module.scale is not None:
-            out.mul_(module.scale.unsqueeze(1))
-        ctx.after = module.scale
-        return out.view(x.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        bits, scale, omega = ctx.saved_tensors
-        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
-        blocks = gradient.view(*gradient.shape[:2], -1)
-        if ctx.after is not None:
-            blocks.mul_(ctx.after.unsqueeze(1))
-        dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
-        return gradient, dbias, None
-
-
-class L1BatchNorm(nn.Module):
-    """Batch normalisation by the mean absolute deviation, with a bias and no learned scale (Wang et al. 2023).
-
-    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`. What comes out, bias and
-    all, is multiplied by `scale` where that is set: a constant, which a network trained before has brought with it.
-    Without `affine` there is no bias.
-    """
-
-    running_mean: Tensor
-    running_deviation: Tensor
-    scale: Tensor | None
-    bias: nn.Parameter | None
-
-    def __init__(self, channels: int, *, momentum: float = 0.1, affine: bool = True) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
-        self.register_buffer("scale", None)
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_deviation", torch.ones(channels))
-
-    def observe(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take one batch's statistics into the moving averages."""
-        # Those of a batch are float32 whatever the model's type.
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_deviation.lerp_(deviation.to(self.running_deviation.dtype), self.momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised `x`."""
-        bias = torch.zeros_like(self.running_mean) if self.bias is None else self.bias
-        if self.training:
-            return cast(Tensor, _L1NormFunction.apply(x, bias, self))  # type: ignore[no-untyped-call]
-        shape = (1, -1) + (1,) * (x.dim() - 2)
-        centred = x - self.running_mean.view(shape)
-        out = centred / scale_of(self.running_deviation, "l1").view(shape) + bias.view(shape)
-        if self.scale is not None:
-            out = out * self.scale.view(shape)
-        return out.to(x.dtype)  # under autocast x is narrower than the averages

@@ -19,7 +19,7 @@ from workloads.engines.torch.sources import signs_into
 _PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-def _corners(maps: Tensor) -> list[Tensor]:
+def corners(maps: Tensor) -> list[Tensor]:
     """Return four views: the corners of every 2×2 window, in row order; an odd last row or column is in none."""
     height, width = maps.shape[-2] // 2 * 2, maps.shape[-1] // 2 * 2
     return [maps[..., i:height:2, j:width:2] for i, j in _PLACES]
@@ -55,7 +55,7 @@ def max_pool(y: Tensor, dtype: torch.dtype | None, scratch: Scratch) -> tuple[Te
         with scratch:
             block = scratch.take(tuple(y[rows].shape), torch.float32).copy_(y[rows])
             flags = scratch.take(tuple(block.shape), torch.float32).zero_()
-            values, chosen = _corners(block), _corners(flags)
+            values, chosen = corners(block), corners(flags)
             largest = torch.maximum(torch.maximum(*values[:2]), torch.maximum(*values[2:]))
             pooled[rows].copy_(largest)
             for corner, value in zip(chosen, values, strict=True):
@@ -78,7 +78,7 @@ def max_unpool(gradient: Tensor, mask: Tensor, out: Tensor, scratch: Scratch) ->
                 unpack_into(mask[_bits_of(rows, out[0].numel())], full, scratch, low=0)
             else:
                 full.copy_(mask[rows])
-            for corner in _corners(full):
+            for corner in corners(full):
                 corner.mul_(gradient[rows])
             out[rows].copy_(full)
 
@@ -91,7 +91,7 @@ def _signs_first(known: Tensor, rows: slice, shape: tuple[int, ...], scratch: Sc
         unpack_into(known[_bits_of(rows, size)], full, scratch, low=0)
     else:
         signs_into(known.view(-1, *shape[1:])[rows], full).add_(1).mul_(0.5)
-    chosen = _corners(full)
+    chosen = corners(full)
     none = torch.maximum(torch.maximum(*chosen[:2]), torch.maximum(*chosen[2:])).neg_().add_(1)
     _first_(chosen)
     chosen[0].add_(none)
@@ -111,7 +111,7 @@ def sign_pool(
         with scratch:
             full = _signs_first(known, rows, tuple(x_plus[rows].shape), scratch)
             value = scratch.take(tuple(pooled[rows].shape), torch.float32).zero_()
-            for corner, at in zip(_corners(x_plus[rows]), _corners(full), strict=True):
+            for corner, at in zip(corners(x_plus[rows]), corners(full), strict=True):
                 value.addcmul_(corner.float(), at)
             pooled[rows].copy_(value)
             if places is not None:
@@ -133,6 +133,6 @@ def sign_unpool(gradient: Tensor, known: Tensor, out: Tensor, scratch: Scratch) 
     for rows in _blocks(out, scratch):
         with scratch:
             full = _signs_first(known, rows, tuple(out[rows].shape), scratch)
-            for corner in _corners(_without_rest_(full)):
+            for corner in corners(_without_rest_(full)):
                 corner.mul_(gradient[rows])
             out[rows].copy_(full)

@@ -13,6 +13,7 @@ from workloads.errors import WorkloadError  # noqa: E402
 # What a user would have written, as the documented example has it.
 EXAMPLE = module_of(TESTS.parent / "examples" / "drop_in.py")
 StraightThrough, StraightThroughLinear = EXAMPLE.StraightThroughSign, EXAMPLE.StraightThroughLinear
+StraightThroughConv2d = EXAMPLE.StraightThroughConv2d
 
 
 def network() -> nn.Sequential:
@@ -98,7 +99,7 @@ def test_a_name_that_fits_nothing_is_refused_and_the_model_untouched() -> None:
 
 
 def test_a_module_in_two_places_is_replaced_by_one() -> None:
-    linear, sign, block = nn.Linear(8, 8, bias=False), StraightThrough(), network()[1:3]
+    linear, sign, block = StraightThroughLinear(8, 8, bias=False), StraightThrough(), network()[1:3]
     model = nn.Sequential(linear, sign, nn.Sequential(linear, sign), block, block)
     converted = convert(model, sign=StraightThrough)
     assert (
@@ -113,7 +114,7 @@ def test_a_module_in_two_places_is_replaced_by_one() -> None:
 
 
 def test_a_model_that_is_a_layer_is_replaced_by_what_is_returned() -> None:
-    layer = nn.Linear(8, 4, bias=False).eval()
+    layer = StraightThroughLinear(8, 4, bias=False).eval()
     converted = convert(layer, sign=StraightThrough)
     assert isinstance(converted, BinaryLinear) and converted.weight is layer.weight and not converted.training
     assert isinstance(convert(StraightThrough(), sign=StraightThrough), Sign)
@@ -197,7 +198,7 @@ def test_a_norm_whose_parts_would_be_lost_is_refused() -> None:
 def test_biases_are_kept(dtype: torch.dtype) -> None:
     torch.manual_seed(7)
     model = nn.Sequential(
-        nn.Conv2d(2, 3, 3), StraightThrough(), nn.Flatten(), StraightThroughLinear(12, 5)
+        StraightThroughConv2d(2, 3, 3), StraightThrough(), nn.Flatten(), StraightThroughLinear(12, 5)
     ).to(dtype)
     biases, signs = (
         (model[0].bias, model[3].bias),
@@ -229,3 +230,69 @@ def test_a_layer_whose_parts_would_be_lost_is_refused() -> None:
     ):
         with pytest.raises(WorkloadError, match=f"'0' .*{match}.*`keep`"):
             convert(nn.Sequential(layer, StraightThrough()), sign=StraightThrough)
+
+
+def test_a_norm_with_a_forward_pass_of_its_own_is_refused() -> None:
+    class Halved(nn.BatchNorm1d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) / 2
+
+    with pytest.raises(WorkloadError, match="'0' has a forward pass of its own: name it in `keep`"):
+        convert(nn.Sequential(Halved(4), StraightThrough()), sign=StraightThrough)
+
+
+def test_a_norm_of_small_numbers_evaluates_to_what_it_did() -> None:
+    """Their deviation is below the least that the l1 norm divides by."""
+    model = nn.Sequential(nn.BatchNorm1d(6, momentum=1.0), StraightThrough())
+    nn.init.normal_(model[0].bias)
+    x = 1e-3 * torch.randn(50, 6)
+    model(x)
+    expected = model.eval()[0](x)
+    torch.testing.assert_close(convert(model, sign=StraightThrough)[0](x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("from_trained", [True, False])
+@pytest.mark.parametrize("into_trained", [True, False])
+def test_a_converted_network_s_state_loads_into_another(from_trained: bool, into_trained: bool) -> None:
+    def made(is_trained: bool, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        model = trained() if is_trained else trained_not_yet()
+        return convert(model, sign=StraightThrough).eval()
+
+    source, target, x = made(from_trained, 8), made(into_trained, 9), torch.randn(20, 30)
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target(x), source(x))
+    assert target.state_dict().keys() == source.state_dict().keys()
+
+
+def trained_not_yet() -> nn.Sequential:
+    return nn.Sequential(
+        StraightThroughLinear(30, 24, bias=False), nn.BatchNorm1d(24), StraightThrough(),
+        StraightThroughLinear(24, 5, bias=False), nn.BatchNorm1d(5),
+    )  # fmt: skip
+
+
+class Block(nn.Module):
+    """A residual block as torchvision writes it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.sign, self.norm = StraightThrough(), nn.BatchNorm2d(channels)
+        self.conv = StraightThroughConv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.norm(self.conv(self.sign(x)))
+        out += x
+        return out
+
+
+def test_a_converted_network_may_write_into_what_a_norm_gives() -> None:
+    torch.manual_seed(2)
+    model = convert(
+        nn.Sequential(
+            StraightThroughConv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), Block(8), Block(8)
+        ),
+        sign=StraightThrough,
+    )
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert all(each.grad is not None for each in model.parameters())

@@ -84,6 +84,46 @@ def test_the_gradient_of_the_input_is_the_numerical_one(
     assert torch.autograd.gradcheck(layer, (x,), nondet_tol=0.0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "step"),
+    [((6, 3), slice(None)), ((6, 3, 4, 5), slice(None)), ((6, 3, 4, 5), slice(1, None, 2))],
+    ids=["rows", "maps", "not contiguous"],
+)
+def test_what_a_norm_gives_may_be_written_into(shape: tuple[int, ...], step: slice) -> None:
+    norm, x = L1BatchNorm(3), torch.randn(shape)[step].requires_grad_()
+    plain = norm(x) * 2 + 1
+    (expected,) = torch.autograd.grad(plain.square().sum(), x)
+    written = norm(x)
+    written *= 2
+    written += 1
+    torch.testing.assert_close(written, plain)
+    torch.testing.assert_close(torch.autograd.grad(written.square().sum(), x)[0], expected)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("real_input", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_one_item_without_a_batch_is_a_batch_of_one(kind: str, real_input: bool, bias: bool) -> None:
+    torch.manual_seed(3)
+    layer: nn.Module
+    if kind == "linear":
+        layer, shape = BinaryLinear(7, 5, bias=bias, real_input=real_input), (7,)
+    else:
+        layer, shape = BinaryConv2d(3, 5, 3, stride=2, bias=bias, real_input=real_input), (3, 6, 5)
+    x = torch.randn(shape) if real_input else Sign()(torch.randn(shape))
+    alone, batch = x.clone().requires_grad_(), x[None].clone().requires_grad_()
+    gradients = []
+    for each in (alone, batch):
+        y = layer(each)
+        y.square().sum().backward()
+        gradients.append([parameter.grad for parameter in layer.parameters()])
+        layer.zero_grad()
+    assert y.shape == (1, *layer(alone).shape)
+    torch.testing.assert_close(layer(alone), y[0])
+    torch.testing.assert_close(alone.grad[None], batch.grad)
+    torch.testing.assert_close(*gradients)
+
+
 def test_evaluation_uses_the_moving_averages() -> None:
     norm = L1BatchNorm(3, momentum=1.0)
     x = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(3)) * 2 + 5

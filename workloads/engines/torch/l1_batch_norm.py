@@ -1,0 +1,106 @@
+"""`L1BatchNorm`, the drop-in batch normalisation: of its output it retains the signs, for the way back."""
+
+import threading
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from workloads.engines.torch.norm import FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.scratch import Scratch
+
+
+class _Arenas(threading.local):
+    """The scratch of each device, a thread's own: its frames are of one thread."""
+
+    def __init__(self) -> None:
+        self.of: dict[torch.device, Scratch] = {}
+
+
+_arenas = _Arenas()
+
+
+def _scratch(device: torch.device) -> Scratch:
+    if device not in _arenas.of:
+        _arenas.of[device] = Scratch(device)
+    return _arenas.of[device]
+
+
+class _L1NormFunction(torch.autograd.Function):
+    """l1 batch normalisation with the sign-approximated backward pass; see `norm.py`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, module: "L1BatchNorm") -> Tensor:
+        # Returned is this tensor, not a view: autograd lets nobody write into a view that was made in here, and
+        # networks do (`out += identity`, an activation in place).
+        out = x.clone(memory_format=torch.contiguous_format)
+        scratch, y = _scratch(x.device), out.view(*x.shape[:2], -1)
+        mean, spread = moments(y, "l1", scratch)
+        module.observe(mean, spread)
+        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
+        keep, scale = Keep(bits, None, y.shape[1]), scale_of(spread, "l1")
+        normalise_(y, mean, scale, bias.detach(), scratch, keep)
+        ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
+        if module.scale is not None:
+            y.mul_(module.scale.unsqueeze(1))
+        ctx.after = module.scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        bits, scale, omega = ctx.saved_tensors
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        blocks = gradient.view(*gradient.shape[:2], -1)
+        if ctx.after is not None:
+            blocks.mul_(ctx.after.unsqueeze(1))
+        dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
+        return gradient, dbias, None
+
+
+class L1BatchNorm(nn.Module):
+    """Batch normalisation by the mean absolute deviation, with a bias and no learned scale (Wang et al. 2023).
+
+    Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`. What comes out, bias and
+    all, is multiplied by `scale` where that is set: a constant, which a network trained before has brought with it.
+    Without `affine` there is no bias.
+    """
+
+    running_mean: Tensor
+    running_deviation: Tensor
+    scale: Tensor | None
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, affine: bool = True) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
+        self.register_buffer("scale", None)
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_deviation", torch.ones(channels))
+
+    def observe(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take one batch's statistics into the moving averages."""
+        # Those of a batch are float32 whatever the model's type.
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_deviation.lerp_(deviation.to(self.running_deviation.dtype), self.momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `x`."""
+        bias = torch.zeros_like(self.running_mean) if self.bias is None else self.bias
+        if self.training:
+            return cast(Tensor, _L1NormFunction.apply(x, bias, self))  # type: ignore[no-untyped-call]
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        centred = x - self.running_mean.view(shape)
+        out = centred / scale_of(self.running_deviation, "l1").view(shape) + bias.view(shape)
+        if self.scale is not None:
+            out = out * self.scale.view(shape)
+        return out.to(x.dtype)  # under autocast x is narrower than the averages
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Have a scale where the state has one, and none where it has none: it depends on how the norm came to be."""
+        if f"{prefix}scale" in state_dict:
+            if self.scale is None:
+                self.scale = torch.ones_like(self.running_mean)
+        elif f"{prefix}running_mean" in state_dict:  # the state is this norm's, and whole
+            self.scale = None
+        super()._load_from_state_dict(state_dict, prefix, *rest)
