@@ -42,8 +42,8 @@ class Energy(msgspec.Struct, kw_only=True):
     gross_uncertainty_j: float | None = None
     """Half the 95 % interval of `gross_j`, which a constant offset of the meter widens and that of `net_j` does not."""
     terms_j: dict[str, float] = msgspec.field(default_factory=dict)
-    """Standard uncertainties (one sigma) by cause that `uncertainty_j` is made of, but for `delay_j`, which is a limit; empty
-    for a sum over stretches."""
+    """Standard uncertainties (one sigma) by cause that `uncertainty_j` is made of, but for `delay_j`, which is a limit;
+    empty for a sum over stretches."""
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
     """What the meter was set to: its port, rails, the true shunt and what readings were multiplied by for it."""
 
