@@ -150,6 +150,13 @@ def test_a_document_without_a_baseline_exits_5(measure, harness_main):
     assert (ended.status, "nowhere.toml" in ended.err) == (5, True)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_document_in_which_nothing_was_measured_does_not_pass(recorded, harness_main, tmp_path, beside):
+    store.write(msgspec.structs.replace(store.read(recorded), trials=[]), tmp_path / "empty.json")
+    ended = harness_main("check", *([recorded] if beside else []), "empty.json")
+    assert (ended.status, "'empty.json' holds no trial" in ended.err) == (5, True), ended.err
+
+
 def test_an_improvement_fails_only_under_strict(recorded, measure, harness_main):
     path = measure("leaner.json", hold_bytes=12 * MIB)
     assert harness_main("check", path).status == 0
