@@ -98,6 +98,12 @@ def test_a_terminal_without_a_character_is_no_error(tmp_path, document, encoding
     assert "lowmem" in shown.stdout
 
 
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_of_no_width_is_one_of_unknown_width(tmp_path, document, columns):
+    shown = harness("show", document, cwd=tmp_path, COLUMNS=columns)
+    assert (shown.returncode, "lowmem" in shown.stdout) == (0, True)
+
+
 def test_a_document_on_standard_output_is_utf_8_whatever_the_terminal(tmp_path, document):
     arguments = ["report", document, "--format", "markdown"]
     there, here = (
