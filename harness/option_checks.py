@@ -1,5 +1,6 @@
 """What options may say, checked before anything is prepared."""
 
+from math import inf
 from typing import TYPE_CHECKING, get_args
 
 from harness import accelerators, ceilings, curve
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from harness.plan import Options
 
 WORKERS = get_args(Worker)
+_LONGEST_IDLE_S = 86_400
 
 
 def check(options: "Options") -> None:
@@ -33,6 +35,7 @@ def check(options: "Options") -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
+    _check_durations(options)
     if options.worker not in WORKERS:
         raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
     if options.mechanism not in ceilings.MECHANISMS:
@@ -53,6 +56,14 @@ def check(options: "Options") -> None:
         raise UsageError(
             f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
         )
+
+
+def _check_durations(options: "Options") -> None:
+    """Raise UsageError for times that nothing can wait for; NaN is within no bounds."""
+    if not 0 <= options.idle_s <= _LONGEST_IDLE_S:
+        raise UsageError(f"--idle must be from 0 to {_LONGEST_IDLE_S} s, not {options.idle_s:g}")
+    if not 0 < options.silence_s < inf:
+        raise UsageError(f"--timeout must be a number of seconds above 0, not {options.silence_s:g}")
 
 
 def engine_for(options: "Options", workload: Workload, recipe: Recipe, asked: tuple[str, ...]) -> Engine:
