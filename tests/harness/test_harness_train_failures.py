@@ -131,7 +131,7 @@ def test_a_document_is_written_where_no_instruction_set_can_be_had(tmp_path):
 def test_a_ceiling_below_the_need_is_an_outcome():
     trial = run(plan_of(ceiling_bytes=3 * MIB, mechanism="watchdog"))
     assert trial.outcome == "out_of_memory"
-    assert "ceiling of 3 MiB (watchdog)" in trial.reason
+    assert "ceiling of 3.0 MiB (watchdog)" in trial.reason
 
 
 def test_a_ceiling_above_the_need_takes_no_notice_of_the_launcher():
