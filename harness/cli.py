@@ -90,8 +90,12 @@ def _run() -> int:
 
 def _say(text: str) -> None:
     """Say it on standard error, if there is still anybody: a closed terminal takes nothing any more."""
-    with contextlib.suppress(OSError, ValueError):
+    try:
         click.echo(text, err=True)
+    except (OSError, ValueError):
+        from harness.output import silence
+
+        silence(sys.stderr)
 
 
 def _forget_no_columns() -> None:

@@ -62,7 +62,11 @@ def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
         (["run", "--timeout", "nan"], 2, "--timeout must be a number of seconds above 0, not nan"),
         (["run", "--timeout", "inf"], 2, "--timeout must be a number of seconds above 0, not inf"),
         (["run", "--workload", "cnv-cifar10"], 1, "or give --synthetic, which needs no data"),
-        (["run", "--workload", "cnv-svhn"], 1, "'harness data fetch svhn --data-dir DIR', or give --synthetic"),
+        (
+            ["run", "--workload", "cnv-svhn"],
+            1,
+            "'harness data fetch svhn --data-dir DIR', or give --synthetic",
+        ),
         (["run", "--workload", "mlp-mnist", "--data-dir", "nowhere"], 1, "nowhere"),
         (["run", "--meter", "nonsense"], 2, "unknown meter 'nonsense'"),
         (["model", "nonsense"], 2, "unknown workload 'nonsense'"),

@@ -82,7 +82,10 @@ def test_a_flood_of_prints_is_read_and_forgotten():
     [
         ("raise ValueError('so it goes')", "status 1: ValueError: so it goes"),
         ("os._exit(7)", "status 7: it printed nothing"),
-        ("os.kill(os.getpid(), 9)", "ended by SIGKILL: by hand, or by the kernel for want of memory; --ceiling"),
+        (
+            "os.kill(os.getpid(), 9)",
+            "ended by SIGKILL: by hand, or by the kernel for want of memory; --ceiling",
+        ),
         ("os.kill(os.getpid(), 11)", "ended by SIGSEGV"),
         ("pass", "status 0: it printed nothing"),
         ("say(b'nonsense\\n')\ntime.sleep(60)", "no message"),

@@ -39,7 +39,11 @@ ceiling = 2
         ("tolerance = 0.1", "", "value without a tolerance"),
         ('environment = "abc"', "", "environment 'None' is not there"),
         ("schema_version = 1", "schema_version = 9", "schema_version 9, this program reads 1"),
-        ("value = 1", "value = nan", r"host\.toml.*lowmem.*training_peak_bytes has value = nan; it must be a finite"),
+        (
+            "value = 1",
+            "value = nan",
+            r"host\.toml.*lowmem.*training_peak_bytes has value = nan; it must be a finite",
+        ),
         ("ceiling = 2", "ceiling = nan", "has ceiling = nan"),
         ("tolerance = 0.1", "tolerance = inf", "has tolerance = inf"),
         ("ceiling = 2", "ceiling = -2", "has ceiling = -2"),

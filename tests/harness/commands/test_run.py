@@ -40,6 +40,18 @@ def test_a_run_that_measured_nothing_leaves_the_earlier_document(make_plan, harn
     assert (ended.status, len(store.read(tmp_path / "kept.json").trials)) == (0, 1), ended.err
 
 
+def test_quiet_says_why_the_exit_code_is_not_0(make_plan, harness_main, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "worker_command", lambda *_: ["/bin/false"])
+    options = (*SMALL, "--repeats", 2, "--quiet", "--json", tmp_path / "a.json")
+    ended = harness_main("run", *options)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines() == [
+        f"harness: mlp-mnist {trainer}: error: the worker ended early with status 1: it printed nothing (2 trials); "
+        f"the document is {tmp_path / 'a.json'}"
+        for trainer in ("standard", "lowmem")
+    ]
+
+
 @pytest.mark.parametrize(
     "option",
     [
