@@ -96,7 +96,7 @@ class ControlGroup:
 
 
 def _new_group(parent: Path) -> Path:
-    """Make a group; one of that name may be left of a killed harness that had this process's number, and is not ours."""
+    """Make a group; one of that name may be left of a killed harness that had this process's number."""
     while True:
         folder = parent / f"harness-{os.getpid()}-{next(_SERIAL)}"
         with contextlib.suppress(FileExistsError):

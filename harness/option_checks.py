@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 from harness import accelerators, ceilings, curve
 from harness.errors import UsageError
 from harness.host import usable_cores
+from power import registry as meters
 from results.schema import Worker
 from workloads import registry
 from workloads.recipes import Recipe
@@ -19,7 +20,10 @@ _LONGEST_IDLE_S = 86_400
 
 
 def check(options: "Options") -> None:
-    """Raise UsageError for numbers out of range, and for options that exclude each other."""
+    """Raise UsageError for numbers out of range, and for options that exclude each other.
+
+    Raises UnknownMeterError for a meter that nobody knows.
+    """
     positive = {
         "--batch-size": options.batch_size,
         "--steps": options.steps,
@@ -35,6 +39,8 @@ def check(options: "Options") -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
+    for meter in options.meters:
+        meters.make(meter)  # raises UnknownMeterError, which names those there are
     _check_durations(options)
     if options.worker not in WORKERS:
         raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
