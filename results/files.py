@@ -100,6 +100,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def shown(name: str) -> str:
+    """Return a file's name, or words with one in them, as text that can be written anywhere.
+
+    Linux takes any bytes for a name; those that are no UTF-8 are shown as `\\xff`.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def cause_of(error: Exception) -> str:
     """Return the system's words for an error, without its number and path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
