@@ -239,7 +239,8 @@ class Supervisor:
         if self._fault:
             return "error", self._fault
         if status < 0:
-            return "error", f"the worker was ended by {signal.Signals(-status).name}{_BY.get(-status, '')}"
+            number = signal.Signals(-status)
+            return "error", f"the worker was ended by {number.name}{_BY.get(number, '')}"
         if status == 0 and self._done:
             return "ok", None
         last = printed.splitlines()[-1] if printed else "it printed nothing"
