@@ -108,11 +108,13 @@ def pair(plan: Plan, python: str) -> Pair:
 def run(pair: Pair, observer: Observer, keep_this: Keep, keep_other: Keep) -> None:
     """Run the trials in turns; each document is kept anew after each of its trials."""
     sides = ((pair.this, keep_this), (pair.other, keep_other))
-    for document, keep in sides:
-        keep(document)
-    for (document, keep), trial in zip(cycle(sides), runner.trials(pair.plan, observer), strict=False):
-        document.trials.append(trial)
-        keep(document)
+    with runner.instruments(pair.plan, observer) as found:
+        for document, keep in sides:
+            keep(document)
+        running = runner.trials_with(pair.plan, observer, found)
+        for (document, keep), trial in zip(cycle(sides), running, strict=False):
+            document.trials.append(trial)
+            keep(document)
 
 
 def _path(python: str) -> str:

@@ -57,8 +57,7 @@ class ControlGroup:
     def __init__(self, mechanism: str, parent: Path, limit_bytes: int) -> None:
         """Create the group. Raises OSError where this user may not."""
         self.mechanism, self.limit_bytes = mechanism, limit_bytes
-        self._folder = parent / f"harness-{os.getpid()}-{next(_SERIAL)}"
-        self._folder.mkdir()
+        self._folder = _new_group(parent)
         try:
             self._limit()
         except OSError:
@@ -94,6 +93,15 @@ class ControlGroup:
         """Remove the group; it is empty once the worker is reaped."""
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+
+
+def _new_group(parent: Path) -> Path:
+    """Make a group; one of that name may be left of a killed harness that had this process's number."""
+    while True:
+        folder = parent / f"harness-{os.getpid()}-{next(_SERIAL)}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 
 class Watchdog:

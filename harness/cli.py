@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import io
+import os
 import sys
 from importlib import import_module
 
 import click
 
 from harness import __version__
+from harness.stopping import StopSignals
 
 # Verb → what `--help` says of it. The module of the same name holds `command`; listing them imports none.
 _VERBS = {
@@ -57,9 +59,17 @@ def harness() -> None:
 def main() -> None:
     """Run the command line; every known error is one line on standard error and an exit code of the contract."""
     _print_anything()
+    _forget_no_columns()
+    with StopSignals() as stop:
+        status = _run()
+    sys.exit(stop.status or status)
+
+
+def _run() -> int:
+    """Run the verb and return the exit status."""
     try:
         status = harness(standalone_mode=False)
-        if sys.stdout:
+        if sys.stdout and not sys.stdout.closed:
             sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         status = exit_.exit_code
@@ -67,14 +77,32 @@ def main() -> None:
         error.show()
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         status = 1
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        if sys.stderr:
+            sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
         status = 1
     except Exception as error:
         status = _report(error)
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
+
+
+def _say(text: str) -> None:
+    """Say it on standard error, if there is still anybody: a closed terminal takes nothing any more."""
+    try:
+        click.echo(text, err=True)
+    except (OSError, ValueError):
+        from harness.output import silence
+
+        silence(sys.stderr)
+
+
+def _forget_no_columns() -> None:
+    """Take COLUMNS=0 (a terminal whose size is not known) for no answer: tables would have no room at all."""
+    columns = os.environ.get("COLUMNS")
+    if columns is not None and not columns.strip().strip("0"):
+        del os.environ["COLUMNS"]
 
 
 def _print_anything() -> None:
@@ -96,9 +124,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         with contextlib.suppress(OSError):
             sys.stdout.close()  # what is still to be written cannot be, and Python would say so once more
-        click.echo(f"harness: error: cannot write to standard output: {error.strerror}", err=True)
+        _say(f"harness: error: cannot write to standard output: {error.strerror}")
         return int(ExitCode.ERROR)
     if not isinstance(error, KNOWN_ERRORS):
         raise error
-    click.echo(f"harness: error: {error}", err=True)
+    _say(f"harness: error: {error}")
     return int(exit_code_of(error))

@@ -14,6 +14,7 @@ import msgspec
 
 from harness import ceilings, devices, host, plan, runner
 from harness.display import Quiet
+from harness.energy import EnergyWatch
 from harness.errors import NotThatDeviceError, TrialFailedError, UsageError
 from harness.plan import Options, Plan
 from results import schema
@@ -58,22 +59,33 @@ def answer(
 ) -> FitDocument:
     """Search for every trainer and return the document; `say` is given one line a run.
 
-    `keep` is given the document after each trainer, so that whatever ends a later search loses none before it.
+    `keep` is given the document after each search and after the metered run at its answer, so that whatever ends a
+    later one loses none before it.
 
-    Raises UsageError for a device with more memory than this machine, TrialFailedError where a run fails in another
-    way than by its memory, and whatever `plan.build` and `ceilings.choose` raise.
+    Raises UsageError for a device with more memory than this machine, MeterUnavailableError for a meter that was named
+    and cannot be read, TrialFailedError where a run fails in another way than by its memory, and whatever `plan.build`
+    and `ceilings.choose` raise.
     """
     device, emulated = _device(question)
     limit_bytes = _limit(question, device)
     mechanism = _mechanism(limit_bytes, question.mechanism)
     build = partial(_plan, question, device.name, emulated, limit_bytes, mechanism)
-    first = build(question.trainers[0], 1)
-    metered = question.options.meters != ("none",)
-    document = _empty_document(question, first, limit_bytes, mechanism)
+    # Every option of every run is looked at before the first search, that of the metered run too.
     for trainer in question.trainers:
-        search = _Search(partial(build, trainer), limit_bytes, question.resolution, say, metered=metered)
-        document.trainers.append(search.run())
+        build(trainer, 1, metered_steps=1)
+    metered = question.options.meters != ("none",)
+    if metered:
+        with EnergyWatch(question.options.meters, 0.0, lambda seconds: None, say):
+            pass  # a meter that cannot be read is an error now, not after the search
+    document = _empty_document(question, build(question.trainers[0], 1), limit_bytes, mechanism)
+    for trainer in question.trainers:
+        search = _Search(partial(build, trainer), limit_bytes, question.resolution, say)
+        fitted = search.run()
+        document.trainers.append(fitted)
         keep(document)
+        if metered:
+            document.trainers[-1] = search.metered(fitted)
+            keep(document)
     return document
 
 
@@ -132,9 +144,8 @@ class _Search:
     """One trainer: its runs so far, and what they say."""
 
     def __init__(
-        self, build: Callable[..., Plan], limit_bytes: int, resolution: int | None, say: Say, *, metered: bool
+        self, build: Callable[..., Plan], limit_bytes: int, resolution: int | None, say: Say
     ) -> None:
-        self._metered = metered
         self._build, self._limit_bytes, self._resolution, self._say = build, limit_bytes, resolution, say
         self._first = build(1).trials[0]
         self._accumulate = int(self._first.settings["accumulate"])
@@ -185,20 +196,29 @@ class _Search:
         self._say(f"{name}: {trial.outcome.replace('_', ' ')}, peak {shown}")
         return trial
 
-    def _with_meters(self, best: schema.Trial | None) -> schema.Trial | None:
-        """Run the answer once more, long enough for a meter, where one was asked for."""
-        if best is None or not self._metered or best.time.step_s is None:
-            return None
-        steps = ceil(_METERED_S / best.time.step_s.median)
-        return self._run(self._build(best.batch_size, steps), ", metered")
+    def metered(self, fitted: FittedTrainer) -> FittedTrainer:
+        """Run the answer once more, long enough for a meter, and return it with its energy."""
+        if fitted.batch_size is None or fitted.step_s is None:
+            return fitted
+        steps = ceil(_METERED_S / fitted.step_s)
+        trial = self._run(self._build(fitted.batch_size, steps), ", metered")
+        energy = measured_energy(trial)
+        items = fitted.batch_size * self._accumulate
+        uncertainty_j = uncertainty_j_per_step(energy) if energy else None
+        step_s = trial.time.step_s.median if trial.time.step_s else fitted.step_s
+        return msgspec.structs.replace(
+            fitted,
+            step_s=step_s,
+            sample_s=step_s / items,
+            energy=trial.energy,
+            net_j_per_sample=None if not energy else (energy.net_j_per_step or 0.0) / items,
+            uncertainty_j_per_sample=None if uncertainty_j is None else uncertainty_j / items,
+        )
 
     def _fitted(self, found: int, predicted: int, resolution: int, baseline: int | None) -> FittedTrainer:
         best = self._trials.get(found)
-        metered = self._with_meters(best)
-        step = ((metered and metered.time.step_s) or best.time.step_s) if best else None
-        energy = measured_energy(metered) if metered else None
+        step = best.time.step_s if best else None
         items = found * self._accumulate
-        uncertainty_j = uncertainty_j_per_step(energy) if energy else None
         return FittedTrainer(
             trainer=self._first.recipe.name,
             engine=self._first.engine.name,
@@ -212,9 +232,7 @@ class _Search:
             peak_rss_bytes=best.memory.peak_rss_bytes if best else None,
             step_s=step.median if step else None,
             sample_s=step.median / items if step else None,
-            energy=metered.energy if metered else [],
-            net_j_per_sample=None if not energy else (energy.net_j_per_step or 0.0) / items,
-            uncertainty_j_per_sample=None if uncertainty_j is None else uncertainty_j / items,
+            energy=[],
             attempts=[self._attempt(trial, baseline) for trial in self._trials.values()],
         )
 

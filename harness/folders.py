@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from results.errors import DocumentWriteError
-from results.files import cause_of
+from results.files import cause_of, descriptor_of
 
 
 def make(folder: Path, option: str) -> None:
@@ -28,6 +28,10 @@ def try_file(path: Path) -> None:
     Raises DocumentWriteError for what `results.files.write_whole` would refuse.
     """
     try:
+        descriptor = descriptor_of(path)
+        if descriptor is not None:
+            os.fstat(descriptor)
+            return
         target = path.resolve()
         if target.is_dir():
             raise IsADirectoryError("it is a folder")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from harness.errors import UsageError
 from results import baselines, gate, ratchet, store
 from results.baselines import Baselines
-from results.errors import BaselineMissingError
+from results.errors import BaselineMissingError, NotComparableError
 from results.gate import Status, Verdict
 from results.schema import Document
 
@@ -25,11 +25,12 @@ def check(files: Sequence[Path], named: Path | None) -> Judgement:
     """Hold each document to the baseline file that is named, or to that of its own device profile.
 
     A device without a file is no error here: every configuration of it is then a verdict `no baseline`, so that a
-    trial that ran out of memory still says so first. Raises BaselineMissingError for a named file that is not there.
+    trial that ran out of memory still says so first. Raises BaselineMissingError for a named file that is not there,
+    NotComparableError for a document in which nothing was measured.
     """
     notes: dict[str, None] = {}
     found: dict[Verdict, None] = {}
-    for document in [store.read(file) for file in files]:
+    for document in [_measured(file) for file in files]:
         path = named or baselines.path_for(FOLDER, document)
         promises, note = _read(path, required=named is not None)
         notes |= {note: None}
@@ -60,6 +61,14 @@ def show(named: Path | None) -> list[tuple[Path, Baselines]]:
             f"no baseline file in '{FOLDER}'; `harness baseline update FILE --reason TEXT` writes one"
         )
     return [(path, baselines.read(path)) for path in paths]
+
+
+def _measured(file: Path) -> Document:
+    """Return a document with trials: without any it would pass in silence beside a good one."""
+    document = store.read(file)
+    if not document.trials:
+        raise NotComparableError(f"'{file}' holds no trial, so there is nothing to check; run it again")
+    return document
 
 
 def _read(path: Path, *, required: bool) -> tuple[Baselines, str]:

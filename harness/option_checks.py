@@ -1,11 +1,13 @@
 """What options may say, checked before anything is prepared."""
 
+from math import inf
 from typing import TYPE_CHECKING, get_args
 
 from harness import accelerators, ceilings, curve
 from harness.devices import Profile
 from harness.errors import UsageError
 from harness.host import usable_cores
+from power import registry as meters
 from results.schema import Worker
 from workloads import registry
 from workloads.recipes import Recipe
@@ -15,10 +17,14 @@ if TYPE_CHECKING:
     from harness.plan import Options
 
 WORKERS = get_args(Worker)
+_LONGEST_IDLE_S = 86_400
 
 
 def check(options: "Options") -> None:
-    """Raise UsageError for numbers out of range, and for options that exclude each other."""
+    """Raise UsageError for numbers out of range, and for options that exclude each other.
+
+    Raises UnknownMeterError for a meter that nobody knows.
+    """
     positive = {
         "--batch-size": options.batch_size,
         "--steps": options.steps,
@@ -34,6 +40,9 @@ def check(options: "Options") -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
+    for meter in options.meters:
+        meters.make(meter)  # raises UnknownMeterError, which names those there are
+    _check_durations(options)
     if options.worker not in WORKERS:
         raise UsageError(f"--worker {options.worker}: there is: {', '.join(WORKERS)}")
     if options.mechanism not in ceilings.MECHANISMS:
@@ -71,6 +80,14 @@ def threads_for(options: "Options", profile: Profile, engine: Engine) -> int:
             "take that many, or another --engine"
         )
     return options.threads
+
+
+def _check_durations(options: "Options") -> None:
+    """Raise UsageError for times that nothing can wait for; NaN is within no bounds."""
+    if options.idle_s is not None and not 0 <= options.idle_s <= _LONGEST_IDLE_S:
+        raise UsageError(f"--idle must be from 0 to {_LONGEST_IDLE_S} s, not {options.idle_s:g}")
+    if not 0 < options.silence_s < inf:
+        raise UsageError(f"--timeout must be a number of seconds above 0, not {options.silence_s:g}")
 
 
 def engine_for(options: "Options", workload: Workload, recipe: Recipe, asked: tuple[str, ...]) -> Engine:

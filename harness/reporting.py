@@ -8,6 +8,7 @@ from rich.console import Console
 
 from results import store
 from results.charts import charts_view
+from results.files import shown
 from results.reports.csv import documents_csv
 from results.reports.html import report_html
 from results.reports.markdown import document_markdown
@@ -46,4 +47,4 @@ def render(files: Sequence[Path], format_name: str) -> str:
 
     Raises ReportError where the format needs a library that is not installed.
     """
-    return FORMATS[format_name]([(file.stem, store.read(file)) for file in files])
+    return FORMATS[format_name]([(shown(file.stem), store.read(file)) for file in files])

@@ -5,7 +5,7 @@ The document is written after each trial, so that whatever ends the harness lose
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -63,24 +63,39 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     that was named and cannot be read; LimitUnavailableError for a ceiling that cannot be enforced.
     """
     document = empty_document(plan)
-    keep(document)
-    try:
-        if plan.options.synchronise:
-            synchronisation.play_into(document, observer.idling)
-        for trial in trials(plan, observer):
-            document.trials.append(trial)
-            keep(document)
-        if plan.options.synchronise:
-            synchronisation.play_into(document, observer.idling)
-            keep(document)
-    except KeyboardInterrupt:
+    with instruments(plan, observer) as found:
         keep(document)
-        raise Interrupted(document) from None
+        try:
+            if plan.options.synchronise:
+                synchronisation.play_into(document, observer.idling)
+            for trial in trials_with(plan, observer, found):
+                document.trials.append(trial)
+                keep(document)
+            if plan.options.synchronise:
+                synchronisation.play_into(document, observer.idling)
+                keep(document)
+        except KeyboardInterrupt:
+            keep(document)
+            raise Interrupted(document) from None
     return document
 
 
-def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
-    """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
+class Instruments(NamedTuple):
+    """What a plan measures with, ready for its first trial."""
+
+    meters: EnergyWatch
+    edges: WindowEdges
+
+
+@contextmanager
+def instruments(plan: Plan, observer: Observer) -> Iterator[Instruments]:
+    """Open the meters and the trigger pin and try the ceiling: what is not there is an error before a document is.
+
+    Raises MeterUnavailableError, TriggerUnavailableError or LimitUnavailableError.
+    """
+    tried = _ceiling(plan, plan.trials[0])
+    if tried:
+        tried.close()
     with (
         EnergyWatch(
             plan.options.meters,
@@ -91,12 +106,22 @@ def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
         ) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
-        edges = WindowEdges(meters, trigger)
-        for index, trial_plan in enumerate(plan.trials):
-            observer.trial_begins(index, trial_plan)
-            trial = run_trial(plan, trial_plan, meters, edges, observer)
-            yield trial
-            observer.trial_ended(trial)
+        yield Instruments(meters, WindowEdges(meters, trigger))
+
+
+def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
+    """Run the trials of a plan one after the other and yield each as it ends; the meters are open all the while."""
+    with instruments(plan, observer) as found:
+        yield from trials_with(plan, observer, found)
+
+
+def trials_with(plan: Plan, observer: Observer, found: Instruments) -> Iterator[schema.Trial]:
+    """Run the trials of a plan with these instruments and yield each as it ends."""
+    for index, trial_plan in enumerate(plan.trials):
+        observer.trial_begins(index, trial_plan)
+        trial = run_trial(plan, trial_plan, found.meters, found.edges, observer)
+        yield trial
+        observer.trial_ended(trial)
 
 
 def empty_document(plan: Plan) -> schema.Document:

@@ -25,11 +25,18 @@ from harness.ceilings import Ceiling
 from harness.errors import WorkerError
 from harness.memory import Residency, read_residency
 from harness.messages import AnyMessage, Done, Failure, Peak, WindowEdge, decode
+from results.format import size
 
 _LONGEST_LINE_BYTES = 16 << 20
 _KEPT_OUTPUT_BYTES = 4096
 _LEAVE_S = 30.0
 _LOOK_S = 0.05  # how often the parent reads the worker's residency, for the display and the killed case
+
+
+# Who sends what nobody here sent; a ceiling of ours that was hit has been named before.
+_BY = {
+    signal.SIGKILL: ": by hand, or by the kernel for want of memory; --ceiling SIZE makes that an outcome",
+}
 
 
 class Ending(msgspec.Struct, kw_only=True):
@@ -231,14 +238,15 @@ class Supervisor:
         if self._refused:  # whether or not the ceiling was faster than the parent
             return "out_of_memory", self._refused
         if self._ceiling and self._ceiling.was_hit():
-            mebibytes = self._ceiling.limit_bytes / (1 << 20)
-            return "out_of_memory", f"ended at the ceiling of {mebibytes:.0f} MiB ({self._ceiling.mechanism})"
+            limit = size(self._ceiling.limit_bytes)
+            return "out_of_memory", f"ended at the ceiling of {limit} ({self._ceiling.mechanism})"
         if self._failure:
             return self._failure.outcome, self._failure.reason
         if self._fault:
             return "error", self._fault
         if status < 0:
-            return "error", f"the worker was ended by {signal.Signals(-status).name}"
+            number = signal.Signals(-status)
+            return "error", f"the worker was ended by {number.name}{_BY.get(number, '')}"
         if status == 0 and self._done:
             return "ok", None
         last = printed.splitlines()[-1] if printed else "it printed nothing"

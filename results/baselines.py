@@ -16,6 +16,7 @@ misspelt name is an error. One entry a workload × trainer × engine × batch si
 import re
 import tomllib
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from results.schema import PROCESSOR, Document, Setting
 from results.summary import Setup
 
 SCHEMA = "harness.baselines"
+SCHEMA_VERSION = 1
 
 CONDITIONS = ("optimizer", "threads", "allocator", "dataset_variant", "worker", "accumulate", "accelerator")
 """What of a setup must agree, beside the key and the machine."""
@@ -131,6 +133,11 @@ def text_of(path: Path) -> str:
 
 def _checked(plain: dict[str, Any], path: Path) -> Baselines:
     """Return the file's content, strictly typed, with names that mean something."""
+    if plain.get("schema") == SCHEMA and plain.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise BaselineInvalidError(
+            f"'{path}' has schema_version {plain['schema_version']}, this program reads {SCHEMA_VERSION}; "
+            "upgrade: pip install --upgrade edge-harness"
+        )
     try:
         file = msgspec.convert(plain, Baselines)
         for levels in file.baselines.values():
@@ -150,6 +157,12 @@ def _check_entry(file: Baselines, key: Key, entry: Entry) -> None:
     for name, value in entry.metrics.items():
         if name not in METRICS:
             raise ValueError(f"{key}: unknown metric '{name}'; there is: {', '.join(METRICS)}")
+        for part, number in msgspec.structs.asdict(value).items():
+            # NaN is neither above nor below anything: a gate that compares with it passes whatever was measured.
+            if number is not None and not 0 <= number < inf:
+                raise ValueError(
+                    f"{key}: {name} has {part} = {number:g}; it must be a finite number, 0 or more: mend it by hand"
+                )
         wrong = "floor" if METRICS[name].better == "lower" else "ceiling"
         if getattr(value, wrong) is not None:
             raise ValueError(f"{key}: {name} cannot have a {wrong}: {METRICS[name].better} is better")

@@ -6,22 +6,29 @@ A temporary file in the same folder is written, forced to the disk and renamed o
 import contextlib
 import errno
 import os
+import re
 import secrets
 from pathlib import Path
 
 from results.errors import DocumentWriteError
 
+_LONGEST_CHAIN = 40  # links that are followed, as many as the kernel follows
+
 
 def write_whole(path: Path, data: bytes, hint: str = "name another place") -> None:
     """Write `data` to `path` whole or not at all; missing folders are made.
 
-    A symbolic link is followed; a device or pipe (`/dev/stdout`) is written to and never replaced.
+    A symbolic link is followed; a device, a pipe or an open file (`/dev/fd/3`) is written to and never replaced.
 
     Raises:
         DocumentWriteError: The disk is full, the folder is not writable, or `path` is a folder. What was
             at `path` before is still there, and no temporary file is left. `hint` is the next step.
     """
     try:
+        descriptor = descriptor_of(path)
+        if descriptor is not None:
+            _write_open(descriptor, data)
+            return
         target = path.resolve()
         if target.is_symlink():  # from Python 3.13 on, a loop of links is no error of `resolve`
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -36,6 +43,33 @@ def write_whole(path: Path, data: bytes, hint: str = "name another place") -> No
         raise DocumentWriteError(
             f"cannot write '{path}': {cause_of(error)}; nothing that was there is lost, {hint}"
         ) from error
+
+
+def descriptor_of(path: Path) -> int | None:
+    """Return the number of this process's open file that `path` names, as `/dev/stdout` does; None for any other.
+
+    Such a link is not to be followed by its text: what is behind it may have no name, or be a file with content.
+    """
+    own = re.compile(rf"/(?:dev|proc/(?:self|thread-self|{os.getpid()}))/fd/([0-9]+)")
+    for _ in range(_LONGEST_CHAIN):
+        found = own.fullmatch(str(path))
+        if found:
+            return int(found[1])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether what is written to `path` follows what was written before: a pipe, a device, an open file."""
+    return descriptor_of(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _write_open(descriptor: int, data: bytes) -> None:
+    """Write to an open file where it stands, and leave it open."""
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(data)
 
 
 def _replace(target: Path, data: bytes) -> None:
@@ -64,6 +98,14 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def shown(name: str) -> str:
+    """Return a file's name, or words with one in them, as text that can be written anywhere.
+
+    Linux takes any bytes for a name; those that are no UTF-8 are shown as `\\xff`.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def cause_of(error: Exception) -> str:

@@ -88,9 +88,12 @@ def check(document: Document, baselines: Baselines) -> list[Verdict]:
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
     """Return the exit code of the contract: 3 before 1, 6, 5, 4, and with `strict` 7.
 
-    Nothing checked at all is 5: a gate that saw nothing has not passed.
+    Nothing checked at all is 5, also beside baselines that nothing was measured for: a gate that saw nothing has not
+    passed.
     """
-    found = {verdict.status for verdict in verdicts} or {Status.NO_BASELINE}
+    found = {verdict.status for verdict in verdicts}
+    if found <= {Status.NOT_RUN}:
+        found.add(Status.NO_BASELINE)
     codes = EXIT_CODES + (STRICT_EXIT_CODES if strict else ())
     return next((code for code, statuses in codes if statuses & found), 0)
 

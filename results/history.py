@@ -19,6 +19,7 @@ import msgspec
 
 from results import store
 from results.errors import FolderMissingError, HistoryError, ResultError
+from results.files import shown
 from results.fingerprint import fingerprint, machine_facts
 from results.metrics import METRICS, Key, measure_setups
 from results.schema import Document, Setting
@@ -145,11 +146,12 @@ class History:
         with self._errors(), self._transaction():
             rows = self._connection.execute("SELECT path, size, mtime_ns, error FROM document")
             known = {path: _UNREAD if error else (size, mtime) for path, size, mtime, error in rows}
-            present = dict(self._files())
+            files = {name: (path, state) for name, path, state in self._files()}
+            present = {name: state for name, (_, state) in files.items()}
             stale = [path for path in known if known[path] != present.get(path)]
             self._connection.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in stale])
-            fresh = [path for path in present if known.get(path) != present[path]]
-            loaded = sum(self._take_up(path, *present[path]) for path in fresh)
+            fresh = [name for name in present if known.get(name) != present[name]]
+            loaded = sum(self._take_up(name, *files[name]) for name in fresh)
             query = "SELECT path, error FROM document WHERE error IS NOT NULL ORDER BY path"
             skipped = dict(self._connection.execute(query).fetchall())
             gone = sum(path not in present for path in known)
@@ -182,26 +184,29 @@ class History:
             self._connection.execute(statement)
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
-    def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield each JSON file below the folder with its size and time of change; not the hidden ones."""
+    def _files(self) -> Iterator[tuple[str, Path, tuple[int, int]]]:
+        """Yield each JSON file below the folder, but the hidden ones: its name, path, and size and time of change.
+
+        The name is text, which a path need not be: the database takes nothing else.
+        """
         for path in sorted(self._folder.rglob("*.json")):
             if path.name.startswith(".") or not path.is_file():
                 continue
             status = path.stat()
-            yield str(path.relative_to(self._folder)), (status.st_size, status.st_mtime_ns)
+            yield shown(str(path.relative_to(self._folder))), path, (status.st_size, status.st_mtime_ns)
 
-    def _take_up(self, path: str, size: int, mtime_ns: int) -> bool:
+    def _take_up(self, name: str, path: Path, state: tuple[int, int]) -> bool:
         """Insert one file's document, or the cause why it is none; return whether it is one."""
         insert = (
             "INSERT INTO document (path, size, mtime_ns, created, machine, error) VALUES (?, ?, ?, ?, ?, ?)"
         )
         try:
-            document = store.read(self._folder / path)
+            document = store.read(path)
         except ResultError as error:
-            self._connection.execute(insert, (path, size, mtime_ns, None, None, str(error)))
+            self._connection.execute(insert, (name, *state, None, None, shown(str(error))))
             return False
         facts = (f"{document.created:%Y-%m-%dT%H:%M:%S.%fZ}", fingerprint(machine_facts(document)), None)
-        row = self._connection.execute(insert, (path, size, mtime_ns, *facts))
+        row = self._connection.execute(insert, (name, *state, *facts))
         rows = ((row.lastrowid, self._series(names), value) for names, value in _measurements(document))
         self._connection.executemany("INSERT INTO measurement VALUES (?, ?, ?)", list(rows))
         return True

@@ -31,14 +31,14 @@ def command(
     from rich.console import Console
     from rich.text import Text
 
-    from harness import gating
+    from harness import gating, output
     from results.gate import exit_code
     from results.gate_table import gate_view
     from results.reports.junit import junit_xml
     from results.reports.markdown import gate_markdown
 
     verdicts, notes = gating.check(files, baseline)
-    console = Console(stderr="-" in (junit, markdown))
+    console = Console(stderr=any(map(output.is_standard_output, (junit, markdown))))
     console.print(gate_view(verdicts, strict))
     for note in notes:
         console.print(Text(note, style="dim"), soft_wrap=True)

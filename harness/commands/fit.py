@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.options import DATA_DIR, SIZE, write_text
+from harness.commands.options import DATA_DIR, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,16 +70,17 @@ def command(json_path: str | None, quiet: bool, **given: Any) -> None:
 
     Where this machine is another, the device's memory and cores are emulated under an enforced ceiling.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    from harness import fit, folders
+    from harness import fit, folders, output
 
-    errors = Console(stderr=True)
+    errors = output.error_console()
     say = (lambda line: None) if quiet else (lambda line: errors.print(Text(line), soft_wrap=True))
     question = fit.question(**{name: value for name, value in given.items() if value not in (None, ())})
-    if json_path and json_path != "-":
-        folders.try_file(Path(json_path))  # an error now, not after every search
+    if json_path:  # an error now, not after every search
+        output.require(json_path)
+        if not output.is_standard_output(json_path):
+            folders.try_file(Path(json_path))
     with _shown(json_path) as keep:
         fit.answer(question, say, keep)
 
@@ -93,6 +94,7 @@ def _shown(json_path: str | None) -> "Iterator[Callable[[FitDocument], None]]":
     import msgspec
     from rich.console import Console
 
+    from harness import output
     from results.fit_table import fit_view
 
     kept: list[FitDocument] = []
@@ -100,6 +102,8 @@ def _shown(json_path: str | None) -> "Iterator[Callable[[FitDocument], None]]":
         yield kept.append
     finally:
         if kept:
-            Console(stderr=json_path == "-").print(fit_view(kept[-1]))
+            apart = output.is_standard_output(json_path)
+            (output.error_console() if apart else Console()).print(fit_view(kept[-1]))
             if json_path:
-                write_text(msgspec.json.format(msgspec.json.encode(kept[-1]), indent=2).decode(), json_path)
+                text = msgspec.json.format(msgspec.json.encode(kept[-1]), indent=2).decode()
+                output.write_or_keep(text, json_path, "fit.json")

@@ -1,7 +1,5 @@
 """Option types and output habits that several verbs share."""
 
-import io
-import sys
 from pathlib import Path
 
 import click
@@ -30,17 +28,7 @@ DATA_DIR = click.Path(path_type=Path)
 
 
 def write_text(text: str, target: str) -> None:
-    """Write a document to a file, whole or not at all, or to standard output for `-`.
+    """Write a document to a file, whole or not at all, or to standard output for `-`: see `harness.output.write`."""
+    from harness import output
 
-    Missing folders are made. Raises DocumentWriteError where the file cannot be written.
-    """
-    if target == "-":
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # As in a file: a document has one encoding, whatever the terminal.
-            sys.stdout.reconfigure(encoding="utf-8")
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
-        return
-    from results.files import write_whole
-
-    write_whole(Path(target), text.encode())
+    output.write(text, target)

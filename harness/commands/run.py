@@ -1,7 +1,7 @@
 """`harness run`: measures trials and prints a table."""
 
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ from harness.commands.options import DATA_DIR, SIZE, write_text
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.console import Console
 
-    from harness.sink import Sink
+    from harness.sink import Sink, Stream
     from results.schema import Document
 
 
@@ -138,46 +138,46 @@ def command(
     # Imported here so that `harness run --help` stays quick.
     from rich.console import Console
 
-    from harness import plan, runner
+    from harness import output, plan, runner
     from harness.display import display
-    from harness.sink import Sink
+    from harness.outcomes import verdict
 
     chosen = plan.build(plan.Options(**_given(options)))
-    to_stdout = json_path == "-"
-    errors = Console(stderr=True)
-    sink = None if to_stdout else Sink(Path(json_path) if json_path else None)
+    errors = output.error_console()
     stopped = False
-    keeping = nullcontext(sink.keep) if sink else _printed()
-    with keeping as keep, display(errors, chosen, quiet=quiet) as observer:
+    with _kept(json_path, errors) as sink, display(errors, chosen, quiet=quiet) as observer:
         try:
-            document = runner.run(chosen, observer, keep)
+            document = runner.run(chosen, observer, sink.keep)
         except runner.Interrupted as interruption:
             document, stopped = interruption.document, True
-    if not quiet:
-        _show(document, errors if to_stdout else Console(), sink)
+    if quiet:
+        _say_failures(document, sink, errors)
+    else:
+        _show(document, errors if output.is_standard_output(json_path) else Console(), sink)
+    trouble = _trouble(sink, errors)
     if stopped:
         kept = f"; {len(document.trials)} ended trials are kept" if document.trials else ""
         errors.print(f"interrupted{kept}", soft_wrap=True)
         return int(ExitCode.ERROR)
-    return _trouble(sink, errors) or int(verdict(document))
+    return trouble or int(verdict(document))
 
 
 @contextmanager
-def _printed() -> "Iterator[Callable[[Document], None]]":
-    """Yield what keeps a document for standard output, which gets it whole at the end.
+def _kept(json_path: str | None, errors: "Console") -> "Iterator[Sink | Stream]":
+    """Yield what keeps the document; where an error ends the run, say first what became of the trials before it."""
+    from harness import output
+    from harness.sink import Sink, Stream
 
-    An error takes nothing with it: the trials before it are printed, then it is raised.
-    """
-    from results import store
-
-    kept: list[Document] = []
+    if not (json_path and output.goes_at_the_end(json_path)):
+        yield Sink(Path(json_path) if json_path else None)
+        return
+    stream = Stream(json_path)
     try:
-        yield kept.append
+        with stream:
+            yield stream
     except BaseException:
-        if kept and kept[-1].trials:
-            write_text(store.dumps(kept[-1]), "-")
+        _trouble(stream, errors)
         raise
-    write_text(store.dumps(kept[-1]), "-")
 
 
 # What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever. What holds a
@@ -220,9 +220,10 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     """Measure this installation and another one trial by trial, and print what is between them."""
     from rich.console import Console
 
-    from harness import ab, plan
+    from harness import ab, output, plan
     from harness.display import display
     from harness.errors import UsageError
+    from harness.outcomes import SEVERITY, verdict
     from harness.sink import RUNS, Sink
     from results import compare, store, tables
 
@@ -233,21 +234,24 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     ):
         if given:
             raise UsageError(f"--ab and {option} exclude each other: {why}")
-    if json_path and (json_path == "-" or Path(json_path).is_dir()):
+    if json_path and (output.goes_at_the_end(json_path) or Path(json_path).is_dir()):
         raise UsageError("--ab writes two documents; name a file, as --json runs/ab.json")
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)
     path = Path(json_path) if json_path else store.default_path(RUNS, chosen.this.created)
     this, other = Sink(path), Sink(path.with_stem(f"{path.stem}-other"))
-    errors = Console(stderr=True)
+    errors = output.error_console()
     with display(errors, chosen.plan, quiet=quiet) as observer:
         ab.run(chosen, observer, this.keep, other.keep)
-    status = max(verdict(chosen.this), verdict(chosen.other), key=_SEVERITY.index)
-    if not quiet and status is ExitCode.OK:
+    status = max(verdict(chosen.this), verdict(chosen.other), key=SEVERITY.index)
+    if quiet:
+        for document, sink in ((chosen.this, this), (chosen.other, other)):
+            _say_failures(document, sink, errors)
+    elif status is ExitCode.OK:
         view = compare.comparison_view(
             compare.compare(chosen.this, chosen.other), str(this.path), str(other.path)
         )
         Console().print(view)
-    elif not quiet:
+    else:
         for document, sink in ((chosen.this, this), (chosen.other, other)):
             Console().print(tables.document_view(document))
             Console().print(f"document: {sink.path}", soft_wrap=True, highlight=False)
@@ -259,33 +263,26 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
-def _show(document: "Document", console: "Console", sink: "Sink | None") -> None:
+def _say_failures(document: "Document", sink: "Sink | Stream", errors: "Console") -> None:
+    """Say what no table says: why the exit code will not be 0."""
+    from harness.outcomes import failures
+
+    place = f"; the document is {sink.path}" if sink.written else ""
+    for line in failures(document):
+        errors.print(f"harness: {line}{place}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _show(document: "Document", console: "Console", sink: "Sink | Stream") -> None:
     from results import tables
 
     console.print(tables.document_view(document))
-    if sink and sink.written:
+    if sink.written:
         console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
 
 
-def _trouble(sink: "Sink | None", errors: "Console") -> int:
+def _trouble(sink: "Sink | Stream", errors: "Console") -> int:
     """Say where the document is if it could not stay where it was wanted."""
-    if sink is None or sink.trouble is None:
+    if sink.trouble is None:
         return int(ExitCode.OK)
-    errors.print(f"harness: error: {sink.trouble}; the document is in {sink.path}", soft_wrap=True)
+    errors.print(f"harness: error: {sink.trouble}", soft_wrap=True, markup=False, highlight=False)
     return int(ExitCode.ERROR)
-
-
-_SEVERITY = (ExitCode.OK, ExitCode.INVALID_RUN, ExitCode.OUT_OF_MEMORY, ExitCode.ERROR)
-
-
-def verdict(document: "Document") -> ExitCode:
-    """Return the exit code for the worst outcome: an error before a broken ceiling before an invalid run."""
-    outcomes = {trial.outcome for trial in document.trials}
-    for outcome, code in (
-        ("error", ExitCode.ERROR),
-        ("out_of_memory", ExitCode.OUT_OF_MEMORY),
-        ("invalid", ExitCode.INVALID_RUN),
-    ):
-        if outcome in outcomes:
-            return code
-    return ExitCode.OK

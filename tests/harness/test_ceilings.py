@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_cgroup_v2_needs_its_memory_controller_delegated(monkeypatch, tmp_path):
     monkeypatch.setattr(ceilings, "memory_groups", lambda: iter([("cgroup-v2", tmp_path)]))
     with pytest.raises(LimitUnavailableError, match="not enabled"):
         ceilings.choose(64 * MIB, "cgroup-v2")
+
+
+def test_a_group_left_by_a_harness_that_was_killed_is_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setattr(ceilings, "_SERIAL", iter(range(3)))
+    left = tmp_path / f"harness-{os.getpid()}-0"
+    left.mkdir()
+    group = ceilings.ControlGroup("cgroup-v1", tmp_path, 64 * MIB)
+    assert Path(group.launch_settings()["cgroup"]).name == f"harness-{os.getpid()}-1"
+    assert not list(left.iterdir())
 
 
 def test_a_real_group_is_limited_and_removed_again():

@@ -55,6 +55,18 @@ def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
         (["run", "--engine", "nonsense"], 2, "unknown engine 'nonsense'"),
         (["run", "--optimizer", "nonsense"], 2, "unknown optimizer 'nonsense'"),
         (["run", "--batch-size", "0"], 2, "--batch-size must be at least 1"),
+        (["run", "--idle", "nan"], 2, "--idle must be from 0 to 86400 s, not nan"),
+        (["run", "--idle", "1e18"], 2, "--idle must be from 0 to 86400 s, not 1e+18"),
+        (["run", "--idle", "-1"], 2, "--idle must be from 0 to 86400 s, not -1"),
+        (["run", "--timeout", "0"], 2, "--timeout must be a number of seconds above 0, not 0"),
+        (["run", "--timeout", "nan"], 2, "--timeout must be a number of seconds above 0, not nan"),
+        (["run", "--timeout", "inf"], 2, "--timeout must be a number of seconds above 0, not inf"),
+        (["run", "--workload", "cnv-cifar10"], 1, "or give --synthetic, which needs no data"),
+        (
+            ["run", "--workload", "cnv-svhn"],
+            1,
+            "'harness data fetch svhn --data-dir DIR', or give --synthetic",
+        ),
         (["run", "--workload", "mlp-mnist", "--data-dir", "nowhere"], 1, "nowhere"),
         (["run", "--meter", "nonsense"], 2, "unknown meter 'nonsense'"),
         (["model", "nonsense"], 2, "unknown workload 'nonsense'"),
@@ -96,6 +108,12 @@ def test_a_terminal_without_a_character_is_no_error(tmp_path, document, encoding
     shown = harness("show", document, cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "lowmem" in shown.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_of_no_width_is_one_of_unknown_width(tmp_path, document, columns):
+    shown = harness("show", document, cwd=tmp_path, COLUMNS=columns)
+    assert (shown.returncode, "lowmem" in shown.stdout) == (0, True)
 
 
 def test_a_document_on_standard_output_is_utf_8_whatever_the_terminal(tmp_path, document):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from harness import runner
 from harness.display import Board, Lines, Quiet, display
 from harness.messages import PhaseBegun, Progress
+from harness.output import error_console
 
 
 def console(*, terminal):
@@ -57,6 +59,23 @@ def test_a_sign_of_life_from_an_evaluation_is_no_training(make_plan):
     ):
         board.message(message, 1)
         assert board._phase == phase
+
+
+class Gone(io.StringIO):
+    """Nobody reads it any more."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_that_nobody_can_see_ends_no_measurement(make_plan, monkeypatch, terminal):
+    monkeypatch.setattr(sys, "stderr", Gone())
+    nobody, plan = error_console(), make_plan()
+    nobody._force_terminal = terminal
+    with display(nobody, plan, quiet=False) as observer:
+        document = runner.run(plan, observer, lambda document: None)
+    assert [trial.outcome for trial in document.trials] == ["ok", "ok"]
 
 
 def test_a_pipe_gets_a_line_when_a_trial_begins_and_one_when_it_ends(make_plan):

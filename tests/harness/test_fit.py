@@ -195,6 +195,31 @@ def test_what_ends_the_second_search_leaves_the_first(pretended, harness_main, t
     assert "'standard' trains mlp-mnist" in ended.out
 
 
+@pytest.mark.parametrize(
+    ("meter", "code", "words"),
+    [("rapll", 2, "unknown meter 'rapll'"), ("replay:nowhere.csv", 1, "not usable")],
+)
+def test_a_meter_that_cannot_be_read_is_said_before_any_search(
+    pretended, harness_main, tmp_path, monkeypatch, meter, code, words
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fit._Search, "run", lambda self: pytest.fail("it has searched"))
+    ended = harness_main(*FIT, "--meter", meter)
+    assert (ended.status, words in ended.err) == (code, True), ended.err
+
+
+def test_an_answer_is_kept_before_its_metered_run(pretended, harness_main, tmp_path, monkeypatch):
+    def fails(self, fitted):
+        raise TrialFailedError("the metered run fails")
+
+    monkeypatch.setattr(fit._Search, "metered", fails)
+    options = ("--resolution", "64", "--trainer", "lowmem", "--meter", "mock:1W")
+    ended = harness_main(*FIT, *options, "--json", tmp_path / "fit.json")
+    assert (ended.status, "the metered run fails" in ended.err) == (1, True), ended.err
+    document = msgspec.json.decode((tmp_path / "fit.json").read_bytes(), type=FitDocument)
+    assert [each.trainer for each in document.trainers] == ["lowmem"]
+
+
 def test_a_place_that_cannot_be_written_is_said_before_any_search(
     pretended, harness_main, tmp_path, monkeypatch
 ):

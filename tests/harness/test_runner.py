@@ -190,7 +190,7 @@ def test_a_worker_above_the_ceiling_is_an_outcome(make_plan, mechanism):
     first, second = run(plan).trials
     assert first.outcome == "ok", first.reason
     assert second.outcome == "out_of_memory"
-    assert "ceiling of 100 MiB" in second.reason
+    assert "ceiling of 100.0 MiB" in second.reason
     assert second.memory.ceiling.limit_bytes == 100 * MIB
 
 

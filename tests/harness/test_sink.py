@@ -56,7 +56,8 @@ def test_a_disk_full_at_the_first_trial_loses_neither_document(document, trial, 
     monkeypatch.setattr(store, "write", full)
     document.trials.append(trial)
     sink.keep(document)
-    assert (path.read_text(), sink.trouble) == ("an earlier document", "no space left")
+    assert path.read_text() == "an earlier document"
+    assert sink.trouble == f"no space left; the document is in {sink.path}"
     assert store.read(sink.path) == document
 
 
@@ -93,5 +94,5 @@ def test_a_disk_that_fills_up_later_loses_nothing(document, tmp_path, monkeypatc
 
     monkeypatch.setattr(store, "write", full)
     sink.keep(document)
-    assert sink.trouble == "no space left"
+    assert sink.trouble == f"no space left; the document is in {sink.path}"
     assert store.read(sink.path) == document

@@ -82,7 +82,10 @@ def test_a_flood_of_prints_is_read_and_forgotten():
     [
         ("raise ValueError('so it goes')", "status 1: ValueError: so it goes"),
         ("os._exit(7)", "status 7: it printed nothing"),
-        ("os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+        (
+            "os.kill(os.getpid(), 9)",
+            "ended by SIGKILL: by hand, or by the kernel for want of memory; --ceiling",
+        ),
         ("os.kill(os.getpid(), 11)", "ended by SIGSEGV"),
         ("pass", "status 0: it printed nothing"),
         ("say(b'nonsense\\n')\ntime.sleep(60)", "no message"),
@@ -144,8 +147,13 @@ def test_the_watchdog_ends_a_worker_at_the_ceiling():
     program = "held = []\nwhile True:\n    held.append(b'x' * (1 << 20))\n    time.sleep(0.001)"
     ending = supervise(program, ceiling=Watchdog(64 << 20))
     assert ending.outcome == "out_of_memory"
-    assert "ceiling of 64 MiB (watchdog)" in ending.reason
+    assert "ceiling of 64.0 MiB (watchdog)" in ending.reason
     assert ending.highest.peak_rss_bytes < 128 << 20
+
+
+def test_a_small_ceiling_is_shown_in_its_own_unit():
+    ending = supervise("time.sleep(10)", ceiling=Watchdog(1 << 10))
+    assert "ceiling of 1.0 KiB (watchdog)" in ending.reason
 
 
 def test_a_program_that_cannot_be_started_says_so(monkeypatch):

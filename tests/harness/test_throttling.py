@@ -3,10 +3,10 @@
 import pytest
 
 from harness import runner, throttling
-from harness.commands.run import verdict
 from harness.display import Quiet
 from harness.errors import ExitCode
 from harness.messages import Peak, PhaseBegun
+from harness.outcomes import verdict
 from harness.supervisor import Ending
 from harness.trial import Collector, assemble
 from results import schema, tables

@@ -288,6 +288,11 @@ def verdict(status: Status) -> Verdict:
     return Verdict(Key("w", "t", "e", 1), "trial", status, None, None, "")
 
 
+def test_only_absences_are_nothing_checked() -> None:
+    absence = Verdict(Key("mlp-mnist", "lowmem", "torch", 100), "trial", Status.NOT_RUN, None, None, "")
+    assert exit_code([absence]) == exit_code([]) == 5
+
+
 def test_the_order_of_exit_codes() -> None:
     worst_first = [
         (Status.OUT_OF_MEMORY, 3),

@@ -135,7 +135,8 @@ def _find(name: str, data_dir: Path | None) -> tuple[Form, Path]:
     if data_dir is None:
         raise DataMissingError(
             f"no sample of {name} is packaged: name the folder that has {wanted} with --data-dir or "
-            "HARNESS_DATA, or 'harness data fetch cifar10 --data-dir DIR'; synthetic-cifar10 needs no data"
+            "HARNESS_DATA, get it with 'harness data fetch cifar10 --data-dir DIR', or give --synthetic, which needs "
+            "no data"
         )
     for form in forms:
         path = locate(form.file, data_dir)

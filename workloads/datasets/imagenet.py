@@ -58,7 +58,7 @@ def prepare(name: str, data_dir: Path | None, cache: Cache) -> PreparedDataset:
     if data_dir is None:
         raise DataMissingError(
             "no sample of ImageNet is packaged: name the folder that has imagenet/train and imagenet/val "
-            "with --data-dir or HARNESS_DATA; synthetic-imagenet needs no data"
+            "with --data-dir or HARNESS_DATA, or give --synthetic, which needs no data"
         )
     root = data_dir / "imagenet"
     train, val = (list_images(root / part) for part in PARTS)

@@ -62,7 +62,8 @@ def prepare(name: str, data_dir: Path | None, cache: Cache) -> PreparedDataset:
     if data_dir is None:
         raise DataMissingError(
             "no sample of SVHN is packaged: name the folder of train_32x32.mat, extra_32x32.mat and "
-            "test_32x32.mat with --data-dir or HARNESS_DATA; synthetic-svhn needs no data"
+            "test_32x32.mat with --data-dir or HARNESS_DATA, get it with 'harness data fetch svhn --data-dir DIR', "
+            "or give --synthetic, which needs no data"
         )
     with_extra = locate(EXTRA, data_dir) is not None
     files = (TRAIN, EXTRA, TEST) if with_extra else (TRAIN, TEST)

@@ -1,5 +1,6 @@
 """From documents that pretended engines gave to exit codes: `check`, `baseline`, `compare`, `report`, `history`."""
 
+import os
 import xml.etree.ElementTree as ET
 
 import msgspec
@@ -150,6 +151,13 @@ def test_a_document_without_a_baseline_exits_5(measure, harness_main):
     assert (ended.status, "nowhere.toml" in ended.err) == (5, True)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_document_in_which_nothing_was_measured_does_not_pass(recorded, harness_main, tmp_path, beside):
+    store.write(msgspec.structs.replace(store.read(recorded), trials=[]), tmp_path / "empty.json")
+    ended = harness_main("check", *([recorded] if beside else []), "empty.json")
+    assert (ended.status, "'empty.json' holds no trial" in ended.err) == (5, True), ended.err
+
+
 def test_an_improvement_fails_only_under_strict(recorded, measure, harness_main):
     path = measure("leaner.json", hold_bytes=12 * MIB)
     assert harness_main("check", path).status == 0
@@ -209,6 +217,23 @@ def test_reports_go_where_they_are_sent(recorded, harness_main, tmp_path):
     lines = harness_main("report", recorded, "--format", "csv").out.splitlines()
     assert len(lines) == 1 + 6
     assert "█" in harness_main("report", recorded, "--format", "terminal").out
+
+
+def test_a_file_whose_name_is_no_text_is_a_file_all_the_same(recorded, harness_main, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    odd = folder / os.fsdecode(b"run-\xff.json")
+    odd.write_bytes(recorded.read_bytes())
+    (folder / os.fsdecode(b"broken-\xfe.json")).write_text("{")
+    for _ in range(2):  # the second time from the database
+        ended = harness_main("history", folder)
+        assert (ended.status, "1 skipped" in ended.out) == (0, True), ended.err
+        assert r"skipped broken-\xfe.json" in ended.out
+    assert "0 new, 1 known" in ended.out
+    for name in ("html", "markdown", "csv", "terminal"):
+        ended = harness_main("report", odd, "--format", name, "-o", f"page.{name}")
+        assert ended.status == 0, ended.err
+    assert r"run-\xff" in (tmp_path / "page.markdown").read_text()
 
 
 def test_history_shows_every_series_and_names_what_it_skips(recorded, harness_main, tmp_path):

@@ -129,7 +129,7 @@ def test_a_folder_without_it_names_file_and_command(name: str, tmp_path: Path, c
 
 
 def test_without_a_folder_the_synthetic_set_is_proposed(cache_dir: Path) -> None:
-    with pytest.raises(DataMissingError, match=r"HARNESS_DATA.*synthetic-cifar10"):
+    with pytest.raises(DataMissingError, match=r"HARNESS_DATA.*--synthetic"):
         prepare("cifar10", None, cache_dir)
 
 

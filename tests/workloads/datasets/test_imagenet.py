@@ -87,7 +87,7 @@ def test_missing_parts_are_named(folders: Path, tmp_path: Path, cache_dir: Path)
         path.unlink()
     with pytest.raises(DataMissingError, match="n01 has no image"):
         prepare("imagenet", folders, cache_dir)
-    with pytest.raises(DataMissingError, match="synthetic-imagenet"):
+    with pytest.raises(DataMissingError, match="--synthetic"):
         prepare("imagenet", None, cache_dir)
 
 

@@ -97,5 +97,5 @@ def test_the_whole_way_with_files_of_the_right_checksums(
 
 
 def test_without_a_folder_the_synthetic_set_is_proposed(cache_dir: Path) -> None:
-    with pytest.raises(DataMissingError, match="synthetic-svhn"):
+    with pytest.raises(DataMissingError, match=r"harness data fetch svhn.*--synthetic"):
         prepare("svhn", None, cache_dir)
