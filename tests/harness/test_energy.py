@@ -7,11 +7,11 @@ from math import inf
 import pytest
 
 from harness import energy, runner
-from harness.commands.run import verdict
 from harness.display import Quiet
 from harness.energy import EnergyWatch, row_of
 from harness.errors import ExitCode
 from harness.messages import PhaseBegun
+from harness.outcomes import verdict
 from power import registry
 from power.base import Domain, Meter, Sample, now_ns
 from power.window import WindowEnergy

@@ -126,7 +126,7 @@ def test_a_worker_killed_from_outside_in_any_phase(make_plan, phase):
             os.kill(pid, signal.SIGKILL)
 
     # It never ends by itself: on a busy machine the kill comes late.
-    document = run(make_plan({"fail_at": "evaluate", "fail_how": "hang"}), Listener(kill))
+    document = run(make_plan(settings={"fail_at": "evaluate", "fail_how": "hang"}), Listener(kill))
     assert [trial.outcome for trial in document.trials] == ["error", "error"]
     assert "SIGKILL" in document.trials[0].reason
 
