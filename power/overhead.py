@@ -32,17 +32,18 @@ class OverheadReport:
 def measure_overhead(
     make_meter: Callable[[], Meter],
     seconds: float = 10.0,
-    rate_hz: float = 100.0,
+    rate_hz: float | None = 100.0,
     seed: int = 0,
     *,
     power: bool = True,
 ) -> OverheadReport:
     """Poll a meter at `rate_hz` for `seconds` on an otherwise idle machine and return what that cost.
 
+    Without `rate_hz` it is polled as often as in a run; a stream comes at its own rate whatever is asked for.
     Without `power`, the extra power, which takes as long again, is left out: a stand-in's would be no power at all.
     Raises `MeterUnavailableError` where the meter cannot be opened.
     """
-    with Recorder([make_meter()], seed=seed, period_s=1.0 / rate_hz) as recorder:
+    with Recorder([make_meter()], seed=seed, period_s=None if rate_hz is None else 1.0 / rate_hz) as recorder:
         polled = _window(recorder, seconds)
     (cost,) = recorder.overhead()
     extra_w, uncertainty_w, reason = (
@@ -100,7 +101,7 @@ def _extra_power(
     """Return polled less unpolled power (W), its uncertainty, and why there is none."""
     with Recorder([make_meter()], seed=seed, sparse=True) as recorder:
         if any(series.domain.kind == "power" for _, every in recorder.all_series() for series in every):
-            reason = "a meter of power cannot measure what it costs to be read: it must be read to measure"
+            reason = "a meter of power cannot tell: it must be read to measure"
             return None, None, reason
         quiet = _window(recorder, seconds)
     if polled.power_w is None or quiet.power_w is None:

@@ -1,15 +1,17 @@
-"""`harness energy`: energy of meters that record by themselves."""
+"""`harness energy`: energy of meters that record by themselves, and what reading a meter costs."""
 
 from pathlib import Path
 
 import click
+
+from harness.commands.options import write_text
 
 _FILE = click.Path(path_type=Path)
 
 
 @click.group(name="energy")
 def command() -> None:
-    """Bring in the energy of meters that record by themselves."""
+    """Bring in the energy of meters that record by themselves; measure what reading one costs."""
 
 
 @command.command(name="import")
@@ -49,3 +51,42 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
     console = Console()
     console.print(tables.document_view(document))
     console.print(f"{trace.name}: {joined}; document: {json_path or run}", soft_wrap=True, highlight=False)
+
+
+@command.command()
+@click.option(
+    "--meter",
+    "meters",
+    multiple=True,
+    metavar="M",
+    help="Which meter; default: this machine's own. Repeatable.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600.0),
+    default=10.0,
+    show_default=True,
+    help="How long a meter is read; once more as long for what that adds to the power.",
+)
+@click.option(
+    "--rate", "rate_hz", type=click.FloatRange(0.01, 1000.0), metavar="HZ", help="Default: as in a run."
+)
+@click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")
+def overhead(meters: tuple[str, ...], seconds: float, rate_hz: float | None, json_path: str | None) -> None:
+    """Measure what reading a meter costs this machine: CPU time, and power where the meter can tell.
+
+    Leave the machine alone meanwhile: what else runs is in the power, too.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from harness import reading_cost
+
+    said = Console(stderr=True)
+    costs = reading_cost.measure(
+        meters, seconds, rate_hz, lambda text: said.print(text, soft_wrap=True, highlight=False)
+    )
+    if json_path:
+        write_text(msgspec.json.format(msgspec.json.encode(costs), indent=2).decode(), json_path)
+        return
+    Console().print(reading_cost.table(costs))
