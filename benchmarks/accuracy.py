@@ -46,6 +46,7 @@ class Variant(NamedTuple):
     """What a run does otherwise than the recipe, the workload and the optimizer say."""
 
     learning_rate: float
+    border: str | None
     settings: dict[str, Any]
     factors: dict[str, float]
 
@@ -62,14 +63,13 @@ def variant_of(text: str, rate: float) -> Variant:
     factors = {key: float(given.pop(key)) for key in FACTORS if key in given}
     betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
-    if "border" in given:
-        settings["border"] = given.pop("border")
+    border = given.pop("border", None)
     if "scale" in given:
         settings["gradient_scale"] = given.pop("scale")
     settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
     if given:
         raise SystemExit(f"unknown keys in variant '{text}': {', '.join(given)}")
-    return Variant(rate, settings, factors)
+    return Variant(rate, border, settings, factors)
 
 
 def held_out(data: PreparedDataset, items: int) -> PreparedDataset:
@@ -131,14 +131,15 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, trainer: str, seed: int, variant: str) -> None:
         self._row, self._seed, self._epochs = workload(args.workload), seed, args.epochs
-        self._rate, settings, factors = variant_of(variant, self._row.learning_rate)
+        self._rate, border, settings, factors = variant_of(variant, self._row.learning_rate)
         self._module: EngineModule = import_module(engine(args.engine).module)
         self._module.load()
         there = None if args.accelerator == "cpu" else self._module.accelerator(args.accelerator).facts()
         settings |= {"device": args.accelerator} if there else {}
         kind = f"{args.engine}-{args.accelerator.partition(':')[0]}" if there else args.engine
-        recipes = recipe(trainer), optimizer(args.optimizer)._replace(**factors)
-        job = Job(self._row.specification(), *recipes, BATCH, args.threads, seed, settings)
+        trained = recipe(trainer)._replace(**({"border": border} if border else {}))
+        method = optimizer(args.optimizer)._replace(**factors)
+        job = Job(self._row.specification(), trained, method, BATCH, args.threads, seed, settings)
         self._training = self._module.create(job)
         variant += f",held-out-{args.held_out}" if args.held_out else ""
         name = f"{kind}-{trainer}-{args.optimizer}-{variant}-{args.epochs}-epochs-seed-{seed}.json"
@@ -148,7 +149,8 @@ class Run:
         self._last_epoch = args.stop_after or args.epochs
         self._recalibrate_every: int | None = args.recalibrate_every
         self._record: dict[str, Any] = {
-            "commit": commit(), "workload": args.workload, "trainer": trainer, "variant": variant,
+            "commit": commit(), "workload": args.workload, "trainer": trainer, "border": trained.border,
+            "variant": variant,
             "settings": settings, "optimizer": args.optimizer, "factors": factors,
             "held_out": args.held_out, "epochs": args.epochs, "stopped_after": args.stop_after, "seed": seed,
             "batch_size": BATCH, "schedule": "cosine", "learning_rate": self._rate,

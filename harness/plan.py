@@ -191,8 +191,11 @@ def _cell(
 ) -> TrialPlan:
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
-    if settings.parse(options.settings).get("ste_mask") == "none":
+    given = settings.parse(options.settings)
+    if given.get("ste_mask") == "none":
         recipe = recipe._replace(ste_mask="none")
+    if given.get("border") == "clip":
+        recipe = recipe._replace(border="clip")
     optimizer = recipes.optimizer(options.optimizer)
     sums = ["accumulate"] if options.accumulate > 1 else []
     features = recipes.features(recipe, optimizer)
@@ -275,6 +278,7 @@ def _settings(
         "steps": length.steps,
         "warmup": options.warmup,
         "ste_mask": recipe.ste_mask,
+        "border": recipe.border,
         "test_items": options.test_items,
     }
     if options.evaluate_every:

@@ -15,6 +15,10 @@ _KNOWN: dict[str, tuple[str, ...] | type[float]] = {
         "recipe",
         "none",
     ),  # what the straight-through estimator clips by: as the recipe says, or not at all
+    "border": (
+        "recipe",
+        "clip",
+    ),  # of a weight that has reached ±1: as the recipe says, or it is clipped there
 }
 # Those that belong to no workload.
 DEFAULTS = {"statistics": "moving average", "gradient_scale": "none"}

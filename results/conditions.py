@@ -10,7 +10,7 @@ from results.schema import Setting, Trial
 LENGTH = ("steps", "epochs")
 TRAINED_BY = ("learning_rate", "schedule", "augmentation", "gradient_scale")
 """Settings that change what is trained; the others change what is measured of it."""
-_REACHED_BY = (*TRAINED_BY, "ste_mask", "statistics")
+_REACHED_BY = (*TRAINED_BY, "ste_mask", "border", "statistics")
 
 
 def length_of(trial: Trial) -> dict[str, Setting]:

@@ -28,6 +28,10 @@ class Recipe(NamedTuple):
     ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
+    `border` is what becomes of a latent weight that has reached |W| = 1: with `cancel` it gets no gradient any more, as
+    Wang et al. have it, and so it never comes back; with `clip` it is kept in [−1, 1] and may, as Courbariaux and
+    Bengio have it.
+
     Full-precision stages (`Stage.binary` False) have no signs to be content with: their input is retained, and their
     ∂W kept, as real numbers (`real`), their weights are neither clipped nor cancelled, and under Bop they and their
     two momenta are Adam's. A shortcut's sum is real under every recipe; what of it is *retained* is `activation`. The
@@ -35,8 +39,9 @@ class Recipe(NamedTuple):
     outputs.
 
     Beyond the paper: without `second_moment`, Adam keeps none for W, since a gradient of ±1/√N has v = 1/N exactly
-    (and W is clipped, so that no gradient need be cancelled). With `single_buffer`, Y, ∂X, ∂Y and ∂W share one
-    buffer, ∂Y stays at pooled resolution, and ∂W of one stage at a time is applied within the backward pass.
+    (and so `border` is `clip`: a gradient that is cancelled has another magnitude). With `single_buffer`, Y, ∂X, ∂Y
+    and ∂W share one buffer, ∂Y stays at pooled resolution, and ∂W of one stage at a time is applied within the backward
+    pass.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Recipe(NamedTuple):
     statistic: DType
     pool_mask: DType
     image: DType
+    border: Literal["cancel", "clip"] = "clip"
     second_moment: bool = True
     single_buffer: bool = False
 
@@ -109,7 +115,10 @@ FLOAT16 = STANDARD._replace(
     image="float16",
 )
 FLOAT16_BOOLDW = FLOAT16._replace(
-    name="float16-booldw", summary="float16 with 1-bit weight gradients", weight_gradient="bit"
+    name="float16-booldw",
+    summary="float16 with 1-bit weight gradients",
+    weight_gradient="bit",
+    border="cancel",
 )
 FLOAT16_BOOLDW_L1 = FLOAT16_BOOLDW._replace(
     name="float16-booldw-l1", summary="float16-booldw with l1 batch normalisation", norm="l1"
@@ -136,6 +145,7 @@ LEAN = LOWMEM_Q6._replace(
     summary="lowmem-q6 with one gradient buffer, no second moment, the update fused",
     gradient="int8",
     pool_mask="code2",
+    border="clip",
     second_moment=False,
     single_buffer=True,
 )

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="learning_rate, schedule, augmentation, statistics, gradient_scale or ste_mask; repeatable.",
+    help="learning_rate, schedule, augmentation, statistics, gradient_scale, ste_mask or border; repeatable.",
 )
 @click.option(
     "--checkpoint",

@@ -43,7 +43,7 @@ class Trial(msgspec.Struct, kw_only=True):
     validity: Validity
     wall_s: Seconds | None = None
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
-    """Learning rate, schedule, steps, warmup, epochs, ste_mask and what else made this trial."""
+    """Learning rate, schedule, steps, warmup, epochs, ste_mask, border and what else made this trial."""
     trigger: Trigger | None = None
     worker: Worker = "python"
     """What ran the engine: a Python worker, or the program harness-train, which holds no Python."""

@@ -238,7 +238,7 @@ def test_a_parent_that_is_gone_ends_it():
     "name",
     [
         "activation", "gradient", "output_gradient", "weight", "weight_gradient", "momentum", "statistic",
-        "pool_mask", "image", "norm", "ste_mask", "optimizer",
+        "pool_mask", "image", "norm", "ste_mask", "border", "optimizer",
     ],
 )  # fmt: skip
 def test_a_choice_that_nobody_knows_is_refused_by_name(name, value):

@@ -121,6 +121,17 @@ def test_a_training_without_the_mask_keeps_none(make_plan, engine):
     assert with_mask.modelled_by_variable()["masks"] > without.modelled_by_variable()["masks"] == 0
 
 
+@pytest.mark.parametrize("engine", ["native", pytest.param("torch", marks=pytest.mark.torch)])
+def test_a_weight_at_the_border_may_be_clipped(make_plan, engine):
+    as_the_paper, clipped = (
+        build(trainers=("lowmem",), engine=engine, settings=(f"border={choice}",)).trials[0]
+        for choice in ("recipe", "clip")
+    )
+    assert (as_the_paper.settings["border"], clipped.settings["border"]) == ("cancel", "clip")
+    assert (as_the_paper.recipe.border, clipped.recipe.border) == ("cancel", "clip")
+    assert as_the_paper.modelled_by_variable() == clipped.modelled_by_variable()
+
+
 def test_a_pair_named_twice_is_measured_once(make_plan):
     plan = make_plan(
         workloads=("mlp-mnist", "mlp-mnist"), trainers=("lowmem", "standard", "lowmem"), repeats=2

@@ -9,13 +9,14 @@ from workloads.engines.native import location
 from workloads.errors import WorkloadError
 from workloads.light_typing import Any, NamedTuple
 
-ABI = 4
+ABI = 5
 
 # As in core.h.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3, "code2": 4, "int6": 5, "bit": 6}
 POOLS = {"none": 0, "before_norm": 1, "after_sign": 2}
 NORMS = {"l2": 0, "l1_sign": 1, "l1_sign_centred": 2}
 STE_MASKS = {"none": 0, "kept": 1, "derived": 2}
+BORDERS = {"cancel": 0, "clip": 1}
 OPTIMIZERS = {"adam": 0, "sgd": 1, "bop": 2}
 ROLES = (
     "input", "X", "X.prepool", "X.logits", "masks.ste", "masks.pool", "mu_psi", "mu_psi.moving", "beta", "W", "dW",
@@ -42,7 +43,7 @@ class Config(ctypes.Structure):
             for name in (
                 "stage_count", "batch", "threads", "activation", "norm", "ste_mask", "gradient", "output_gradient",
                 "weight", "weight_gradient", "momentum", "statistic", "pool_mask", "image", "optimizer",
-                "second_moment", "single_buffer",
+                "second_moment", "border", "single_buffer",
             )
         ],
         *[

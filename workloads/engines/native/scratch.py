@@ -40,7 +40,7 @@ def describe(job: Job) -> library.Config:
         types[recipe.gradient], types[recipe.output_gradient], types[recipe.weight], types[recipe.weight_gradient],
         types[recipe.momentum], types[recipe.statistic], types[recipe.pool_mask], types[recipe.image],
         library.OPTIMIZERS[optimizer.name], int(recipe.second_moment),
-        int(recipe.single_buffer),
+        library.BORDERS[recipe.border], int(recipe.single_buffer),
         BETA1, BETA2, EPSILON, SGD_DECAY, *_rates(job),
         job.seed & (1 << 64) - 1, ctypes.cast(stages, ctypes.POINTER(library.Stage)),
     )  # fmt: skip

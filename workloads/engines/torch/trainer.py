@@ -231,14 +231,13 @@ def _weights(layer: Layer, job: Job) -> Slot:
         factor = layer.unscale * (gradient.magnitude if gradient.scaled else 1.0)
         return out if factor == 1.0 else out.mul_(factor)
 
-    border = job.settings.get("border", "cancel" if signs else "clip")
     method = job.optimizer
     latent = method.latent_weights and layer.stage.binary
     of_ones = signs and not gradient.scaled
     real = method.rate if layer.stage.binary else method.real_rate
     return Slot(
         f"W.{layer.stage.name}", layer.weights.storage, read, attenuation,
-        latent=latent, clip=latent and border == "clip", rate=method.sign_rate if of_ones else real,
+        latent=latent, clip=latent and job.recipe.border == "clip", rate=method.sign_rate if of_ones else real,
         threshold=method.sign_threshold if of_ones else method.threshold / attenuation,
         elements=layer.stage.weights,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What the tests of the native engine share: small networks, a training with known weights, its variables as arrays."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,8 +58,11 @@ def make(
     threads: int = 1,
     seed: int = 0,
     optimizer: str = "adam",
+    border: Literal["cancel", "clip"] | None = None,
 ) -> NativeTraining:
-    job = Job(network, recipes.recipe(trainer), recipes.optimizer(optimizer), batch, threads, seed, {})
+    recipe = recipes.recipe(trainer)
+    recipe = recipe if border is None else recipe._replace(border=border)
+    job = Job(network, recipe, recipes.optimizer(optimizer), batch, threads, seed, {})
     training = native.create(job)
     assert isinstance(training, NativeTraining)
     training.set_up()

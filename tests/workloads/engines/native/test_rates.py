@@ -13,6 +13,7 @@ import native_support as support  # noqa: E402
 
 from workloads import recipes  # noqa: E402
 from workloads.engines.native import location  # noqa: E402
+from workloads.engines.native.library import CoreError  # noqa: E402
 from workloads.engines.native.training import NativeTraining  # noqa: E402
 
 pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
@@ -85,6 +86,27 @@ def test_what_is_at_the_border_of_lowmem_gets_no_gradient(method: str) -> None:
         assert (np.abs(support.values(training, "W", index, "float16")) == 1).all()
         momenta = support.values(training, "momenta", index, "float16")
         assert (momenta[: NETWORK.stages[index].weights] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["adam", "sgd"])
+def test_a_clipped_weight_at_the_border_comes_back(method: str) -> None:
+    """With `border` clip, half the weights at ±1 move inwards in a step, whichever way ∂W points, and none outwards."""
+    training = support.make("lowmem", NETWORK, BATCH, optimizer=method, border="clip")
+    for index in STAGES:
+        latent = support.values(training, "W", index, "float16")
+        latent[:] = np.where(np.arange(latent.size) % 2, 1, -1)
+    training.step(*support.views(*support.batch_of(NETWORK, BATCH)), 1e-2, lambda phase: None)
+    for index in STAGES:
+        after = np.abs(support.values(training, "W", index, "float16"))
+        inwards = bits(training, "dW", index).ravel() == (np.arange(after.size) % 2 == 1)
+        assert (after[inwards] < 1).all() and (after[~inwards] == 1).all()
+        assert 0.2 < inwards.mean() < 0.8
+
+
+def test_a_border_that_cancels_wants_the_second_moment() -> None:
+    """Without it a gradient of 0 would stand for one of ±1/√N."""
+    with pytest.raises(CoreError, match="border cancel needs the second moment"):
+        support.make("lean", NETWORK, BATCH, border="cancel")
 
 
 @pytest.mark.parametrize("value", [127, -127, 0, 64])

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define HARNESS_CORE_ABI 4
+#define HARNESS_CORE_ABI 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,6 +21,7 @@ enum harness_dtype {
 enum harness_pool { HARNESS_POOL_NONE = 0, HARNESS_POOL_BEFORE_NORM = 1, HARNESS_POOL_AFTER_SIGN = 2 };
 enum harness_norm { HARNESS_NORM_L2 = 0, HARNESS_NORM_L1_SIGN = 1, HARNESS_NORM_L1_SIGN_CENTRED = 2 };
 enum harness_ste { HARNESS_STE_NONE = 0, HARNESS_STE_KEPT = 1, HARNESS_STE_DERIVED = 2 };
+enum harness_border { HARNESS_BORDER_CANCEL = 0, HARNESS_BORDER_CLIP = 1 };
 enum harness_optimizer { HARNESS_ADAM = 0, HARNESS_SGD = 1, HARNESS_BOP = 2 };
 
 // What a variable is for. [] gives its elements; C are the stage's output channels, K its fan-in.
@@ -60,7 +61,7 @@ typedef struct harness_config {
   int32_t stage_count, batch, threads;
   int32_t activation, norm, ste_mask;
   int32_t gradient, output_gradient, weight, weight_gradient, momentum, statistic, pool_mask, image;
-  int32_t optimizer, second_moment, single_buffer;
+  int32_t optimizer, second_moment, border, single_buffer;
   float beta1, beta2, epsilon, decay, weight_rate, beta_rate, bop_threshold;  // the rates are factors on the learning rate
   uint64_t seed;
   const harness_stage* stages;

@@ -28,7 +28,7 @@ static bool check_choices(const harness_config& c) {
       {"activation", c.activation, HARNESS_BIT}, {"gradient", c.gradient, HARNESS_BIT}, {"output_gradient", c.output_gradient, HARNESS_BIT},
       {"weight", c.weight, HARNESS_BIT}, {"weight_gradient", c.weight_gradient, HARNESS_BIT}, {"momentum", c.momentum, HARNESS_BIT},
       {"statistic", c.statistic, HARNESS_BIT}, {"pool_mask", c.pool_mask, HARNESS_BIT}, {"image", c.image, HARNESS_BIT},
-      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP},
+      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP}, {"border", c.border, HARNESS_BORDER_CLIP},
   };
   for (const auto& each : choices)
     if (each.value < 0 || each.value > each.most) return set_error("%s is %d; 0 to %d are known", each.name, each.value, each.most), false;
@@ -99,6 +99,9 @@ bool describe(const harness_config& config, Network& net) {
   if (config.batch < 1) return set_error("a batch of %d", config.batch), false;
   if (config.threads < 1 || config.threads > kMaxThreads) return set_error("%d threads; 1 to %d work", config.threads, kMaxThreads), false;
   if (!check_choices(config)) return false;
+  // A gradient that is cancelled has another magnitude than the one that stands for the root of the second moment.
+  if (config.border == HARNESS_BORDER_CANCEL && !config.second_moment && config.optimizer != HARNESS_BOP)
+    return set_error("border cancel needs the second moment; without it weights are clipped"), false;
   for (int32_t i = 0; i < config.stage_count; i++) {
     if (!check_sizes(config.stages[i], i)) return false;
     if (!describe_stage(config, config.stages[i], i, net.stages[i])) return false;

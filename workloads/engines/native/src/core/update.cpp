@@ -82,11 +82,9 @@ void update_values(Network& net, const Slot& slot, const Step& step, size_t at, 
 Slot weight_slot(const Network& net, const Stage& s, int32_t index) {
   const harness_config& c = net.config;
   const bool signs = c.weight_gradient == HARNESS_BIT, bop = c.optimizer == HARNESS_BOP;
-  // Without a second moment no gradient may be cancelled, or its magnitude would not be constant: W is clipped instead.
-  const bool cancels = !bop && c.second_moment;
   Slot slot = {s.w, bop ? (int32_t)HARNESS_BIT : c.weight, s.momenta, s.weights, index, 0, 0, c.momentum, false, false, bop, 1.0f};
-  slot.border = cancels ? (signs ? 1 : 2) : 0;
-  slot.clips = !bop && (!signs || !c.second_moment);
+  slot.clips = !bop && c.border == HARNESS_BORDER_CLIP;
+  if (!bop && c.second_moment) slot.border = slot.clips ? 2 : 1;
   slot.second = c.optimizer == HARNESS_ADAM && c.second_moment;
   slot.attenuation = signs ? 1.0f / sqrtf((float)s.fan_in) : 1.0f;
   return slot;

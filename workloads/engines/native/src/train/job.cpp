@@ -142,7 +142,8 @@ void read_config(const Object& from, harness_config& to) {
   HARNESS_FIELD(stage_count) HARNESS_FIELD(batch) HARNESS_FIELD(threads) HARNESS_FIELD(activation) HARNESS_FIELD(norm)
   HARNESS_FIELD(ste_mask) HARNESS_FIELD(gradient) HARNESS_FIELD(output_gradient) HARNESS_FIELD(weight)
   HARNESS_FIELD(weight_gradient) HARNESS_FIELD(momentum) HARNESS_FIELD(statistic) HARNESS_FIELD(pool_mask)
-  HARNESS_FIELD(image) HARNESS_FIELD(optimizer) HARNESS_FIELD(second_moment) HARNESS_FIELD(single_buffer)
+  HARNESS_FIELD(image) HARNESS_FIELD(optimizer) HARNESS_FIELD(second_moment) HARNESS_FIELD(border)
+  HARNESS_FIELD(single_buffer)
 #undef HARNESS_FIELD
 #define HARNESS_FIELD(name) to.name = (float)from.real(#name);
   HARNESS_FIELD(beta1) HARNESS_FIELD(beta2) HARNESS_FIELD(epsilon) HARNESS_FIELD(decay)
