@@ -3,11 +3,13 @@
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from power import registry
 from power.base import Domain, Meter, Probe, Sample, now_ns
 from power.errors import MeterReadError
+from power.meters.powercap import PowercapMeter
 from power.recorder import Recorder
 from power.series import Series
 from power.window import WindowEnergy, measure, sum_gross_j
@@ -123,6 +125,22 @@ def test_zeus_psys_is_counted_as_a_cpu() -> None:
         WindowEnergy("rapl", "dram-0", gross_j=10.0, parent="psys"),
     ]
     assert sum_gross_j(rows) == 100.0
+
+
+def test_zeus_one_process_a_zone(tmp_path: Path) -> None:
+    for index in range(5):
+        zone = tmp_path / f"intel-rapl:{index}"
+        zone.mkdir()
+        (zone / "name").write_text(f"package-{index}\n")
+        (zone / "max_energy_range_uj").write_text("262143328850\n")
+        (zone / "energy_uj").write_text("1000000\n")
+    this = psutil.Process()
+    children, threads = this.children(recursive=True), this.num_threads()
+    with Recorder([PowercapMeter(root=tmp_path)]) as recorder:
+        recorder.await_first()
+        assert this.children(recursive=True) == children
+        assert this.num_threads() - threads == 1
+        assert len(recorder.energy(0, SECOND)) == 5
 
 
 def test_codecarbon_a_constant_power_where_there_is_no_meter(monkeypatch: pytest.MonkeyPatch) -> None:
