@@ -17,7 +17,7 @@ from workloads.errors import UnconvertedWarning
 
 _DROP_IN = (BinaryConv2d, BinaryLinear, L1BatchNorm, MaxPool2d, Sign)
 _PRODUCTS = (_ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
-_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
               nn.AdaptiveMaxPool3d, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)  # fmt: skip
 _READS_NUMBERS_OF_ROWS = (nn.Embedding, nn.EmbeddingBag)

@@ -44,7 +44,8 @@ PRODUCTS = [
     BinaryConv1d(2, 2, 3), nn.Conv3d(2, 2, 3), nn.ConvTranspose1d(2, 2, 3), nn.ConvTranspose2d(2, 2, 3),
     nn.ConvTranspose3d(2, 2, 3), nn.Conv1d(4, 4, 3, groups=4), nn.Bilinear(2, 2, 2), nn.LSTM(2, 2), nn.GRUCell(2, 2),
 ]  # fmt: skip
-NORMS = [nn.BatchNorm3d(2), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.InstanceNorm2d(2), nn.SyncBatchNorm(2)]
+NORMS = [nn.BatchNorm3d(2), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.RMSNorm(4), nn.InstanceNorm2d(2)]
+NORMS += [nn.SyncBatchNorm(2), nn.LocalResponseNorm(2)]
 
 
 @pytest.mark.parametrize(
