@@ -46,3 +46,7 @@ class OutOfMemoryError(WorkloadError, MemoryError):
 
 class CheckpointError(WorkloadError):
     """A checkpoint that cannot be written or read, is damaged, or is of another training."""
+
+
+class UnconvertedWarning(UserWarning):
+    """`convert` leaves a layer as it is, with what it retains; the message says which and why."""

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from workloads.engines.torch import probing
+from workloads.engines.torch import probing, tracing, unconverted
 from workloads.engines.torch.max_pool import is_replaceable
 from workloads.engines.torch.modules import BinaryConv2d, BinaryLinear, L1BatchNorm, MaxPool2d, Sign
 from workloads.engines.torch.norm import PSI_FLOOR
@@ -28,43 +28,66 @@ _STATE = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"
 """What a layer is known to have; a class derived from one may have more."""
 
 
-def convert(model: nn.Module, *, sign: type[nn.Module], keep: tuple[str, ...] = ()) -> nn.Module:
+def convert(
+    model: nn.Module,
+    *,
+    sign: type[nn.Module],
+    keep: tuple[str, ...] = (),
+    real_input: tuple[str, ...] | None = None,
+) -> nn.Module:
     """Replace, in place, the layers of a binary network by those that keep bits; return the model.
 
     `nn.Linear` and `nn.Conv2d` become `BinaryLinear` and `BinaryConv2d` with the same weights and bias,
     `nn.BatchNorm1d` and `nn.BatchNorm2d` become `L1BatchNorm`, modules of class `sign` become `Sign`, an
     `nn.MaxPool2d` of 2×2 windows side by side (stride 2, no padding, dilation, `ceil_mode`, indices or hooks) becomes
     `MaxPool2d`; any other pooling stays as it is, and retains its input and an int64 a maximum. A module that
-    the network has in several places is replaced by one. The first product takes real input. Modules named in `keep`
-    (as in `named_modules`) stay as they are, with all that is in them. Of a `model` that is itself such a layer, what
-    replaces it is returned.
+    the network has in several places is replaced by one. Modules named in `keep` (as in `named_modules`) stay as they
+    are, with all that is in them. Of a `model` that is itself such a layer, what replaces it is returned.
+
+    The product that runs first takes real input, and retains it, unless a replaced sign is seen to stand before it (as
+    behind a first layer that is kept). In which order the products run is found by tracing the model's `forward`
+    (`tracing`), whatever the order they are registered in. Where the products that read other numbers than ±1 are
+    others, or cannot be found so, name them in `real_input`.
 
     A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
     then is a constant: in `eval()` a trained network gives what it gave.
 
-    A copy of every product layer is tried beside its counterpart, in `eval()`, on a few items: real ones for the first
-    product, ±1 for the others, with the layer's weights and with real ones that are no signs. What does not compute
-    x ∗ sgn(W) + b, or cannot be tried by itself (its `forward` raises, or takes more than x), is refused: a plain
-    `nn.Linear` of full precision, a scale like XNOR-Net's, padding with −1.
+    A copy of every product layer is tried beside its counterpart, in `eval()`, on a few items: real ones where the
+    product takes real input, ±1 for the others, with the layer's weights and with real ones that are no signs. What
+    does not compute x ∗ sgn(W) + b, or cannot be tried by itself (its `forward` raises, or takes more than x), is
+    refused: a plain `nn.Linear` of full precision, a scale like XNOR-Net's, padding with −1.
 
     Raises WorkloadError, with the model untouched, for such a layer and for one of which a part would be lost (groups,
     dilation, padding other than with zeros, hooks, parameters of a derived class, a norm's own `forward`, a γ of 0, no
-    moving averages), and where `keep` or `sign` fits nothing.
+    moving averages), where `keep`, `sign` or `real_input` fits nothing, and where the first of several products cannot
+    be found. Warns (`UnconvertedWarning`) of each product, norm and max-pooling, and each other module with a matrix of
+    weights, that has no counterpart and is not in `keep`: it stays, and retains what it did.
     """
     kinds = (sign, nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
     if not isinstance(model, kinds) and not any(isinstance(each, sign | Sign) for each in model.modules()):
         raise WorkloadError(
             f"the model has no module of class {sign.__name__}: name that of its activation in `sign`"
         )
-    layers = list(_layers(model, "", kinds, _kept(model, keep)))
+    kept = _kept(model, keep)
+    layers = list(_layers(model, "", kinds, kept))
     for name, layer in layers:
         if reason := _loss(layer, sign):
             raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
-    products = _products(layers, sign)
-    for name, layer, real_input in products:
-        if reason := probing.difference(layer, partial(_product, real_input=real_input), real_input):
+    products = [(name, layer) for name, layer in layers if _is_product(layer, sign)]
+    real = _real_input(model, products, layers, sign, real_input)
+    for name, layer in _each_once(products):
+        is_real = id(layer) in real
+        if reason := probing.difference(layer, partial(_product, real_input=is_real), is_real):
             raise WorkloadError(f"'{name}' {reason}: name it in `keep`")
-    real = {id(layer) for _, layer, real_input in products if real_input}
+    replaced = {id(each) for _, layer in layers for each in layer.modules()}
+    unconverted.warn(model, kept | replaced, stacklevel=2)
+    return _replace(model, layers, sign, real)
+
+
+def _replace(
+    model: nn.Module, layers: list[tuple[str, nn.Module]], sign: type[nn.Module], real: set[int]
+) -> nn.Module:
+    """Put the counterpart of each layer into its places; return the model, or what replaces it."""
     replacements: dict[int, nn.Module] = {}
     for _, layer in layers:
         if id(layer) not in replacements:
@@ -130,13 +153,46 @@ def _loss_of_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
     return ""
 
 
-def _products(layers: list[tuple[str, nn.Module]], sign: type[nn.Module]) -> list[tuple[str, Product, bool]]:
-    """Return each product layer once, by its first name, and whether its input is real: that of the first one is."""
-    found: dict[int, tuple[str, Product, bool]] = {}
+def _is_product(layer: nn.Module, sign: type[nn.Module]) -> bool:
+    return isinstance(layer, nn.Linear | nn.Conv2d) and not isinstance(layer, sign)
+
+
+def _each_once(layers: list[tuple[str, nn.Module]]) -> Iterator[tuple[str, Product]]:
+    """Yield each layer by its first name."""
+    seen: set[int] = set()
     for name, layer in layers:
-        if isinstance(layer, nn.Linear | nn.Conv2d) and not isinstance(layer, sign):
-            found.setdefault(id(layer), (name, layer, not found))
-    return list(found.values())
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield name, cast(Product, layer)
+
+
+def _real_input(
+    model: nn.Module,
+    products: list[tuple[str, nn.Module]],
+    layers: list[tuple[str, nn.Module]],
+    sign: type[nn.Module],
+    names: tuple[str, ...] | None,
+) -> set[int]:
+    """Return the identities of the products that take real input: those named, or the first one that runs."""
+    if names is not None:
+        by_name = dict(products)
+        if unknown := [name for name in names if name not in by_name]:
+            raise WorkloadError(
+                f"`real_input` has '{unknown[0]}', which is no product that is replaced; there is: {', '.join(by_name)}"
+            )
+        return {id(by_name[name]) for name in names}
+    candidates: list[nn.Module] = [layer for _, layer in _each_once(products)]
+    if not candidates or candidates == [model]:
+        return {id(layer) for layer in candidates}
+    signs = [layer for _, layer in layers if isinstance(layer, sign)]
+    signs += [each for each in model.modules() if isinstance(each, Sign)]
+    try:
+        first = tracing.first_to_run(model, candidates, signs)
+    except WorkloadError:
+        if len(candidates) > 1:
+            raise
+        return {id(candidates[0])}  # an only one is the first; real input, which it may have, is never wrong
+    return set() if first.reads_signs else {id(first.layer)}
 
 
 def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:

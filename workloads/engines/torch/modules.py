@@ -103,7 +103,7 @@ class _Product(nn.Module):
         if bool((x.detach().abs() != 1).any()):
             raise WorkloadError(
                 f"{self} reads other numbers than ±1, and would keep their signs alone for its weights' gradient; "
-                "set its `real_input` to True, or name it in `keep` of `convert`"
+                "set its `real_input` to True, or name it in `real_input` or `keep` of `convert`"
             )
         self._seen.add(self.training)
 

@@ -8,7 +8,7 @@ from tests_support import TESTS, module_of  # noqa: E402
 from torch import nn  # noqa: E402
 
 from workloads.engines.torch import MaxPool2d, convert  # noqa: E402
-from workloads.errors import WorkloadError  # noqa: E402
+from workloads.errors import UnconvertedWarning, WorkloadError  # noqa: E402
 
 EXAMPLE = module_of(TESTS.parent / "examples" / "drop_in.py")
 Sign, Conv2d, Linear = (
@@ -73,7 +73,9 @@ def test_convert_replaces_windows_of_two_side_by_side_only() -> None:
         nn.MaxPool2d(2, dilation=2), nn.AvgPool2d(2), nn.MaxPool2d(2, ceil_mode=True),
         nn.MaxPool2d(2, return_indices=True), nn.MaxPool2d((2, 1)), hooked,
     ]  # fmt: skip
-    model = convert(nn.Sequential(Sign(), *ours, *others), sign=Sign)
+    with pytest.warns(UnconvertedWarning) as told:
+        model = convert(nn.Sequential(Sign(), *ours, *others), sign=Sign)
+    assert [str(each.message).split("'")[1] for each in told] == ["3", "4", "5", "6", "8", "9", "10", "11"]
     assert [type(each) for each in model[1:3]] == [MaxPool2d, MaxPool2d]
     assert list(model[3:]) == others
 

@@ -1,4 +1,5 @@
-"""Residual networks: one step of every recipe against the float64 oracle, and the ledger against the honest model."""
+"""Residual networks (`residual`, `residual_forward`, `residual_backward`): steps of every recipe against the float64
+oracle, and the ledger against the honest model."""
 
 from types import ModuleType
 from typing import Any, NamedTuple
