@@ -157,8 +157,10 @@ def forward_stage(x: Array, weight: Array, beta: Array, norm: str, first: bool, 
     return StageRecord(x, y, mean, spread, scale, full, x_plus, places=places)
 
 
-def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tuple[Array, Array]:
-    """Return ∂β and ∂Y (as the norm sees Y), channel by channel."""
+def norm_backward(
+    stage: StageRecord, beta: Array, dxp: Array, norm: str, *, clipped: bool = False
+) -> tuple[Array, Array]:
+    """Return ∂β and ∂Y (as the norm sees Y), channel by channel; `clipped`: whether ∂X⁺ is 0 where |X⁺| > 1."""
     dbeta, dy = np.zeros(dxp.shape[1]), np.zeros_like(dxp)
     for channel in range(dxp.shape[1]):
         gradient, x_plus = dxp[:, channel], stage.full[:, channel]
@@ -172,6 +174,9 @@ def norm_backward(stage: StageRecord, beta: Array, dxp: Array, norm: str) -> tup
         else:
             direction = sgn(x_plus)
             factor = np.mean(np.abs(x_plus)) * np.mean(v * direction)
+            if norm == "l1_sign_centred":
+                omega = 0.5 if clipped else np.mean(np.abs(x_plus))
+                factor = omega * np.mean(v * direction) - beta[channel] * np.mean(v)
         if norm in ("l1", "l1_sign_centred"):
             direction = direction - np.mean(direction)
         dy[:, channel] = v - np.mean(v) - direction * factor
@@ -240,7 +245,8 @@ def step(
         if shape.pool == "after_sign":
             assert stage.places is not None
             dxp = unpool(dxp, stage.places)
-        stage.dbeta, stage.dy = norm_backward(stage, betas[index], dxp, norm)
+        clipped = ste_mask and index + 1 < len(stages)
+        stage.dbeta, stage.dy = norm_backward(stage, betas[index], dxp, norm, clipped=clipped)
         if shape.pool == "before_norm":
             assert stage.places is not None
             stage.dy = unpool(stage.dy, stage.places)

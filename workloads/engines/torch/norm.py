@@ -20,6 +20,9 @@ Norm = Literal["l2", "l1", "l1_sign", "l1_sign_centred"]
 CENTRED: tuple[Norm, ...] = ("l1", "l1_sign_centred")
 """Those whose backward pass takes the mean off the sign, as the derivative of ψ = mean|Y − μ| does."""
 
+WITHIN_CLIP = 0.5
+"""What `l1_sign_centred` takes for mean|X⁺| of the elements that the straight-through clip |X⁺| ≤ 1 lets through."""
+
 EPSILON = 1e-5
 """Added to the variance in σ (l2)."""
 PSI_FLOOR = 2.0**-8
@@ -154,7 +157,13 @@ class FromSum:
 
 
 def backward_(
-    gradient: Tensor, norm: Norm, scale: Tensor, omega: Tensor | None, known: Normalised, scratch: Scratch
+    gradient: Tensor,
+    norm: Norm,
+    scale: Tensor,
+    omega: Tensor | None,
+    known: Normalised,
+    scratch: Scratch,
+    beta: Tensor | None = None,
 ) -> tuple[Tensor, int]:
     """Overwrite ∂X⁺ (B × C × S) with ∂Y; return ∂β (float32, C) and how many elements saturated.
 
@@ -164,8 +173,10 @@ def backward_(
     l2       ∂Y = v − mean(v) − x̃ · mean(v ∘ x̃)
     l1       ∂Y = v − mean(v) − (sgn(x̃) − mean(sgn(x̃))) · mean(v ∘ x̃)
     l1_sign  ∂Y = v − mean(v) − X̂⁺ · ω · mean(v ∘ X̂⁺)   (Wang et al. 2023, Algorithm 2)
-    l1_sign_centred has X̂⁺ − mean(X̂⁺) before the ω of `l1_sign`. Without it ∂Y has a mean where signs have one, though a
-    shift of Y, which the norm takes off, changes nothing.
+    l1_sign_centred  ∂Y = v − mean(v) − (X̂⁺ − mean(X̂⁺)) · (ω · mean(v ∘ X̂⁺) − β · mean(v))
+    The last is `l1` with what signs can tell. Without the mean of X̂⁺, ∂Y has a mean where signs have one, though a
+    shift of Y, which the norm takes off, changes nothing; x̃ is X⁺ − β; and where the clip has made v 0, ω is to be the
+    mean |X⁺| of the others (`WITHIN_CLIP`), which is about half of that of all.
     """
     sums, moment, signs = _sums(gradient, norm, known, scratch)
     everyone = processes.current()
@@ -175,6 +186,9 @@ def backward_(
     mean_v = (whole * slope / count).unsqueeze(1)
     factor = whole_moment.mul_(slope).div_(count)
     factor = (factor if omega is None else factor * omega.float()).unsqueeze(1)
+    if norm == "l1_sign_centred":
+        assert beta is not None
+        factor.addcmul_(beta.detach().float().unsqueeze(1), mean_v, value=-1)
     mean_v.addcmul_(factor, whole_signs.div_(count).unsqueeze(1), value=-1)
     saturated = 0
     for rows, block in blocks(gradient, scratch):

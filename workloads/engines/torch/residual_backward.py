@@ -78,7 +78,7 @@ def _normalised(layer: Layer, kept: Kept) -> Normalised:
 def _through_norm(layer: Layer, gradient: Tensor, kept: Kept) -> OutputGradient:
     """Overwrite the gradient of the norm's output with ∂Y, and return that in the recipe's type."""
     assert kept.channel is not None
-    stage.through_norm(layer, gradient, _normalised(layer, kept), kept.channel)
+    stage.through_norm(layer, gradient, _normalised(layer, kept), kept.channel, clipped=False)
     return stage.output_gradient(layer, gradient)
 
 

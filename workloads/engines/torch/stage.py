@@ -16,6 +16,7 @@ from workloads.engines.torch.bits import packed_bytes
 from workloads.engines.torch.gradients import OutputGradient, RealGradient
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.norm import (
+    WITHIN_CLIP,
     FromOutput,
     FromSigns,
     Keep,
@@ -237,15 +238,23 @@ def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor
         normalised: Normalised = FromSigns(known)
     else:
         normalised = FromOutput(known.view(len(gradient), layer.stage.out_channels, -1), layer.beta.detach())
-    through_norm(layer, gradient, normalised, channel)
+    clipped = layer.recipe.ste_mask == "kept" and not layer.is_last
+    through_norm(layer, gradient, normalised, channel, clipped=clipped)
 
 
-def through_norm(layer: Layer, gradient: Tensor, normalised: Normalised, channel: Tensor) -> None:
-    """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω."""
+def through_norm(
+    layer: Layer, gradient: Tensor, normalised: Normalised, channel: Tensor, *, clipped: bool
+) -> None:
+    """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω.
+
+    `clipped`: whether ∂X⁺ is 0 where |X⁺| > 1. It is not where a shortcut is added to X⁺ before the sign is taken.
+    """
     shape = (len(gradient), layer.stage.out_channels, -1)
     omega = channel[2] if layer.by_sign else None
+    if omega is not None and clipped and layer.norm == "l1_sign_centred":
+        omega = torch.full_like(omega, WITHIN_CLIP)
     sums, saturated = backward_(
-        gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch
+        gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch, layer.beta
     )
     layer.saturated += saturated + saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
 

@@ -111,7 +111,7 @@ def forward_stage(
 
 
 def backward_stage(
-    record: Record, g: Array, weight: Array, beta: Array, stage: Stage, norm: str, first: bool
+    record: Record, g: Array, weight: Array, beta: Array, stage: Stage, norm: str, *, first: bool, last: bool
 ) -> Array:
     """Fill the record's gradients (of the summed loss) from ∂X⁺ and return ∂X, masked where |X| > 1."""
     if stage.pool == "after_sign":
@@ -125,6 +125,8 @@ def backward_stage(
         d = sgn(record.x_plus)
         factor = record.omega * (v * d).mean(axis=(0, 1, 2))
     if norm == "l1_sign_centred":
+        omega = record.omega if last else 0.5  # elsewhere the clip lets nothing through but |X⁺| ≤ 1
+        factor = omega * (v * d).mean(axis=(0, 1, 2)) - beta * v.mean(axis=(0, 1, 2))
         d = d - d.mean(axis=(0, 1, 2))
     dy = v - v.mean(axis=(0, 1, 2)) - d * factor
     if stage.pool == "before_norm":
@@ -174,7 +176,16 @@ def step(
     for index in reversed(range(len(records))):
         record, stage = records[index], network.stages[index]
         g = g.reshape(len(g), *record_output_shape(stage))
-        g = backward_stage(record, g, weights[index], betas[index], stage, norm, index == 0)
+        g = backward_stage(
+            record,
+            g,
+            weights[index],
+            betas[index],
+            stage,
+            norm,
+            first=index == 0,
+            last=index + 1 == len(records),
+        )
     return float(loss), records
 
 

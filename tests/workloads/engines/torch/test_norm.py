@@ -37,7 +37,7 @@ def both_ways(
     omega = keep.magnitude * y.shape[1] / y.numel() if norm.startswith("l1_sign") else None
     known = FromSigns(bits) if norm.startswith("l1_sign") else FromOutput(x_plus, beta)
     dy = gradient.clone()
-    dbeta, saturated = backward_(dy, norm, scale, omega, known, scratch)
+    dbeta, saturated = backward_(dy, norm, scale, omega, known, scratch, beta)
     assert saturated == 0
     return x_plus, dy, dbeta
 

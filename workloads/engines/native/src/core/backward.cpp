@@ -1,7 +1,8 @@
 // Backward through the norm: gradient of X+ -> gradient of Y.
 //
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
-// (Wang et al. 2023, Algorithm 2), or, centred, d less its mean over the channel; in `standard` (float_norm.cpp) d is the
+// (Wang et al. 2023, Algorithm 2), or, centred, d less its mean over the channel and factor = omega * mean(v o d) -
+// beta * mean(v), with the omega of what the straight-through clip lets through; in `standard` (float_norm.cpp) d is the
 // normalised output itself and there is no omega.
 #include <cmath>
 #include <cstring>
@@ -87,11 +88,18 @@ void prepare_channels(Network& net, Stage& s) {
   load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
   if (net.config.norm != HARNESS_NORM_L2)
     load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
+  const bool centred = net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED;
+  if (centred && !s.last && net.config.ste_mask == HARNESS_STE_KEPT)
+    for (size_t c = 0; c < channels; c++) work[c] = kWithinClip;
   for (size_t c = 0; c < channels; c++) {
     slope[c] = 1.0f / slope[c];
     mean[c] *= slope[c];
     factor[c] *= slope[c] * (net.config.norm == HARNESS_NORM_L2 ? 1.0f : work[c]);
   }
+  if (!centred) return;
+  float* beta = channel_values(net, kNormBeta);
+  load_values(net, s.beta, net.config.statistic, 0, channels, beta);
+  for (size_t c = 0; c < channels; c++) factor[c] -= beta[c] * mean[c];
 }
 
 // Takes the mean of d, times factor, off the mean, which so becomes that of v - (d - mean(d)) * factor: without it the gradient
