@@ -157,4 +157,5 @@ def display(console: Console, plan: Plan, *, quiet: bool) -> Quiet:
 
 
 def _name(trial: TrialPlan) -> str:
-    return f"{trial.workload.name} {trial.recipe.name} ({trial.engine.name}, repeat {trial.repeat + 1})"
+    side = f", {trial.settings['ab']}" if "ab" in trial.settings else ""  # of two installations in turns
+    return f"{trial.workload.name} {trial.recipe.name} ({trial.engine.name}, repeat {trial.repeat + 1}{side})"
