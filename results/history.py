@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from results import store
+from results.database_errors import trouble
 from results.errors import FolderMissingError, HistoryError, ResultError
 from results.files import shown
 from results.fingerprint import fingerprint, machine_facts
@@ -240,10 +241,7 @@ class History:
         try:
             yield
         except sqlite3.Error as error:
-            raise HistoryError(
-                f"the history '{self._database}' cannot be used: {error}; delete it (it is made again from "
-                "the documents) or name another place"
-            ) from error
+            raise HistoryError(trouble(error, self._database)) from error
 
 
 def _measurements(document: Document) -> Iterator[tuple[_Names, float]]:

@@ -84,7 +84,7 @@ def test_two_installations_are_measured_in_turns_and_compared(
     assert ended.status == 0, ended.err
     assert "more memory" in ended.out
     assert "software differs: harness: 0.1.0 → 0.2.0" in ended.out
-    assert ["this", "other"] * 6 == re.findall(r"repeat \d, (\w+)\)", ended.err)
+    assert re.findall(r"repeat \d, (\w+)\)", ended.err) == ["this", "other"] * 6
     this, other = store.read(Path("ab.json")), store.read(Path("ab-other.json"))
     assert (this.harness.version, other.harness.version) == ("0.1.0", "0.2.0")
     assert {each.settings["interpreter"] for each in this.trials} == {sys.executable}
