@@ -24,6 +24,7 @@ from harness.errors import UsageError
 from harness.plan import Options, Plan, TrialPlan
 from harness.runner import Observer
 from results import schema
+from results.format import counted
 
 _PLANNING_S = 120.0
 # What runs in the other interpreter. It names only what every revision with a plan has; a core without `facts`, or
@@ -189,7 +190,7 @@ def _matched(plan: Plan, answer: dict[str, Any], path: str) -> list[tuple[TrialP
     said = answer["trials"]
     if len(said) != len(plan.trials):
         raise UsageError(
-            f"--ab {path}: it plans {len(said)} trials, this one {len(plan.trials)}; name every option"
+            f"--ab {path}: it plans {counted(len(said), 'trial')}, this one {len(plan.trials)}; name every option"
         )
     for mine, other in zip(plan.trials, said, strict=True):
         for name in ("batch_size", "steps", "warmup", "threads", "seed"):

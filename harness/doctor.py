@@ -12,6 +12,7 @@ from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
 from power.native import sampler
+from results.format import counted
 from results.noise import disturbed
 from results.schema import Host
 from workloads.engines.native import program
@@ -100,7 +101,9 @@ def _machine() -> Machine:
     use = others.look()
     if use and disturbed(use):
         taken = use.others_s / use.duration_s
-        notes.append(f"others take {taken:.1f} of {use.cores} processors: wait, or stop what else runs")
+        notes.append(
+            f"others take {taken:.1f} of {counted(use.cores, 'processor')}: wait, or stop what else runs"
+        )
     if described.governor not in (None, "performance"):
         notes.append(
             f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"

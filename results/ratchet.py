@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import tomlkit
 from tomlkit.items import Table
 
+from results import format as fmt
 from results.baselines import CONDITIONS, SCHEMA, Baselines, Entry, parsed, text_of
 from results.errors import BaselineInvalidError, BaselineRequestError, NoisyRunError, NotComparableError
 from results.files import write_whole
@@ -128,7 +129,7 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
         )
     if len(group.trials) < MIN_REPEATS:
         raise NoisyRunError(
-            f"{group.key}: {len(group.trials)} repeat(s) show no spread; "
+            f"{group.key}: {fmt.counted(len(group.trials), 'repeat')} cannot show a spread; "
             f"run with --repeats {MIN_REPEATS} or more"
         )
     for name in group.values:

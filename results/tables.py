@@ -60,7 +60,7 @@ def machine_line(document: Document) -> Text:
     libraries = [f"{name} {version}" for name, version in sorted(host.libraries.items())]
     facts = [
         host.cpu,
-        f"{host.cores} cores",
+        fmt.counted(host.cores, "core"),
         fmt.size(host.memory_bytes),
         f"Python {host.python}",
         *libraries,

@@ -16,6 +16,7 @@ def command(json_path: str | None, fix: bool) -> None:
     from rich.console import Console
 
     from harness import doctor
+    from results import format as fmt
     from results import tables
 
     examination = doctor.examine()
@@ -30,7 +31,7 @@ def command(json_path: str | None, fix: bool) -> None:
     machine = examination.machine
     quiet = "quiet" if machine.quiet else "; ".join(machine.notes)
     name = machine.device or machine.host.cpu
-    console.print(f"{name}, {machine.host.cores} processors: {quiet}\n", highlight=False)
+    console.print(f"{name}, {fmt.counted(machine.host.cores, 'processor')}: {quiet}\n", highlight=False)
     for title, findings in (
         ("engines", examination.engines),
         ("workers", examination.workers),

@@ -156,7 +156,9 @@ def command(
         _show(document, errors if output.is_standard_output(json_path) else Console(), sink)
     trouble = _trouble(sink, errors)
     if stopped:
-        kept = f"; {len(document.trials)} ended trials are kept" if document.trials else ""
+        from results import format as fmt
+
+        kept = f"; {fmt.counted(len(document.trials), 'ended trial')} kept" if document.trials else ""
         errors.print(f"interrupted{kept}", soft_wrap=True)
         return int(ExitCode.ERROR)
     return trouble or int(verdict(document))
