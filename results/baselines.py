@@ -128,7 +128,7 @@ def text_of(path: Path) -> str:
     except IsADirectoryError:
         raise BaselineMissingError(f"'{path}' is a folder; name a baseline file in it") from None
     except (OSError, UnicodeError) as error:
-        raise BaselineInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
+        raise BaselineInvalidError(f"'{path}' cannot be read: {cause_of(error, path)}") from error
 
 
 def _checked(plain: dict[str, Any], path: Path) -> Baselines:

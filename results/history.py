@@ -113,6 +113,8 @@ class History:
 
     def __init__(self, folder: Path, database: Path | None = None) -> None:
         if not folder.is_dir():
+            if folder.exists():
+                raise FolderMissingError(f"'{folder}' is a file, not a folder; name the folder of documents")
             raise FolderMissingError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
         self._folder = folder
         self._database = database or folder / DATABASE

@@ -32,9 +32,11 @@ def command() -> None:
 @_DATA_DIR
 def fetch(name: str, data_dir: Path | None) -> None:
     """Fetch the official files of data set NAME and check them against their published checksums."""
+    from harness import folders
     from workloads.datasets import registry
 
     folder = _required(data_dir)
+    folders.require_possible(folder, "--data-dir")  # an error now, not after the first file has been fetched
     with _progress() as progress:
         paths = registry.fetch(name, folder, progress)
     for path in paths:

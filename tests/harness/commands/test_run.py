@@ -98,6 +98,7 @@ def test_plans_need_a_folder_that_can_be_made(harness_main, tmp_path, monkeypatc
     monkeypatch.setattr(Engine, "missing", lambda _: None)
     (tmp_path / "file").write_text("")
     ended = harness_main("run", "--plans", tmp_path / "file", "--trainer", "lowmem", "--engine", "native")
-    assert (ended.status, "file: File exists; name a folder that can be made" in ended.err) == (2, True), (
-        ended.err
-    )
+    assert (
+        ended.status,
+        f"'{tmp_path / 'file'}' is a file, not a folder; name a folder that can be made" in ended.err,
+    ) == (2, True), ended.err
