@@ -31,7 +31,9 @@ def command(json_path: str | None, fix: bool) -> None:
     machine = examination.machine
     quiet = "quiet" if machine.quiet else "; ".join(machine.notes)
     name = machine.device or machine.host.cpu
-    console.print(f"{name}, {fmt.counted(machine.host.cores, 'processor')}: {quiet}\n", highlight=False)
+    console.print(
+        f"{name}, {fmt.counted(machine.host.cores, 'processor')}: {quiet}\n", markup=False, highlight=False
+    )
     for title, findings in (
         ("engines", examination.engines),
         ("workers", examination.workers),

@@ -26,9 +26,12 @@ def command() -> None:
     help="The meter's relative error limit by its data sheet, as 0.005; without it the rows say so.",
 )
 @click.option(
-    "--json", "json_path", type=_FILE, metavar="FILE", help="Where the document goes; default: RUN."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Where the document goes; default: RUN; - is standard output alone.",
 )
-def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_path: Path | None) -> None:
+def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_path: str | None) -> None:
     """Cut TRACE, a CSV of time and power by a meter's own clock, to the windows of RUN, a result document.
 
     RUN was made with `harness run --synchronise` while the meter recorded: the pattern of load at both ends of it tells
@@ -36,16 +39,25 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
     """
     from rich.console import Console
 
-    from harness import synchronisation
+    from harness import output, synchronisation
     from harness.errors import UsageError
     from results import store, tables
+    from results.files import cause_of
 
     document = store.read(run)
     try:
         joined = synchronisation.bring_in(document, trace, meter=meter, gain_limit=gain_limit)
     except OSError as error:
-        raise UsageError(f"the trace cannot be read: {error}") from error
-    store.write(document, json_path or run)
-    console = Console()
+        raise UsageError(
+            f"the trace '{trace}' cannot be read: {cause_of(error, trace)}; name the CSV that the meter's program exported"
+        ) from error
+    target = json_path or str(run)
+    apart = output.is_standard_output(target)
+    if apart:
+        output.write(store.dumps(document), target)
+    else:
+        store.write(document, Path(target))
+    console = output.error_console() if apart else Console()
     console.print(tables.document_view(document))
-    console.print(f"{trace.name}: {joined}; document: {json_path or run}", soft_wrap=True, highlight=False)
+    place = "standard output" if apart else target
+    console.print(f"{trace.name}: {joined}; document: {place}", soft_wrap=True, markup=False, highlight=False)

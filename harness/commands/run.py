@@ -256,7 +256,7 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     else:
         for document, sink in ((chosen.this, this), (chosen.other, other)):
             Console().print(tables.document_view(document))
-            Console().print(f"document: {sink.path}", soft_wrap=True, highlight=False)
+            Console().print(f"document: {sink.path}", soft_wrap=True, markup=False, highlight=False)
     return _trouble(this, errors) or _trouble(other, errors) or int(status)
 
 
@@ -279,7 +279,7 @@ def _show(document: "Document", console: "Console", sink: "Sink | Stream") -> No
 
     console.print(tables.document_view(document))
     if sink.written:
-        console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
+        console.print(f"document: {sink.path}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _trouble(sink: "Sink | Stream", errors: "Console") -> int:

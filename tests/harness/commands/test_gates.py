@@ -145,6 +145,11 @@ def test_too_few_repeats_make_no_baseline(measure, harness_main):
     assert "--repeats 3" in ended.err
 
 
+def test_a_file_s_name_is_no_markup(measure, harness_main, tmp_path):
+    path = measure("[red]a[/red].json")
+    assert f"\n{path}\n" in harness_main("show", path, path).out
+
+
 def test_only_the_metrics_that_are_named_are_recorded(measure, harness_main):
     path = measure("a.json")
     assert harness_main("baseline", "update", path, "--reason", "memory", *METRIC).status == 0
