@@ -49,7 +49,8 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
         joined = synchronisation.bring_in(document, trace, meter=meter, gain_limit=gain_limit)
     except OSError as error:
         raise UsageError(
-            f"the trace '{trace}' cannot be read: {cause_of(error, trace)}; name the CSV that the meter's program exported"
+            f"the trace '{trace}' cannot be read: {cause_of(error, trace)}; "
+            "name the CSV that the meter's program exported"
         ) from error
     target = json_path or str(run)
     apart = output.is_standard_output(target)
