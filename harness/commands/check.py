@@ -37,6 +37,7 @@ def command(
     from results.reports.junit import junit_xml
     from results.reports.markdown import gate_markdown
 
+    output.require_apart({"--junit": junit, "--markdown": markdown}, read=files)
     verdicts, notes = gating.check(files, baseline)
     console = Console(stderr=any(map(output.is_standard_output, (junit, markdown))))
     console.print(gate_view(verdicts, strict))

@@ -3,6 +3,7 @@
 import click
 
 from harness.commands.options import write_text
+from harness.errors import UsageError
 
 
 @click.command(name="doctor")
@@ -12,6 +13,8 @@ from harness.commands.options import write_text
 )
 def command(json_path: str | None, fix: bool) -> None:
     """Say what works on this machine, and what mends the rest. Nothing is changed."""
+    if json_path and fix:
+        raise UsageError("--json and --fix exclude each other; give one of them")
     import msgspec
     from rich.console import Console
 

@@ -44,6 +44,7 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
     from results import store, tables
     from results.files import cause_of
 
+    output.require_apart({"--json": json_path}, read=[trace])
     document = store.read(run)
     try:
         joined = synchronisation.bring_in(document, trace, meter=meter, gain_limit=gain_limit)

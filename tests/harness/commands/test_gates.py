@@ -49,6 +49,25 @@ def test_memory_that_grew_exits_4_and_names_the_variable(recorded, measure, harn
     assert int(suite.get("failures")) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "a.json", "--junit", "-", "--markdown", "-"), "--markdown -: --junit goes there too"),
+        (("check", "a.json", "--junit", "-", "--markdown", "/dev/stdout"), "--junit goes there too"),
+        (("check", "a.json", "--junit", "x", "--markdown", "./x"), "--markdown ./x: --junit goes there too"),
+        (("check", "a.json", "--junit", "a.json"), "--junit a.json: that is read, and would be lost"),
+        (("report", "a.json", "-o", "./a.json"), "-o ./a.json: that is read, and would be lost"),
+        (("energy", "import", "t.csv", "a.json", "--json", "t.csv"), "that is read, and would be lost"),
+    ],
+)
+def test_two_documents_in_one_place_are_none(measure, harness_main, tmp_path, monkeypatch, arguments, words):
+    before = measure("a.json").read_bytes()
+    (tmp_path / "t.csv").write_text("t,p\n")
+    ended = harness_main(*arguments)
+    assert (ended.status, ended.out, words in ended.err) == (2, "", True), ended.err
+    assert ((tmp_path / "a.json").read_bytes(), (tmp_path / "x").exists()) == (before, False)
+
+
 @pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.timeout(300)
