@@ -196,7 +196,16 @@ def test_doctor_says_of_every_meter_why_it_cannot_be_used(tmp_path):
     document = json.loads(harness("doctor", "--json", "-", cwd=tmp_path).stdout)
     assert {"machine", "engines", "meters", "limits"} <= set(document)
     assert all(each["usable"] or each["reason"] for each in document["meters"] + document["limits"])
-    assert max(map(len, harness("doctor", cwd=tmp_path).stdout.splitlines())) <= 80
+    every = harness("doctor", "--all", cwd=tmp_path).stdout
+    assert all(each["name"] in every for each in document["meters"])
+    assert max(map(len, every.splitlines())) <= 80
+    screen = harness("doctor", cwd=tmp_path).stdout.splitlines()
+    assert (max(map(len, screen)) <= 80, len(screen) <= 40) == (True, True), len(screen)
+
+
+def test_doctor_takes_one_form_of_its_answer(tmp_path):
+    result = harness("doctor", "--json", "-", "--fix", cwd=tmp_path)
+    assert (result.returncode, "--json and --fix exclude each other" in error_line(result)) == (2, True)
 
 
 def test_the_model_is_a_table_and_a_document(tmp_path):

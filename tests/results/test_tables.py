@@ -132,16 +132,3 @@ def test_list_table(shown: Make) -> None:
     assert row(text, "cnv-cifar10") == ["cnv-cifar10", "50", "–", "yes"]
     assert "batch size" in text
     assert "There are no meters." in shown(tables.list_table("meters", []))
-
-
-def test_doctor_table(shown: Make) -> None:
-    rows = [
-        {"name": "rapl", "usable": False, "reason": "permission denied", "hint": "sudo chmod a+r FILE"},
-        {"name": "mock", "usable": True, "reason": "", "hint": None, "domains": ["cpu", "dram"]},
-        {"name": "bare", "usable": True, "reason": None, "hint": None},
-    ]
-    text = shown(tables.doctor_table("meters", rows))
-    assert row(text, "rapl") == ["rapl", "no", "permission", "denied"]
-    assert "try: sudo chmod a+r FILE" in text
-    assert row(text, "mock") == ["mock", "yes", "domains:", "cpu,", "dram"]
-    assert row(text, "bare") == ["bare", "yes", "–"]
