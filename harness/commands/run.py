@@ -1,13 +1,12 @@
 """`harness run`: measures trials and prints a table."""
 
-import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.options import DATA_DIR, SIZE, write_text
+from harness.commands.options import DATA_DIR, SIZE
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -182,39 +181,12 @@ def _kept(json_path: str | None, errors: "Console") -> "Iterator[Sink | Stream]"
         raise
 
 
-# What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever. What holds a
-# worker to a ceiling, and what its allocator does, is the harness's part, which is not there.
-_NOT_IN_PLANS = {
-    "--ab": "other_python",
-    "--json": "json_path",
-    "--synchronise": "synchronise",
-    "--meter": "meters",
-    "--ceiling": "ceiling_bytes",
-    "--mechanism": "mechanism",
-    "--emulate": "emulate",
-    "--allocator": "allocator",
-    "--trigger-pin": "trigger_pin",
-    "--accelerator": "accelerator",
-}
-_AS_IF_NOT_GIVEN = {"mechanism": "auto", "allocator": "stock"}
-
-
 def _write_plans(folder: Path, options: dict[str, Any]) -> int:
     """Write one job document a trial and print where."""
-    from harness import folders, plan
-    from harness.errors import UsageError
+    from harness import plan_files
 
-    given = _given(options)
-    for option, name in _NOT_IN_PLANS.items():
-        asked = given.pop(name, False)
-        if asked is not False and asked != _AS_IF_NOT_GIVEN.get(name):  # a trigger pin may be 0
-            raise UsageError(f"--plans runs nothing and does not know {option}; leave one of the two out")
-    chosen = plan.build(plan.Options(**given | {"worker": "program"}))
-    folders.make(folder, "--plans")
-    for trial in chosen.trials:
-        name = f"{trial.workload.name}-{trial.recipe.name}-seed-{trial.seed}.json"
-        write_text(json.dumps(trial.job(), indent=1), str(folder / name))
-        click.echo(folder / name)
+    for path in plan_files.write(folder, _given(options)):
+        click.echo(path)
     return int(ExitCode.OK)
 
 
