@@ -64,7 +64,7 @@ class Lines(Quiet):
 
     def trial_ended(self, trial: Trial) -> None:
         """Say how it ended."""
-        how = trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}"
+        how = trial.outcome.replace("_", " ") + ("" if trial.reason is None else f": {trial.reason}")
         self._say(f"      {how} ({seconds(time.monotonic() - self._begun)})")
 
     def _say(self, text: str) -> None:

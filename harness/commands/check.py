@@ -24,9 +24,8 @@ def command(
 ) -> int:
     """Hold result documents to their ceilings and baselines.
 
-    \b
-    Exit codes: 0 passed, 3 ceiling broken or out of memory, 4 regressed, 5 no baseline or
-    not comparable, 6 invalid run, 7 improved (with --strict), 1 a trial failed.
+    Exit codes: 0 passed, 1 a trial failed, 3 ceiling broken or out of memory, 4 regressed, 5 no baseline or not
+    comparable, 6 invalid run, 7 improved (with --strict).
     """
     from rich.console import Console
     from rich.text import Text

@@ -27,7 +27,7 @@ def command() -> None:
     """Fetch, list and verify data sets."""
 
 
-@command.command(name="fetch")
+@command.command(name="fetch", short_help="Fetch the official files of a data set.")
 @click.argument("name")
 @_DATA_DIR
 def fetch(name: str, data_dir: Path | None) -> None:
@@ -60,7 +60,7 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
             click.echo(click.wrap_text(line, 78, "    ", "      "))
 
 
-@command.command(name="verify")
+@command.command(name="verify", short_help="Check files against their published checksums.")
 @click.argument("name")
 @_DATA_DIR
 def verify(name: str, data_dir: Path | None) -> None:

@@ -12,7 +12,7 @@ def command() -> None:
     """Bring in the energy of meters that record by themselves."""
 
 
-@command.command(name="import")
+@command.command(name="import", short_help="Cut a meter's own recording to the windows of a run.")
 @click.argument("trace", type=_FILE)
 @click.argument("run", type=_FILE)
 @click.option(

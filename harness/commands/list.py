@@ -11,12 +11,12 @@ _WHAT = ("workloads", "trainers", "devices", "meters", "datasets", "engines", "o
 
 
 @click.command(name="list")
-@click.argument("what", type=click.Choice(_WHAT))
+@click.argument("what", type=click.Choice(_WHAT), metavar="WHAT")
 @click.option(
     "--json", "json_path", is_flag=False, flag_value="-", metavar="FILE", help="As JSON; to FILE if named."
 )
 def command(what: str, json_path: str | None) -> None:
-    """List what there is."""
+    """List what there is of WHAT: workloads, trainers, devices, meters, datasets, engines or optimizers."""
     rows = _rows(what)
     if json_path:
         write_text(json.dumps(rows, indent=2), json_path)

@@ -124,6 +124,18 @@ def test_trials_alternate(in_turns):
     assert len(store.read(Path("ab.json")).trials) == len(store.read(Path("ab-other.json")).trials) == 1
 
 
+def test_an_interruption_in_turns_says_what_is_kept(in_turns, monkeypatch):
+    run = runner.trials_with
+
+    def one(*arguments):
+        yield next(run(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "trials_with", one)
+    ended = in_turns("--repeats", "1", "--trainer", "lowmem", "--quiet", "--json", "ab.json")
+    assert (ended.status, ended.err) == (1, "interrupted; 1 ended trial kept in ab.json\n")
+
+
 @pytest.mark.parametrize(
     ("python", "message"),
     [

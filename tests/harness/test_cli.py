@@ -8,7 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import started
+from click.testing import CliRunner
 
+from harness import cli
 from results import schema
 from workloads import registry
 
@@ -43,6 +45,20 @@ def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
     )
     assert shown.stdout.splitlines()[-1] == "[]"
     assert "run " in shown.stdout
+
+
+VERBS = [[verb] for verb in cli.harness.list_commands(None)] + [
+    ["baseline", "update"], ["baseline", "show"], ["energy", "import"], ["data", "fetch"], ["data", "verify"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [[], *VERBS], ids=" ".join)
+def test_help_fits_80_columns_and_cuts_no_word(verb):
+    shown = CliRunner().invoke(cli.harness, [*verb, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "..." not in shown.output.partition("Commands:")[2]
+    assert "{" not in shown.output
 
 
 @pytest.mark.parametrize(
