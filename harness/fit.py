@@ -37,6 +37,10 @@ class Question(msgspec.Struct, kw_only=True, frozen=True):
 def question(**given: Any) -> Question:
     """Return the question that the command line's options ask: some are its own, the rest the runs'."""
     own = {name: given.pop(name) for name in Question.__struct_fields__ if name in given}
+    if "trainers" in own:
+        own["trainers"] = tuple(
+            dict.fromkeys(own["trainers"])
+        )  # one that is named twice is searched for once
     return Question(**own, options=msgspec.structs.replace(Question(workload="").options, **given))
 
 

@@ -208,6 +208,15 @@ def test_lists_fit_80_columns_and_are_json_on_request(tmp_path, what):
     assert all(row["name"] in shown.stdout for row in rows)
 
 
+def test_a_list_as_json_whichever_way_round(tmp_path, harness_main):
+    there, here = (harness_main("list", *words) for words in (("trainers", "--json"), ("--json", "trainers")))
+    assert (there.status, there.out) == (0, here.out)
+    for words in ((), ("--json",), ("--json", str(tmp_path / "a.json"))):
+        ended = harness_main("list", *words)
+        assert (ended.status, "say what to list: workloads, trainers" in ended.err) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_doctor_says_of_every_meter_why_it_cannot_be_used(tmp_path):
     document = json.loads(harness("doctor", "--json", "-", cwd=tmp_path).stdout)
     assert {"machine", "engines", "meters", "limits"} <= set(document)

@@ -113,6 +113,10 @@ def test_with_a_meter_the_answer_has_energy_a_sample_with_its_uncertainty(preten
     assert document.accumulate == 2
 
 
+def test_a_trainer_named_twice_is_searched_for_once():
+    assert fit.question(workload="mlp-mnist", trainers=("lowmem", "lowmem")).trainers == ("lowmem",)
+
+
 def test_where_the_engine_alone_does_not_fit_the_answer_says_so(pretended):
     document = ask(trainers=("lowmem",), ceiling_bytes=4 * MIB, mechanism="watchdog")
     (fitted,) = document.trainers
