@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from results import tables
-from results.schema import Device, Memory, PhaseEnergy, Time, Validity
+from results.schema import Device, Energy, Memory, PhaseEnergy, Time, Validity
 
 Make = Callable[..., Any]
 LONG = ["standard", "lowmem", "float16-booldw-l1", "lowmem-po2"]
@@ -63,6 +63,20 @@ def test_a_reason_of_some_trainers_names_them(document: Make, trial: Make, shown
     untimed = trial("lowmem", time=Time.unavailable("the worker sent no marks"))
     text = shown(tables.notes(document([trial(), untimed])))
     assert "· lowmem: time: the worker sent no marks" in text
+
+
+def test_windows_that_are_too_short_ask_once_for_what_does_for_all(
+    document: Make, trial: Make, shown: Make
+) -> None:
+    def short(trainer: str, window: str, steps: int) -> Any:
+        reason = f"the window of {window} s is too short for this meter: 2 s would do; try: --steps {steps}"
+        return trial(trainer, energy=[Energy.unavailable("rapl", "package-0", reason)])
+
+    trials = [short("standard", "0.565", 12), short("lowmem", "0.4", 16), short("standard", "0.456", 9)]
+    text = " ".join(shown(tables.notes(document(trials))).split())
+    assert text.count("too short") == 1
+    assert "· no energy from rapl: the window of 0.4 s is too short" in text
+    assert "--steps 16" in text
 
 
 def test_notes_on_what_is_not_measured(document: Make, trial: Make, energy: Make, shown: Make) -> None:
