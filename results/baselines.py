@@ -113,7 +113,7 @@ def parsed(text: str, path: Path) -> Baselines:
     try:
         plain = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BaselineInvalidError(f"'{path}' cannot be read: {error}") from error
+        raise BaselineInvalidError(f"'{path}' cannot be read as TOML: {error}") from error
     return _checked(plain, path)
 
 

@@ -21,8 +21,10 @@ def _explained(error: sqlite3.Error, path: Path) -> tuple[str, str]:
         return _closed(error, path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return "another program is writing to it", f"wait until that one ends, or {_ELSEWHERE}"
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if code == sqlite3.SQLITE_FULL:
         return str(error), f"make room on its disk, or {_ELSEWHERE}"
+    if code == sqlite3.SQLITE_IOERR:  # a disk that fails, or no file at all
+        return str(error), _ELSEWHERE
     if code == sqlite3.SQLITE_NOTADB:
         return str(error), f"delete it if it was a history ({_AGAIN}), or {_ELSEWHERE}"
     return str(error), f"delete it ({_AGAIN}), or {_ELSEWHERE}"

@@ -56,6 +56,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, database: str, cause: str) 
     [
         (sqlite3.SQLITE_BUSY, "another program is writing to it; wait until that one ends, or"),
         (sqlite3.SQLITE_FULL, "as SQLite says it; make room on its disk, or"),
+        (sqlite3.SQLITE_IOERR, "as SQLite says it; name another place with --database F"),
         (sqlite3.SQLITE_CORRUPT, "as SQLite says it; delete it (it is made again from the documents), or"),
     ],
 )
