@@ -24,9 +24,11 @@ from harness.errors import UsageError
 from harness.plan import Options, Plan, TrialPlan
 from harness.runner import Observer
 from results import schema
+from results.format import counted
 
 _PLANNING_S = 120.0
-# What runs in the other interpreter. It names only what every revision with a plan has.
+# What runs in the other interpreter. It names only what every revision with a plan has; a core without `facts`, or
+# one that cannot be loaded, has none to tell.
 _PROGRAM = """
 import json, platform, sys
 from importlib import metadata
@@ -46,8 +48,16 @@ for name in %r:
     except metadata.PackageNotFoundError:
         pass
 trials = plan.build(plan.Options(**given)).trials
+native = None
+if any(each.engine.name == "native" for each in trials):
+    try:
+        from workloads.engines.native import facts
+        native = {name: str(value) for name, value in facts().items()}
+    except Exception:
+        pass
 json.dump({
     "version": __version__,
+    "native": native,
     "python": platform.python_version(),
     "libraries": libraries,
     "trials": [{
@@ -98,11 +108,20 @@ def pair(plan: Plan, python: str) -> Pair:
     this = runner.empty_document(plan)
     other = msgspec.structs.replace(
         this,
-        harness=schema.HarnessInfo(version=answer["version"], native=None),
+        harness=schema.HarnessInfo(version=answer["version"], native=_native_build(answer)),
         host=msgspec.structs.replace(this.host, python=answer["python"], libraries=answer["libraries"]),
         trials=[],
     )
     return Pair(msgspec.structs.replace(plan, trials=turns), this, other)
+
+
+def _native_build(answer: dict[str, Any]) -> schema.NativeBuild | None:
+    """Return how the core that the other's workers load was built; None where none loads it, or it does not say."""
+    try:
+        known: schema.NativeBuild | None = msgspec.convert(answer["native"], schema.NativeBuild | None)
+    except msgspec.ValidationError:
+        return None
+    return known
 
 
 def run(pair: Pair, observer: Observer, keep_this: Keep, keep_other: Keep) -> None:
@@ -171,7 +190,7 @@ def _matched(plan: Plan, answer: dict[str, Any], path: str) -> list[tuple[TrialP
     said = answer["trials"]
     if len(said) != len(plan.trials):
         raise UsageError(
-            f"--ab {path}: it plans {len(said)} trials, this one {len(plan.trials)}; name every option"
+            f"--ab {path}: it plans {counted(len(said), 'trial')}, this one {len(plan.trials)}; name every option"
         )
     for mine, other in zip(plan.trials, said, strict=True):
         for name in ("batch_size", "steps", "warmup", "threads", "seed"):

@@ -13,6 +13,7 @@ import msgspec
 from harness import folders
 from harness.errors import UsageError
 from results.conditions import TRAINED_BY
+from results.format import counted
 from results.schema import PROCESSOR
 from workloads import checkpoint
 from workloads.errors import CheckpointError
@@ -116,7 +117,7 @@ def _order(trial: "TrialPlan", folder: Path, every: int, *, resume: bool) -> Ord
     head = _head(path)
     if not resume:
         raise UsageError(
-            f"'{path}' is the checkpoint of {head['step']} steps; "
+            f"'{path}' is the checkpoint of {counted(head['step'], 'step')}; "
             "add --resume to continue it, or name another folder"
         )
     _check(path, head, order.fingerprint)

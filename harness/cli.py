@@ -25,7 +25,7 @@ _VERBS = {
     "history": "Show trends and change points over a folder of documents.",
     "energy": "Bring in the energy of meters that record by themselves.",
     "doctor": "Say which meters, limits and engines work here, and what mends the others.",
-    "list": "List workloads, trainers, devices, meters or datasets.",
+    "list": "List workloads, trainers, devices, meters, datasets, engines or optimizers.",
     "data": "Fetch, list and verify data sets.",
 }
 

@@ -64,7 +64,7 @@ class Lines(Quiet):
 
     def trial_ended(self, trial: Trial) -> None:
         """Say how it ended."""
-        how = trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}"
+        how = trial.outcome.replace("_", " ") + ("" if trial.reason is None else f": {trial.reason}")
         self._say(f"      {how} ({seconds(time.monotonic() - self._begun)})")
 
     def _say(self, text: str) -> None:
@@ -157,4 +157,5 @@ def display(console: Console, plan: Plan, *, quiet: bool) -> Quiet:
 
 
 def _name(trial: TrialPlan) -> str:
-    return f"{trial.workload.name} {trial.recipe.name} ({trial.engine.name}, repeat {trial.repeat + 1})"
+    side = f", {trial.settings['ab']}" if "ab" in trial.settings else ""  # of two installations in turns
+    return f"{trial.workload.name} {trial.recipe.name} ({trial.engine.name}, repeat {trial.repeat + 1}{side})"

@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,6 +14,7 @@ from harness.memory import EMULATED, emulated, read_residency
 from power import registry as meters
 from power.base import Probe
 from power.native import sampler
+from results.format import counted
 from results.noise import disturbed
 from results.schema import Host
 from workloads.engines.native import program
@@ -25,6 +28,7 @@ _CGROUP_HINT = (
 _COMMANDS = ("sudo ", "pip ", "apt ", "echo ")
 #: What a user has to replace by his own before he runs a line.
 _PLACEHOLDER = re.compile(r"AA:BB:CC:DD:EE:FF|192\.168\.1\.20|\b(?:FILE|SERIAL|hidrawN)\b|\.\.\.")
+_PLACE = re.compile(r"--meter ([^\s)]+)")
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -79,15 +83,54 @@ def commands(examination: Examination) -> list[str]:
     A hint that mends nothing when it is run is a comment that names what it is for: advice (plug it in), an option to
     measure with (--meter tc66:/dev/ttyACM0), a command that holds a placeholder.
     """
-    findings = [*examination.engines, *examination.workers, *examination.samplers, *examination.meters]
-    findings += [*examination.pins, *examination.limits]
+    findings = chain.from_iterable(kinds(examination).values())
     lines = [_line(finding.name, finding.hint) for finding in findings if not finding.usable and finding.hint]
     return list(dict.fromkeys(lines))
 
 
+class Summary(NamedTuple):
+    """An examination for one screen: `places` are what `--meter` takes of a meter that must be named with its place."""
+
+    works: dict[str, list[Finding]]
+    mendable: list[Finding]
+    places: list[str]
+    absent: list[str]
+
+
+def kinds(examination: Examination) -> dict[str, list[Finding]]:
+    """Return the findings by kind, in the order in which they are shown."""
+    names = ("engines", "workers", "samplers", "meters", "pins", "limits")
+    return {name: getattr(examination, name) for name in names}
+
+
+def summary(examination: Examination) -> Summary:
+    """Return what works, what a command mends, and by name alone the meters and pins that this machine has not.
+
+    What else does not work (an engine, a limit) is always told in full: a machine either has it or lacks something.
+    """
+    found = kinds(examination)
+    failing = [(kind, each) for kind, findings in found.items() for each in findings if not each.usable]
+    elsewhere = [
+        each for kind, each in failing if kind in ("meters", "pins") and not _is_command(each.hint or "")
+    ]
+    places = {each.name: _PLACE.search(each.hint or "") for each in elsewhere}
+    return Summary(
+        works={kind: [each for each in findings if each.usable] for kind, findings in found.items()},
+        mendable=[each for _, each in failing if each not in elsewhere],
+        places=[place[1] for place in places.values() if place],
+        absent=[name for name, place in places.items() if not place],
+    )
+
+
+def _is_command(hint: str) -> bool:
+    """Tell whether a hint is a line for a shell as it stands."""
+    command, _, _ = hint.partition(" (")
+    return command.startswith(_COMMANDS) and not _PLACEHOLDER.search(command)
+
+
 def _line(name: str, hint: str) -> str:
     command, remark, rest = hint.partition(" (")
-    if not command.startswith(_COMMANDS) or _PLACEHOLDER.search(command):
+    if not _is_command(hint):
         return f"# {name}: {hint}"
     return f"{command}  # {rest.removesuffix(')')}" if remark else command
 
@@ -100,7 +143,9 @@ def _machine() -> Machine:
     use = others.look()
     if use and disturbed(use):
         taken = use.others_s / use.duration_s
-        notes.append(f"others take {taken:.1f} of {use.cores} processors: wait, or stop what else runs")
+        notes.append(
+            f"others take {taken:.1f} of {counted(use.cores, 'processor')}: wait, or stop what else runs"
+        )
     if described.governor not in (None, "performance"):
         notes.append(
             f"governor '{described.governor}': times will vary; try: sudo cpupower frequency-set -g performance"

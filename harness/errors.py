@@ -5,6 +5,7 @@ from enum import IntEnum
 from power.errors import PowerError, UnknownMeterError
 from results.errors import (
     BaselineMissingError,
+    BaselineRequestError,
     DocumentMissingError,
     FolderMissingError,
     NoisyRunError,
@@ -76,6 +77,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     # What was asked for is not in this installation, or not there: nothing has been tried.
     (ExtraMissingError, ExitCode.USAGE),
     (ReportError, ExitCode.USAGE),
+    (BaselineRequestError, ExitCode.USAGE),
     (DocumentMissingError, ExitCode.USAGE),
     (FolderMissingError, ExitCode.USAGE),
     (OutOfMemoryError, ExitCode.OUT_OF_MEMORY),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from results.errors import DocumentWriteError
-from results.files import cause_of, descriptor_of
+from results.files import cause_of, descriptor_of, in_the_way
 
 
 def make(folder: Path, option: str) -> None:
@@ -17,9 +17,17 @@ def make(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{option} {folder}: {error.strerror}; name a folder that can be made") from error
+        cause = cause_of(error, folder)
+        raise UsageError(f"{option} {folder}: {cause}; name a folder that can be made") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {folder}: it cannot be written to; name another folder")
+
+
+def require_possible(folder: Path, option: str) -> None:
+    """Raise UsageError where a file stands in the way of the folder that `option` names; nothing is made."""
+    place = in_the_way(folder)
+    if place is not None:
+        raise UsageError(f"{option} {folder}: '{place}' is a file, not a folder; name another folder")
 
 
 def try_file(path: Path) -> None:
@@ -41,4 +49,6 @@ def try_file(path: Path) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except (OSError, ValueError, RuntimeError) as error:
-        raise DocumentWriteError(f"cannot write '{path}': {cause_of(error)}; name another place") from error
+        raise DocumentWriteError(
+            f"cannot write '{path}': {cause_of(error, path)}; name another place"
+        ) from error

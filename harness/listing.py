@@ -1,5 +1,6 @@
 """What `harness list` shows: the registries' rows as plain dictionaries."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from harness.devices import PROFILES
@@ -77,3 +78,10 @@ def require_metric(name: str | None) -> None:
     """Raise UnknownNameError for a metric that is gated and kept by nobody; None is every metric."""
     if name is not None and name not in METRICS:
         raise UnknownNameError("metric", name, list(METRICS))
+
+
+def require_workload(name: str | None, measured: Iterable[str]) -> None:
+    """Raise UnknownNameError for a workload that neither this program nor a document knows; None is every workload."""
+    known = dict.fromkeys([*registry.WORKLOADS, *measured])
+    if name is not None and name not in known:
+        raise UnknownNameError("workload", name, list(known))

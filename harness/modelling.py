@@ -38,7 +38,7 @@ def model(
                 memory_model.model(network, recipes.recipe(name), kind, batch, counted, accumulate),
                 by_layer,
             )
-            for name in trainers or DEFAULT_TRAINERS
+            for name in dict.fromkeys(trainers or DEFAULT_TRAINERS)
         ],
     )
 

@@ -8,6 +8,7 @@ from harness.devices import Profile
 from harness.errors import UsageError
 from harness.host import usable_cores
 from power import registry as meters
+from results.format import counted
 from results.schema import Worker
 from workloads import registry
 from workloads.recipes import Recipe
@@ -61,7 +62,7 @@ def check(options: "Options") -> None:
     accelerators.check(options)
     if options.threads is not None and options.threads > usable_cores():
         raise UsageError(
-            f"--threads {options.threads}: this machine has {usable_cores()} processors to run on"
+            f"--threads {options.threads}: this machine has {counted(usable_cores(), 'processor')} to run on"
         )
 
 

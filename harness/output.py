@@ -5,9 +5,11 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from harness.errors import UsageError
 from results.errors import DocumentWriteError
 from results.files import cause_of, descriptor_of, is_stream, write_whole
 
@@ -25,6 +27,24 @@ def is_standard_output(target: str | None) -> bool:
 def goes_at_the_end(target: str | None) -> bool:
     """Tell whether a document there cannot be replaced by a later one, so that it is written once."""
     return target is not None and (target == "-" or is_stream(Path(target)))
+
+
+def require_apart(outputs: Mapping[str, str | None], read: Iterable[Path] = ()) -> None:
+    """Raise UsageError where two options name one place, or one a file that is read: two documents there are none.
+
+    `outputs` maps options to what they name, None where they were not given.
+    """
+    # Not Path.resolve, which fails on a loop of links: that is for whoever opens it to say.
+    taken = {os.path.realpath(path): "" for path in read}
+    for option, target in outputs.items():
+        if target is None:
+            continue
+        place = "-" if is_standard_output(target) else os.path.realpath(target)
+        if place in taken:
+            other = taken[place]
+            why = f"{other} goes there too" if other else "that is read, and would be lost"
+            raise UsageError(f"{option} {target}: {why}; name another file")
+        taken[place] = option
 
 
 def require(target: str) -> None:

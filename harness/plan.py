@@ -7,6 +7,7 @@ import msgspec
 
 from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
+from results.format import counted
 from results.schema import PROCESSOR, Accelerator, Worker
 from workloads import memory_model, recipes, registry
 from workloads.datasets.base import PreparedDataset
@@ -253,12 +254,15 @@ def _length(options: Options, workload: Workload, dataset: PreparedDataset, batc
     batches = dataset.train.count // batch_size
     if batches == 0:
         raise UsageError(
-            f"--batch-size {batch_size}: {dataset.description} has {dataset.train.count} training items; take fewer"
+            f"--batch-size {batch_size}: {dataset.description} has "
+            f"{counted(dataset.train.count, 'training item')}; take fewer"
         )
     epochs = None if options.steps else options.epochs or workload.epochs
     steps = options.warmup + options.steps if options.steps else batches * (epochs or 0) // options.accumulate
     if steps <= options.warmup:
-        raise UsageError(f"--warmup {options.warmup} leaves nothing of {steps} steps to measure; take fewer")
+        raise UsageError(
+            f"--warmup {options.warmup} leaves nothing of {counted(steps, 'step')} to measure; take fewer"
+        )
     return _Length(epochs, batches, steps)
 
 

@@ -21,6 +21,7 @@ from harness.trial_watch import TrialWatch
 from harness.window import WindowEdges, open_trigger
 from harness.workers import program_command, worker_command, worker_environment
 from results import schema
+from results.format import counted
 from workloads.errors import WorkloadError
 
 LIBRARIES = ("edge-harness", "torch", "numpy")
@@ -276,7 +277,7 @@ def _notes(trial: TrialPlan) -> list[str]:
     notes = ["the processor is emulated: the times are the emulator's"] if emulated() else []
     if not trial.resumed_at:
         return notes
-    begun = f"resumed after {trial.resumed_at} of {trial.steps} steps"
+    begun = f"resumed after {trial.resumed_at} of {counted(trial.steps, 'step')}"
     if not trial.measured_steps:
         return [*notes, f"{begun}: none was measured"]
     return [

@@ -1,6 +1,7 @@
 """Errors of `power`: each names the meter, the cause and the command that mends it."""
 
 import errno
+import os
 
 
 class PowerError(Exception):
@@ -41,3 +42,16 @@ class SynchronisationError(PowerError, ValueError):
 
 class CaptureError(PowerError, ValueError):
     """A recorded capture that cannot be read back."""
+
+
+def cause_of(error: Exception) -> str:
+    """Return the system's words for an error, without its number and what the message names already.
+
+    A library wraps the system's error in its own words (pyserial), or in an error of its own (urllib: `reason`).
+    """
+    within = getattr(error, "reason", None)
+    error = within if isinstance(within, OSError) else error
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    # What a name server answers has negative numbers and words of its own.
+    return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)

@@ -113,7 +113,7 @@ def parsed(text: str, path: Path) -> Baselines:
     try:
         plain = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BaselineInvalidError(f"'{path}' cannot be read: {error}") from error
+        raise BaselineInvalidError(f"'{path}' cannot be read as TOML: {error}") from error
     return _checked(plain, path)
 
 
@@ -128,7 +128,7 @@ def text_of(path: Path) -> str:
     except IsADirectoryError:
         raise BaselineMissingError(f"'{path}' is a folder; name a baseline file in it") from None
     except (OSError, UnicodeError) as error:
-        raise BaselineInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
+        raise BaselineInvalidError(f"'{path}' cannot be read: {cause_of(error, path)}") from error
 
 
 def _checked(plain: dict[str, Any], path: Path) -> Baselines:

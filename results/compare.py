@@ -124,7 +124,7 @@ def comparison_view(comparison: Comparison, before: str, after: str) -> Renderab
         for row in rows:
             add_row(table, row.key.trainer, row.quantity, row.before, row.after, row.verdict)
         pairs = max(row.paired.n for row in rows)
-        parts.append(titled(f"{setup_title(setup)}, {pairs} pair{'s' if pairs > 1 else ''}", table))
+        parts.append(titled(f"{setup_title(setup)}, {fmt.counted(pairs, 'pair')}", table))
     lines = [f"left out: {line}" for line in comparison.left_out]
     lines += [f"software differs: {line}" for line in comparison.software]
     parts.extend(Text(f"· {line}") for line in lines)
@@ -139,7 +139,9 @@ def _rows(key: Key, pairs: Sequence[Pair]) -> tuple[list[Row], list[str]]:
         whole = [(a, b) for a, b in values if a is not None and b is not None]
         one_sided = sum((a is None) != (b is None) for a, b in values)
         if one_sided:
-            lines.append(f"{key}: {quantity.name}: on one side only in {one_sided} of {len(pairs)} pairs")
+            lines.append(
+                f"{key}: {quantity.name}: on one side only in {one_sided} of {fmt.counted(len(pairs), 'pair')}"
+            )
         obstacle = _obstacle(quantity, pairs, whole) if whole else None
         if obstacle:
             lines.append(f"{key}: {quantity.name}: {obstacle}")

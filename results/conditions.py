@@ -20,7 +20,8 @@ def length_of(trial: Trial) -> dict[str, Setting]:
 
 def length_words(length: Mapping[str, Setting]) -> str:
     """Return how long was trained, in words."""
-    return ", ".join(f"{value} {name}" for name, value in length.items()) or "an unknown time"
+    words = (f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in length.items())
+    return ", ".join(words) or "an unknown time"
 
 
 def accuracy_differences(before: Trial, after: Trial) -> list[str]:

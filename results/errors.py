@@ -29,6 +29,10 @@ class BaselineInvalidError(ResultError, ValueError):
     """A baseline file that cannot be read, or an update that may not be made."""
 
 
+class BaselineRequestError(BaselineInvalidError):
+    """An update asked for without a reason, or of a metric that no baseline records."""
+
+
 class NoisyRunError(ResultError, ValueError):
     """A run too noisy, too short or spoilt to set or judge a baseline by."""
 

@@ -41,7 +41,7 @@ def write_whole(path: Path, data: bytes, hint: str = "name another place") -> No
         _replace(target, data)
     except (OSError, ValueError, RuntimeError) as error:
         raise DocumentWriteError(
-            f"cannot write '{path}': {cause_of(error)}; nothing that was there is lost, {hint}"
+            f"cannot write '{path}': {cause_of(error, path)}; nothing that was there is lost, {hint}"
         ) from error
 
 
@@ -108,6 +108,19 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def cause_of(error: Exception) -> str:
-    """Return the system's words for an error, without its number and path."""
+def in_the_way(path: Path) -> Path | None:
+    """Return the file that stands where `path`, or a folder of it, would have to be a folder; None where none does."""
+    return next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None)
+
+
+def cause_of(error: Exception, path: Path | None = None) -> str:
+    """Return the system's words for an error, without its number and path.
+
+    Where a file stands in the way of `path`, as `a.json` of `a.json/b`, that is the cause: the system says "File
+    exists" or "Not a directory", and not of what.
+    """
+    if path is not None and isinstance(error, FileExistsError | NotADirectoryError):
+        place = in_the_way(path)
+        if place is not None:
+            return f"'{place}' is a file, not a folder"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

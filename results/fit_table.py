@@ -58,7 +58,7 @@ def _table(document: FitDocument) -> Table:
     table = new_table(
         "trainer",
         "batch\nfits",
-        "within",
+        "within\nitems",
         "model\nsays",
         "peak MiB",
         "baseline\nMiB",
@@ -82,8 +82,9 @@ def _table(document: FitDocument) -> Table:
 def _notes(document: FitDocument) -> list[str]:
     runs = sum(len(each.attempts) for each in document.trainers)
     notes = [
-        f"{runs} runs of {document.steps} steps in {fmt.size(document.limit_bytes)}, enforced by {document.mechanism}; "
-        f"{document.dataset_variant} data, {document.optimizer}, {document.threads} threads"
+        f"{fmt.counted(runs, 'run')} of {fmt.counted(document.steps, 'step')} in {fmt.size(document.limit_bytes)}, "
+        f"enforced by {document.mechanism}; {document.dataset_variant} data, {document.optimizer}, "
+        + fmt.counted(document.threads, "thread")
         + (f", {document.accumulate} micro-batches an update" if document.accumulate > 1 else "")
         + (", harness-train" if document.worker == "program" else ""),
     ]

@@ -79,6 +79,11 @@ def number(value: float | None, unit: str = "") -> str:
     return DASH if value is None else f"{significant(value)} {unit}".rstrip()
 
 
+def counted(number: int, one: str) -> str:
+    """Return how many of a thing there are: 1 → 1 thread, 2 → 2 threads."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
     """Return the largest unit in which three rounded digits of `value` are at least 1."""
     if value == 0:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from results import store
+from results.database_errors import trouble
 from results.errors import FolderMissingError, HistoryError, ResultError
 from results.files import shown
 from results.fingerprint import fingerprint, machine_facts
@@ -112,6 +113,8 @@ class History:
 
     def __init__(self, folder: Path, database: Path | None = None) -> None:
         if not folder.is_dir():
+            if folder.exists():
+                raise FolderMissingError(f"'{folder}' is a file, not a folder; name the folder of documents")
             raise FolderMissingError(f"no folder '{folder}'; `harness run` writes documents to ./runs")
         self._folder = folder
         self._database = database or folder / DATABASE
@@ -240,10 +243,7 @@ class History:
         try:
             yield
         except sqlite3.Error as error:
-            raise HistoryError(
-                f"the history '{self._database}' cannot be used: {error}; delete it (it is made again from "
-                "the documents) or name another place"
-            ) from error
+            raise HistoryError(trouble(error, self._database)) from error
 
 
 def _measurements(document: Document) -> Iterator[tuple[_Names, float]]:

@@ -3,6 +3,7 @@
 import itertools
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -28,6 +29,18 @@ def history_view(trends: Sequence[Trend], report: LoadReport) -> RenderableType:
     parts.extend(Text(f"· {line}") for line in lines)
     parts.append(Text(summary_line(report)))
     return Group(*parts)
+
+
+def nothing_found(folder: Path, trends: Sequence[Trend], metric: str | None, workload: str | None) -> str:
+    """Return in one line that no series is of that metric and workload, and what there is; `trends` are all."""
+    if not trends:
+        return f"no document in '{folder}' holds anything measured; `harness run` writes documents"
+    workloads = dict.fromkeys(trend.key.workload for trend in trends)
+    if workload is not None and workload not in workloads:
+        return f"no document in '{folder}' is of workload '{workload}'; there is: {', '.join(workloads)}"
+    metrics = dict.fromkeys(trend.metric for trend in trends if workload in (None, trend.key.workload))
+    of = "" if workload is None else f" of workload '{workload}'"
+    return f"no document in '{folder}'{of} has metric '{metric}'; there is: {', '.join(metrics)}"
 
 
 def summary_line(report: LoadReport) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from results import format as fmt
 from results.schema import ProcessorUse, Trial
 
 BUSY_SHARE = 0.10
@@ -22,4 +23,4 @@ def disturbance(trials: Iterable[Trial]) -> str | None:
     worst = max(busy, key=lambda use: use.others_s / (use.cores * use.duration_s))
     taken, stolen = worst.others_s / worst.duration_s, worst.stolen_s / worst.duration_s
     theft = f", of which {stolen:.1f} stolen by the hypervisor" if stolen >= 0.05 else ""
-    return f"others took {taken:.1f} of {worst.cores} processors in the measured window{theft}"
+    return f"others took {taken:.1f} of {fmt.counted(worst.cores, 'processor')} in the measured window{theft}"

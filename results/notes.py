@@ -1,12 +1,16 @@
 """The lines below a table: one for each distinct reason, so that no dash stays unexplained."""
 
+import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from results import format as fmt
 from results.schema import Document, Energy, PhaseEnergy, Trial
 from results.summary import REFERENCE, memory_reason, repeated_uncertainty, training_peak_bytes
 from results.whole_energy import measured_energy
+
+_STEPS = re.compile(r"--steps (\d+)")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 OUTCOME_WORDS = {"out_of_memory": "out of memory", "error": "failed", "invalid": "invalid"}
 
@@ -34,8 +38,27 @@ def _grouped(trials: Sequence[Trial], lines_of: Callable[[Trial], list[str]]) ->
             trainers.setdefault(line, {})[trial.trainer] = None
     everyone = {trial.trainer for trial in trials}
     return [
-        line if set(names) == everyone else f"{', '.join(names)}: {line}" for line, names in trainers.items()
+        line if set(names) == everyone else f"{', '.join(names)}: {line}"
+        for line, names in _longest(trainers).items()
     ]
+
+
+def _longest(trainers: Mapping[str, dict[str, None]]) -> dict[str, dict[str, None]]:
+    """Make one of the lines that ask for more steps and differ in numbers alone: the most steps will do for all."""
+    asking: dict[str, str] = {}
+    for line in sorted(trainers, key=_steps_asked):
+        if _steps_asked(line):
+            asking[_NUMBER.sub("0", line)] = line
+    merged: dict[str, dict[str, None]] = {}
+    for line, names in trainers.items():
+        merged.setdefault(asking.get(_NUMBER.sub("0", line), line), {}).update(names)
+    return merged
+
+
+def _steps_asked(line: str) -> int:
+    """Return how many steps a line asks for; 0 where it asks for none."""
+    found = _STEPS.search(line)
+    return int(found[1]) if found else 0
 
 
 def _emulation(document: Document) -> list[str]:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import tomlkit
 from tomlkit.items import Table
 
+from results import format as fmt
 from results.baselines import CONDITIONS, SCHEMA, Baselines, Entry, parsed, text_of
-from results.errors import BaselineInvalidError, NoisyRunError, NotComparableError
+from results.errors import BaselineInvalidError, BaselineRequestError, NoisyRunError, NotComparableError
 from results.files import write_whole
 from results.fingerprint import Fact, differences, fingerprint, machine_facts
 from results.metrics import FASTEST, METRICS, Key, Measured, Metric, measure
@@ -48,14 +49,15 @@ def update(
     all that are ratchets. Bounds, comments, other metrics and the entries of other keys stay as they are.
 
     Raises:
-        BaselineInvalidError: No reason given, nothing measured, or a file that cannot be read.
+        BaselineRequestError: No reason given, or a metric that no baseline records.
+        BaselineInvalidError: Nothing measured, or a file that cannot be read.
         NoisyRunError: Failed or throttled trials, fewer than three repeats, or too wide a spread.
         NotComparableError: Documents from different machines, one key under two setups, or a value that is not set
             now and was measured on another machine or under another setup.
         DocumentWriteError: The file cannot be written.
     """
     if not reason.strip():
-        raise BaselineInvalidError("a baseline needs a reason: why is this figure right? (--reason TEXT)")
+        raise BaselineRequestError("a baseline needs a reason: why is this figure right? (--reason TEXT)")
     facts = _common_machine(documents)
     measured = measure(documents)
     names = _ratchets(only)
@@ -105,11 +107,12 @@ def require_quiet(metric: Metric, group: Measured) -> None:
 
 
 def _ratchets(only: Collection[str] | None) -> list[str]:
-    """Return the metrics to record; raise BaselineInvalidError for one that is none."""
+    """Return the metrics to record; raise BaselineRequestError for one that is none."""
     there = [name for name, metric in METRICS.items() if metric.ratchet]
-    unknown = [name for name in only or () if name not in there]
-    if unknown:
-        raise BaselineInvalidError(f"'{unknown[0]}' cannot be recorded; there is: {', '.join(there)}")
+    for name in only or ():
+        if name not in there:
+            what = f"metric '{name}' is not recorded" if name in METRICS else f"unknown metric '{name}'"
+            raise BaselineRequestError(f"{what}; there is: {', '.join(there)}")
     return [name for name in there if only is None or name in only]
 
 
@@ -126,7 +129,7 @@ def _require_steady(group: Measured, metrics: Collection[str]) -> None:
         )
     if len(group.trials) < MIN_REPEATS:
         raise NoisyRunError(
-            f"{group.key}: {len(group.trials)} repeat(s) show no spread; "
+            f"{group.key}: {fmt.counted(len(group.trials), 'repeat')} cannot show a spread; "
             f"run with --repeats {MIN_REPEATS} or more"
         )
     for name in group.values:

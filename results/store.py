@@ -78,7 +78,7 @@ def read(path: Path) -> Document:
     except IsADirectoryError:
         raise DocumentMissingError(f"'{path}' is a folder; name a result document in it") from None
     except (OSError, ValueError) as error:
-        raise DocumentInvalidError(f"'{path}' cannot be read: {cause_of(error)}") from error
+        raise DocumentInvalidError(f"'{path}' cannot be read: {cause_of(error, path)}") from error
     if len(data) > MAX_BYTES:
         raise DocumentInvalidError(f"'{path}' is larger than {MAX_BYTES >> 20} MiB: not a result document")
     return loads(data, f"'{path}'")

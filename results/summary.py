@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
+from results import format as fmt
 from results.schema import PROCESSOR, Document, Energy, Estimate, Trial
 from results.stats import half_width, median_interval
 from results.whole_energy import measured_energy
@@ -92,7 +93,7 @@ def setup_title(setup: Setup, repeats: int = 1) -> str:
     batch = f"batch {setup.batch_size}" + (f" × {setup.accumulate}" if setup.accumulate > 1 else "")
     there = "" if setup.accelerator == PROCESSOR else f" on {setup.accelerator}"
     parts = [f"{setup.engine}{there}", setup.optimizer, batch, f"{setup.dataset_variant} data"]
-    parts.append(f"{setup.threads} thread{'s' if setup.threads > 1 else ''}")
+    parts.append(fmt.counted(setup.threads, "thread"))
     if setup.worker == "program":
         parts.append("harness-train")
     if setup.allocator != "stock":

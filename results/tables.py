@@ -60,7 +60,7 @@ def machine_line(document: Document) -> Text:
     libraries = [f"{name} {version}" for name, version in sorted(host.libraries.items())]
     facts = [
         host.cpu,
-        f"{host.cores} cores",
+        fmt.counted(host.cores, "core"),
         fmt.size(host.memory_bytes),
         f"Python {host.python}",
         *libraries,
@@ -148,38 +148,6 @@ def list_table(kind: str, rows: Iterable[Mapping[str, object]]) -> RenderableTyp
     for row in rows:
         table.add_row(*(Text(_plain(row.get(name))) for name in rows[0]))  # not markup: a hint holds brackets
     return table
-
-
-def doctor_table(title: str, rows: Iterable[Mapping[str, object]]) -> RenderableType:
-    """Return one section of `harness doctor`.
-
-    Each row has `name`, `usable` (bool), `reason` (why not, or what was found) and `hint` (the command
-    that mends it, or None); `domains`, where given, are listed for what works.
-    """
-    table = new_table()
-    table.add_column("name", no_wrap=True)
-    table.add_column("works", no_wrap=True)
-    table.add_column("what was found", overflow="fold")
-    for row in rows:
-        usable = bool(row.get("usable"))
-        found = "\n".join(_findings(row))
-        table.add_row(
-            str(row["name"]), Text("yes" if usable else "no", "green" if usable else "red"), Text(found)
-        )
-    return titled(title, table)
-
-
-def _findings(row: Mapping[str, object]) -> list[str]:
-    """Return the lines of a doctor row: domains, reason, and the command that mends it."""
-    lines = []
-    domains = row.get("domains")
-    if isinstance(domains, Sequence) and domains and not isinstance(domains, str):
-        lines.append("domains: " + ", ".join(map(str, domains)))
-    if row.get("reason"):
-        lines.append(str(row["reason"]))
-    if row.get("hint"):
-        lines.append(f"try: {row['hint']}")
-    return lines or [fmt.DASH]
 
 
 def _plain(value: object) -> str:

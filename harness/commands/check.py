@@ -24,9 +24,8 @@ def command(
 ) -> int:
     """Hold result documents to their ceilings and baselines.
 
-    \b
-    Exit codes: 0 passed, 3 ceiling broken or out of memory, 4 regressed, 5 no baseline or
-    not comparable, 6 invalid run, 7 improved (with --strict), 1 a trial failed.
+    Exit codes: 0 passed, 1 a trial failed, 3 ceiling broken or out of memory, 4 regressed, 5 no baseline or not
+    comparable, 6 invalid run, 7 improved (with --strict).
     """
     from rich.console import Console
     from rich.text import Text
@@ -37,6 +36,7 @@ def command(
     from results.reports.junit import junit_xml
     from results.reports.markdown import gate_markdown
 
+    output.require_apart({"--junit": junit, "--markdown": markdown}, read=files)
     verdicts, notes = gating.check(files, baseline)
     console = Console(stderr=any(map(output.is_standard_output, (junit, markdown))))
     console.print(gate_view(verdicts, strict))

@@ -27,14 +27,16 @@ def command() -> None:
     """Fetch, list and verify data sets."""
 
 
-@command.command(name="fetch")
+@command.command(name="fetch", short_help="Fetch the official files of a data set.")
 @click.argument("name")
 @_DATA_DIR
 def fetch(name: str, data_dir: Path | None) -> None:
     """Fetch the official files of data set NAME and check them against their published checksums."""
+    from harness import folders
     from workloads.datasets import registry
 
     folder = _required(data_dir)
+    folders.require_possible(folder, "--data-dir")  # an error now, not after the first file has been fetched
     with _progress() as progress:
         paths = registry.fetch(name, folder, progress)
     for path in paths:
@@ -58,7 +60,7 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
             click.echo(click.wrap_text(line, 78, "    ", "      "))
 
 
-@command.command(name="verify")
+@command.command(name="verify", short_help="Check files against their published checksums.")
 @click.argument("name")
 @_DATA_DIR
 def verify(name: str, data_dir: Path | None) -> None:

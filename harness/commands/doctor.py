@@ -1,8 +1,16 @@
 """`harness doctor`: every engine, meter, pin and limit: works, or why not and the command that mends it."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from harness.commands.options import write_text
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.doctor import Finding
 
 
 @click.command(name="doctor")
@@ -10,13 +18,17 @@ from harness.commands.options import write_text
 @click.option(
     "--fix", is_flag=True, help="Print only what would mend things, as lines for a shell; none is run."
 )
-def command(json_path: str | None, fix: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Every finding in full, with what mends it.")
+def command(json_path: str | None, fix: bool, everything: bool) -> None:
     """Say what works on this machine, and what mends the rest. Nothing is changed."""
+    if json_path and fix:
+        raise UsageError("--json and --fix exclude each other; give one of them")
     import msgspec
     from rich.console import Console
 
     from harness import doctor
-    from results import tables
+    from results import format as fmt
+    from results.doctor_table import doctor_table, screen
 
     examination = doctor.examine()
     if json_path:
@@ -30,13 +42,19 @@ def command(json_path: str | None, fix: bool) -> None:
     machine = examination.machine
     quiet = "quiet" if machine.quiet else "; ".join(machine.notes)
     name = machine.device or machine.host.cpu
-    console.print(f"{name}, {machine.host.cores} processors: {quiet}\n", highlight=False)
-    for title, findings in (
-        ("engines", examination.engines),
-        ("workers", examination.workers),
-        ("samplers", examination.samplers),
-        ("meters", examination.meters),
-        ("pins", examination.pins),
-        ("limits", examination.limits),
-    ):
-        console.print(tables.doctor_table(title, [msgspec.structs.asdict(each) for each in findings]))
+    console.print(
+        f"{name}, {fmt.counted(machine.host.cores, 'processor')}: {quiet}\n", markup=False, highlight=False
+    )
+    if everything:
+        for title, findings in doctor.kinds(examination).items():
+            console.print(doctor_table(title, _rows(findings)))
+        return
+    found = doctor.summary(examination)
+    works = {kind: _rows(findings) for kind, findings in found.works.items()}
+    console.print(screen(works, _rows(found.mendable), found.places, found.absent))
+
+
+def _rows(findings: "Sequence[Finding]") -> list[dict[str, Any]]:
+    import msgspec
+
+    return [msgspec.structs.asdict(each) for each in findings]

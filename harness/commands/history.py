@@ -24,10 +24,15 @@ def command(folder: Path, metric: str | None, workload: str | None, database: Pa
 
     from harness import listing
     from results.history import History
-    from results.history_table import history_view
+    from results.history_table import history_view, nothing_found
 
     listing.require_metric(metric)
     with History(folder, database) as history:
         report = history.load()
         trends = history.trends(metric, workload)
+        every = trends or history.trends()
+    # A document may be of a workload that this program has no longer.
+    listing.require_workload(workload, (trend.key.workload for trend in every))
     Console().print(history_view(trends, report))
+    if not trends:
+        click.echo(f"harness: {nothing_found(folder, every, metric, workload)}", err=True)

@@ -24,5 +24,7 @@ def command(files: tuple[Path, ...], output: str | None, format_name: str) -> No
     if output is None and format_name == "html":
         raise UsageError("the page needs a place: -o report.html (or -o - for standard output)")
     from harness import reporting
+    from harness.output import require_apart
 
+    require_apart({"-o": output}, read=files)
     write_text(reporting.render(files, format_name), output or "-")

@@ -1,13 +1,12 @@
 """`harness run`: measures trials and prints a table."""
 
-import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.options import DATA_DIR, SIZE, write_text
+from harness.commands.options import DATA_DIR, SIZE
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -16,14 +15,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.sink import Sink, Stream
-    from results.schema import Document
 
 
 @click.command(name="run")
 @click.option("--device", default="auto", metavar="D", help="auto, pi, pi-zero2w, pi3b+, pi4, pi5 or host.")
 @click.option("--emulate", is_flag=True, help="Apply the device's memory ceiling and cores on this machine.")
-@click.option("--workload", "workloads", multiple=True, metavar="W", help="What to train; repeatable.")
-@click.option("--trainer", "trainers", multiple=True, metavar="T", help="How to train it; repeatable.")
+@click.option("--workload", "workloads", multiple=True, metavar="W", help="Repeatable; default: mlp-mnist.")
+@click.option(
+    "--trainer", "trainers", multiple=True, metavar="T", help="Repeatable; default: standard and lowmem."
+)
 @click.option("--engine", metavar="E", help="torch or native; default: the first that can.")
 @click.option("--accelerator", metavar="A", help="cpu, cuda or cuda:N (engine torch); default: cpu.")
 @click.option(
@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     "--repeats", type=int, default=2, show_default=True, metavar="N", help="Fresh trials of each pair."
 )
 @click.option(
-    "--meter", "meters", multiple=True, metavar="M", help="A meter, or none; repeatable. See `list meters`."
+    "--meter",
+    "meters",
+    multiple=True,
+    metavar="M",
+    help="A meter, or none; repeatable; default: the first that works.",
 )
 @click.option(
     "--idle",
@@ -63,7 +67,11 @@ if TYPE_CHECKING:
 @click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
 @click.option("--trigger-active-low", is_flag=True, help="The pin is low in the window, and high outside.")
 @click.option(
-    "--ceiling", "ceiling_bytes", type=SIZE, metavar="SIZE", help="Memory a worker may use, as 512MiB."
+    "--ceiling",
+    "ceiling_bytes",
+    type=SIZE,
+    metavar="SIZE",
+    help="Memory a worker may use, as 512MiB; default: the emulated device's.",
 )
 @click.option(
     "--mechanism", default="auto", metavar="M", help="What enforces it: cgroup-v2, cgroup-v1 or watchdog."
@@ -104,7 +112,13 @@ if TYPE_CHECKING:
     help="Evaluate every N epochs (with --steps: every N measured steps), for an accuracy curve.",
 )
 @click.option(
-    "--timeout", "silence_s", type=float, default=900.0, metavar="S", help="End a worker silent for so long."
+    "--timeout",
+    "silence_s",
+    type=float,
+    default=900.0,
+    show_default=True,
+    metavar="S",
+    help="End a worker silent for so long.",
 )
 @click.option(
     "--plans",
@@ -138,7 +152,7 @@ def command(
     # Imported here so that `harness run --help` stays quick.
     from rich.console import Console
 
-    from harness import output, plan, runner
+    from harness import closing, output, plan, runner
     from harness.display import display
     from harness.outcomes import verdict
 
@@ -151,21 +165,19 @@ def command(
         except runner.Interrupted as interruption:
             document, stopped = interruption.document, True
     if quiet:
-        _say_failures(document, sink, errors)
+        closing.say_failures(document, sink, errors)
     else:
-        _show(document, errors if output.is_standard_output(json_path) else Console(), sink)
-    trouble = _trouble(sink, errors)
+        closing.show(document, errors if output.is_standard_output(json_path) else Console(), sink)
+    trouble = closing.say_trouble(sink, errors)
     if stopped:
-        kept = f"; {len(document.trials)} ended trials are kept" if document.trials else ""
-        errors.print(f"interrupted{kept}", soft_wrap=True)
-        return int(ExitCode.ERROR)
+        return closing.say_interrupted([(document, sink)], errors)
     return trouble or int(verdict(document))
 
 
 @contextmanager
 def _kept(json_path: str | None, errors: "Console") -> "Iterator[Sink | Stream]":
     """Yield what keeps the document; where an error ends the run, say first what became of the trials before it."""
-    from harness import output
+    from harness import closing, output
     from harness.sink import Sink, Stream
 
     if not (json_path and output.goes_at_the_end(json_path)):
@@ -176,43 +188,16 @@ def _kept(json_path: str | None, errors: "Console") -> "Iterator[Sink | Stream]"
         with stream:
             yield stream
     except BaseException:
-        _trouble(stream, errors)
+        closing.say_trouble(stream, errors)
         raise
-
-
-# What a plan for harness-train cannot say; run by hand, it would wait for the trigger's answer for ever. What holds a
-# worker to a ceiling, and what its allocator does, is the harness's part, which is not there.
-_NOT_IN_PLANS = {
-    "--ab": "other_python",
-    "--json": "json_path",
-    "--synchronise": "synchronise",
-    "--meter": "meters",
-    "--ceiling": "ceiling_bytes",
-    "--mechanism": "mechanism",
-    "--emulate": "emulate",
-    "--allocator": "allocator",
-    "--trigger-pin": "trigger_pin",
-    "--accelerator": "accelerator",
-}
-_AS_IF_NOT_GIVEN = {"mechanism": "auto", "allocator": "stock"}
 
 
 def _write_plans(folder: Path, options: dict[str, Any]) -> int:
     """Write one job document a trial and print where."""
-    from harness import folders, plan
-    from harness.errors import UsageError
+    from harness import plan_files
 
-    given = _given(options)
-    for option, name in _NOT_IN_PLANS.items():
-        asked = given.pop(name, False)
-        if asked is not False and asked != _AS_IF_NOT_GIVEN.get(name):  # a trigger pin may be 0
-            raise UsageError(f"--plans runs nothing and does not know {option}; leave one of the two out")
-    chosen = plan.build(plan.Options(**given | {"worker": "program"}))
-    folders.make(folder, "--plans")
-    for trial in chosen.trials:
-        name = f"{trial.workload.name}-{trial.recipe.name}-seed-{trial.seed}.json"
-        write_text(json.dumps(trial.job(), indent=1), str(folder / name))
-        click.echo(folder / name)
+    for path in plan_files.write(folder, _given(options)):
+        click.echo(path)
     return int(ExitCode.OK)
 
 
@@ -220,12 +205,12 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     """Measure this installation and another one trial by trial, and print what is between them."""
     from rich.console import Console
 
-    from harness import ab, output, plan
+    from harness import ab, closing, output, plan
     from harness.display import display
     from harness.errors import UsageError
     from harness.outcomes import SEVERITY, verdict
     from harness.sink import RUNS, Sink
-    from results import compare, store, tables
+    from results import compare, store
 
     for option, given, why in (
         ("--checkpoint", options["checkpoint"], "both installations would write the same files"),
@@ -239,50 +224,27 @@ def _run_in_turns(python: str, json_path: str | None, quiet: bool, options: dict
     chosen = ab.pair(plan.build(plan.Options(**_given(options))), python)
     path = Path(json_path) if json_path else store.default_path(RUNS, chosen.this.created)
     this, other = Sink(path), Sink(path.with_stem(f"{path.stem}-other"))
-    errors = output.error_console()
-    with display(errors, chosen.plan, quiet=quiet) as observer:
-        ab.run(chosen, observer, this.keep, other.keep)
+    errors, sides = output.error_console(), ((chosen.this, this), (chosen.other, other))
+    try:
+        with display(errors, chosen.plan, quiet=quiet) as observer:
+            ab.run(chosen, observer, this.keep, other.keep)
+    except KeyboardInterrupt:
+        return closing.say_interrupted(sides, errors)
     status = max(verdict(chosen.this), verdict(chosen.other), key=SEVERITY.index)
     if quiet:
-        for document, sink in ((chosen.this, this), (chosen.other, other)):
-            _say_failures(document, sink, errors)
+        for document, sink in sides:
+            closing.say_failures(document, sink, errors)
     elif status is ExitCode.OK:
         view = compare.comparison_view(
             compare.compare(chosen.this, chosen.other), str(this.path), str(other.path)
         )
         Console().print(view)
     else:
-        for document, sink in ((chosen.this, this), (chosen.other, other)):
-            Console().print(tables.document_view(document))
-            Console().print(f"document: {sink.path}", soft_wrap=True, highlight=False)
-    return _trouble(this, errors) or _trouble(other, errors) or int(status)
+        for document, sink in sides:
+            closing.show(document, Console(), sink)
+    return closing.say_trouble(this, errors) or closing.say_trouble(other, errors) or int(status)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for; an option that was not given leaves its default to the plan."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
-
-
-def _say_failures(document: "Document", sink: "Sink | Stream", errors: "Console") -> None:
-    """Say what no table says: why the exit code will not be 0."""
-    from harness.outcomes import failures
-
-    place = f"; the document is {sink.path}" if sink.written else ""
-    for line in failures(document):
-        errors.print(f"harness: {line}{place}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _show(document: "Document", console: "Console", sink: "Sink | Stream") -> None:
-    from results import tables
-
-    console.print(tables.document_view(document))
-    if sink.written:
-        console.print(f"document: {sink.path}", soft_wrap=True, highlight=False)
-
-
-def _trouble(sink: "Sink | Stream", errors: "Console") -> int:
-    """Say where the document is if it could not stay where it was wanted."""
-    if sink.trouble is None:
-        return int(ExitCode.OK)
-    errors.print(f"harness: error: {sink.trouble}", soft_wrap=True, markup=False, highlight=False)
-    return int(ExitCode.ERROR)

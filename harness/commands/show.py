@@ -17,5 +17,5 @@ def command(files: tuple[Path, ...]) -> None:
     # All are read before the first is shown, so that a bad one is not found half-way down a screen.
     for path, document in [(path, store.read(path)) for path in files]:
         if len(files) > 1:
-            console.print(f"\n{path}", style="bold", highlight=False, soft_wrap=True)
+            console.print(f"\n{path}", style="bold", markup=False, highlight=False, soft_wrap=True)
         console.print(tables.document_view(document))

@@ -17,13 +17,14 @@ import errno
 import os
 import re
 import select
+import stat
 import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
+from power.errors import MeterReadError, MeterUnavailableError, cause_of
 from power.options import split_argument
 
 HIDRAW = Path("/sys/class/hidraw")
@@ -34,6 +35,8 @@ HINT_UDEV = (
     " | sudo tee /etc/udev/rules.d/70-fnirsi.rules && sudo udevadm control --reload && sudo udevadm trigger"
     " (over SSH the user must be in the group: sudo usermod -aG plugdev $USER, then log in again)"
 )
+
+HINT_PLUG = "plug it in, or name /dev/hidrawN"
 
 _SAMPLE = struct.Struct("<IIHHBH")
 _REPORT_SIZE, _SAMPLES, _SPACING_NS = 64, 4, 10_000_000
@@ -186,7 +189,9 @@ class FnirsiMeter(Meter):
                 self._send(code)
         except OSError as error:
             self.close()
-            raise MeterUnavailableError(self.name, f"{self._path} does not take commands: {error}") from error
+            raise MeterUnavailableError(
+                self.name, f"{self._path} does not take commands: {cause_of(error)}"
+            ) from error
 
     def read(self) -> list[Sample]:
         """Wait for the next report, at most a second, and return its samples.
@@ -233,18 +238,21 @@ class FnirsiMeter(Meter):
             known = dict(found)
             return Path(place), named or known.get(Path(place)) or MODELS[0x2E3C, 0x5558]
         if not found:
-            raise MeterUnavailableError(
-                self.name, "no FNIRSI meter is plugged in", "plug it in, or name /dev/hidrawN"
-            )
+            raise MeterUnavailableError(self.name, "no FNIRSI meter is plugged in", HINT_PLUG)
         return found[0][0], named or found[0][1]
 
     def _open_device(self, path: Path) -> int:
         try:
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError as error:
             raise MeterUnavailableError(self.name, f"{path} may not be opened", HINT_UDEV) from error
         except OSError as error:
-            raise MeterUnavailableError(self.name, f"{path} cannot be opened: {error}") from error
+            raise MeterUnavailableError(self.name, f"{path} cannot be opened: {cause_of(error)}") from error
+        # Commands are written to it: into a file that was named by mistake they must not go.
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise MeterUnavailableError(self.name, f"{path} is a file, not a device", HINT_PLUG)
+        return descriptor
 
     def _send(self, code: int) -> None:
         if self._fd is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from power.base import Domain, Meter, Sample, Setting, now_ns
-from power.errors import MeterReadError, MeterUnavailableError
+from power.errors import MeterReadError, MeterUnavailableError, cause_of
 
 TIMEOUT_S = 2.0
 #: Where the password comes from: never the command line, which ends up in records and process lists.
@@ -138,7 +138,9 @@ class HttpPlug(Meter):
         except LoginError as error:
             raise MeterUnavailableError(self.name, str(error), f"export {PASSWORD}=...") from error
         except (OSError, ValueError) as error:
-            raise MeterUnavailableError(self.name, f"{self.argument} does not answer: {error}") from error
+            raise MeterUnavailableError(
+                self.name, f"{self.argument} does not answer: {cause_of(error)}"
+            ) from error
 
     def read(self) -> list[Sample]:
         """Ask for one reading; its instant is the middle of the request."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
 from power.capture import Capture, read_capture
-from power.errors import CaptureError, MeterReadError, MeterUnavailableError
+from power.errors import CaptureError, MeterReadError, MeterUnavailableError, cause_of
 
 
 class ReplayMeter(Meter):
@@ -34,7 +34,7 @@ class ReplayMeter(Meter):
         try:
             return Probe(self.name, True, domains=read_capture(Path(self.argument)).domains)
         except (OSError, CaptureError) as error:
-            return Probe(self.name, False, str(error))
+            return Probe(self.name, False, self._unread(error))
 
     def open(self) -> None:
         """Read the capture and start its clock. Raises `MeterUnavailableError` for what is no capture."""
@@ -45,10 +45,14 @@ class ReplayMeter(Meter):
         try:
             self._capture = read_capture(Path(self.argument))
         except (OSError, CaptureError) as error:
-            raise MeterUnavailableError(self.name, str(error)) from error
+            raise MeterUnavailableError(self.name, self._unread(error)) from error
         self.provenance = self._capture.provenance
         self._shift_ns = now_ns() - self._capture.samples[0].t_ns
         self._next = 0
+
+    def _unread(self, error: Exception) -> str:
+        """Return why the capture cannot be read; what is in it names it already."""
+        return str(error) if isinstance(error, CaptureError) else f"'{self.argument}': {cause_of(error)}"
 
     def read(self) -> list[Sample]:
         """Return the samples that have become due since the last read."""

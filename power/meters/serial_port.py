@@ -3,7 +3,7 @@
 import termios
 from typing import Any
 
-from power.errors import MeterReadError, MeterUnavailableError
+from power.errors import MeterReadError, MeterUnavailableError, cause_of
 
 #: How long an answer may take; these meters answer within some tens of milliseconds.
 TIMEOUT_S = 1.0
@@ -48,4 +48,4 @@ def _open(meter: str, path: str, baud: int, timeout_s: float) -> Any:
     except (OSError, ValueError) as error:
         refused = getattr(error, "errno", None) == 13
         hint = HINT_GROUP if refused else None
-        raise MeterUnavailableError(meter, f"{path} cannot be opened: {error}", hint) from error
+        raise MeterUnavailableError(meter, f"{path} cannot be opened: {cause_of(error)}", hint) from error

@@ -1,5 +1,6 @@
 """Two installations in turns: this source tree, and a changed copy of it behind another interpreter."""
 
+import re
 import shutil
 import stat
 import sys
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import runner, workers
+from harness import ab, plan, runner, workers
 from results import store
+from results.fingerprint import software_facts
+from workloads.registry import ENGINES
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,7 @@ def test_two_installations_are_measured_in_turns_and_compared(
     assert ended.status == 0, ended.err
     assert "more memory" in ended.out
     assert "software differs: harness: 0.1.0 → 0.2.0" in ended.out
+    assert re.findall(r"repeat \d, (\w+)\)", ended.err) == ["this", "other"] * 6
     this, other = store.read(Path("ab.json")), store.read(Path("ab-other.json"))
     assert (this.harness.version, other.harness.version) == ("0.1.0", "0.2.0")
     assert {each.settings["interpreter"] for each in this.trials} == {sys.executable}
@@ -99,11 +103,37 @@ def test_two_installations_are_measured_in_turns_and_compared(
     assert (compared.status, "more memory" in compared.out) == (0, True)
 
 
+@pytest.mark.skipif(ENGINES["native"].missing() is not None, reason="the native engine is not installed")
+def test_one_and_the_same_installation_differs_in_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = plan.Options(engine="native", trainers=("lowmem",), steps=1, warmup=0, repeats=1)
+    pair = ab.pair(plan.build(options), sys.executable)
+    assert pair.other.harness.native is not None
+    assert software_facts(pair.other) == software_facts(pair.this)
+
+
+@pytest.mark.parametrize("said", [None, {}, {"isa": "avx2"}])
+def test_a_core_that_does_not_say_how_it_was_built_is_no_error(said):
+    assert ab._native_build({"native": said}) is None
+
+
 def test_trials_alternate(in_turns):
     ended = in_turns("--repeats", "1", "--trainer", "lowmem", "--quiet", "--json", "ab.json")
     assert ended.status == 0, ended.err
-    assert ended.out == ""
+    assert (ended.out, ended.err) == ("", "")
     assert len(store.read(Path("ab.json")).trials) == len(store.read(Path("ab-other.json")).trials) == 1
+
+
+def test_an_interruption_in_turns_says_what_is_kept(in_turns, monkeypatch):
+    run = runner.trials_with
+
+    def one(*arguments):
+        yield next(run(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "trials_with", one)
+    ended = in_turns("--repeats", "1", "--trainer", "lowmem", "--quiet", "--json", "ab.json")
+    assert (ended.status, ended.err) == (1, "interrupted; 1 ended trial kept in ab.json\n")
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_options_that_need_a_folder_say_so(make_plan, option):
 
 def test_a_folder_that_cannot_be_made_is_an_error_at_once(make_plan, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="File exists"):
+    with pytest.raises(UsageError, match="is a file, not a folder"):
         make_plan(checkpoint=tmp_path / "file")
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import started
+from click.testing import CliRunner
 
+from harness import cli
 from results import schema
 from workloads import registry
 
@@ -43,6 +45,20 @@ def test_help_imports_neither_torch_nor_numpy_nor_tables(tmp_path):
     )
     assert shown.stdout.splitlines()[-1] == "[]"
     assert "run " in shown.stdout
+
+
+VERBS = [[verb] for verb in cli.harness.list_commands(None)] + [
+    ["baseline", "update"], ["baseline", "show"], ["energy", "import"], ["data", "fetch"], ["data", "verify"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [[], *VERBS], ids=" ".join)
+def test_help_fits_80_columns_and_cuts_no_word(verb):
+    shown = CliRunner().invoke(cli.harness, [*verb, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "..." not in shown.output.partition("Commands:")[2]
+    assert "{" not in shown.output
 
 
 @pytest.mark.parametrize(
@@ -192,11 +208,29 @@ def test_lists_fit_80_columns_and_are_json_on_request(tmp_path, what):
     assert all(row["name"] in shown.stdout for row in rows)
 
 
+def test_a_list_as_json_whichever_way_round(tmp_path, harness_main):
+    there, here = (harness_main("list", *words) for words in (("trainers", "--json"), ("--json", "trainers")))
+    assert (there.status, there.out) == (0, here.out)
+    for words in ((), ("--json",), ("--json", str(tmp_path / "a.json"))):
+        ended = harness_main("list", *words)
+        assert (ended.status, "say what to list: workloads, trainers" in ended.err) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_doctor_says_of_every_meter_why_it_cannot_be_used(tmp_path):
     document = json.loads(harness("doctor", "--json", "-", cwd=tmp_path).stdout)
     assert {"machine", "engines", "meters", "limits"} <= set(document)
     assert all(each["usable"] or each["reason"] for each in document["meters"] + document["limits"])
-    assert max(map(len, harness("doctor", cwd=tmp_path).stdout.splitlines())) <= 80
+    every = harness("doctor", "--all", cwd=tmp_path).stdout
+    assert all(each["name"] in every for each in document["meters"])
+    assert max(map(len, every.splitlines())) <= 80
+    screen = harness("doctor", cwd=tmp_path).stdout.splitlines()
+    assert (max(map(len, screen)) <= 80, len(screen) <= 40) == (True, True), len(screen)
+
+
+def test_doctor_takes_one_form_of_its_answer(tmp_path):
+    result = harness("doctor", "--json", "-", "--fix", cwd=tmp_path)
+    assert (result.returncode, "--json and --fix exclude each other" in error_line(result)) == (2, True)
 
 
 def test_the_model_is_a_table_and_a_document(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -47,6 +48,12 @@ def test_a_terminal_follows_trial_phase_step_loss_memory_and_time_left(make_plan
     assert "~-" not in text
     assert max(map(len, re.split(r"[\r\n]", text))) <= 80
     assert "mlp-mnist lowmem: RuntimeError: deliberate" in text  # a failure stays
+
+
+def test_an_outcome_is_in_words(make_plan):
+    screen = console(terminal=False)
+    Lines(screen, make_plan()).trial_ended(SimpleNamespace(outcome="out_of_memory", reason="at 1.0 KiB"))
+    assert "      out of memory: at 1.0 KiB (" in shown(screen)
 
 
 def test_a_sign_of_life_from_an_evaluation_is_no_training(make_plan):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import doctor, trigger
-from harness.doctor import Examination, Finding, commands, examine
+from harness.doctor import Examination, Finding, commands, examine, kinds, summary
 from power import meters
 
 
@@ -155,6 +155,36 @@ def test_a_pin_driver_is_tried_and_leaves_nothing_behind(
     assert "BadPinFactory" in str(pin.reason)
     assert str(pin.hint).startswith("pip install")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_rest_of_one_screen_is_by_name_alone(examined: Examination) -> None:
+    """What a command mends stays in full, and so do engines and limits, which no machine is without by nature."""
+    bind = "sudo rfcomm bind 0 AA:BB:CC:DD:EE:FF (then --meter um25c:/dev/x)"
+    without_other_findings(examined)
+    examined.engines = [Finding(name="torch", usable=False, reason="not installed")]
+    examined.pins = [Finding(name="trigger pin", usable=False, reason="no GPIO")]
+    examined.meters = [
+        Finding(name="powercap", usable=False, reason="x", hint="sudo chmod a+r /sys (until the next boot)"),
+        Finding(name="rdtech", usable=False, reason="x", hint=bind),
+        Finding(name="replay", usable=False, reason="x", hint="--meter replay:FILE"),
+        Finding(name="fnirsi", usable=False, reason="x", hint="plug it in"),
+        Finding(name="nvml", usable=False, reason="x"),
+        Finding(name="mock", usable=True),
+    ]  # fmt: skip
+    found = summary(examined)
+    assert {kind: [each.name for each in found.works[kind]] for kind in found.works if found.works[kind]} == {
+        "meters": ["mock"]
+    }
+    assert [each.name for each in found.mendable] == ["torch", "powercap"]
+    assert found.places == ["um25c:/dev/x", "replay:FILE"]
+    assert found.absent == ["fnirsi", "nvml", "trigger pin"]
+
+
+def test_nothing_of_this_machine_is_left_out_of_one_screen() -> None:
+    examined = examine()
+    found = summary(examined)
+    named = sum(map(len, found.works.values())) + len(found.mendable) + len(found.places) + len(found.absent)
+    assert named == sum(map(len, kinds(examined).values()))
 
 
 def test_nothing_that_mends_this_machine_is_half_a_command() -> None:

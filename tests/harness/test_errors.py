@@ -19,6 +19,7 @@ from workloads import errors as workload_errors
         (result_errors.HistoryError("no database"), ExitCode.ERROR),
         (result_errors.BaselineMissingError("none"), ExitCode.NOT_COMPARABLE),
         (result_errors.BaselineInvalidError("no TOML"), ExitCode.ERROR),
+        (result_errors.BaselineRequestError("no reason"), ExitCode.USAGE),
         (result_errors.NoisyRunError("too noisy"), ExitCode.INVALID_RUN),
     ],
 )

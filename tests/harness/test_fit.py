@@ -1,13 +1,11 @@
-"""The search on paper, and against brute force with a pretended engine that holds so much an item."""
+"""The answer against brute force with a pretended engine that holds so much an item, and what a search leaves."""
 
 import json
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from harness import ceilings, fit, runner
+from harness import ceilings, fit, fit_search, runner
 from harness import plan as planning
 from harness.display import Quiet
 from harness.errors import LimitUnavailableError, TrialFailedError, UsageError
@@ -18,35 +16,6 @@ from results.fit_table import fit_view, sentence
 MIB = 1 << 20
 ITEM_BYTES = 64 << 10
 CEILING_BYTES = 48 * MIB
-
-
-@given(
-    start=st.integers(0, 5000),
-    most=st.integers(1, 4000),
-    resolution=st.integers(1, 200),
-    truth=st.integers(0, 5000),
-)
-def test_the_search_finds_the_edge_wherever_it_starts(start, most, resolution, truth):
-    tried = []
-
-    def fits(size):
-        assert 1 <= size <= most
-        tried.append(size)
-        return size <= truth
-
-    found = fit.largest_fitting(start, most, resolution, fits)
-    best = min(truth, most)
-    assert found <= best
-    assert best - found < resolution or found == best
-    assert found == 0 or found in tried  # what is answered has been run
-    assert (found == 0) == (best == 0)
-    assert len(tried) <= 30
-
-
-def test_a_good_prediction_costs_two_runs():
-    tried = []
-    assert fit.largest_fitting(250, 10_000, 5, lambda size: tried.append(size) or size <= 252) == 250
-    assert tried == [250, 255]
 
 
 @pytest.fixture
@@ -118,7 +87,7 @@ def test_the_answer_is_a_sentence_a_table_and_a_document(pretended, harness_main
 
 def test_with_a_meter_the_answer_has_energy_a_sample_with_its_uncertainty(pretended, monkeypatch):
     """The search reads no meter; one more run at the answer is long enough for it."""
-    monkeypatch.setattr(fit, "_METERED_S", 1.5)
+    monkeypatch.setattr(fit_search, "_METERED_S", 1.5)
     monkeypatch.setattr(MockMeter, "provenance", "measured")
     pretended["step_s"] = 0.05
     said = []
@@ -142,6 +111,10 @@ def test_with_a_meter_the_answer_has_energy_a_sample_with_its_uncertainty(preten
     )
     assert "a sample)." in sentence(document)
     assert document.accumulate == 2
+
+
+def test_a_trainer_named_twice_is_searched_for_once():
+    assert fit.question(workload="mlp-mnist", trainers=("lowmem", "lowmem")).trainers == ("lowmem",)
 
 
 def test_where_the_engine_alone_does_not_fit_the_answer_says_so(pretended):
@@ -177,7 +150,7 @@ FIT = (
 
 @pytest.mark.parametrize("error", [TrialFailedError("the second fails"), KeyboardInterrupt()])
 def test_what_ends_the_second_search_leaves_the_first(pretended, harness_main, tmp_path, monkeypatch, error):
-    search, ended_before = fit._Search.run, []
+    search, ended_before = fit_search.Search.run, []
 
     def once(self):
         if ended_before:
@@ -185,7 +158,7 @@ def test_what_ends_the_second_search_leaves_the_first(pretended, harness_main, t
         ended_before.append(self)
         return search(self)
 
-    monkeypatch.setattr(fit._Search, "run", once)
+    monkeypatch.setattr(fit_search.Search, "run", once)
     ended = harness_main(*FIT, "--resolution", "64", "--json", tmp_path / "new" / "fit.json")
     assert (ended.status, str(error) or "interrupted") == (
         1,
@@ -204,7 +177,7 @@ def test_a_meter_that_cannot_be_read_is_said_before_any_search(
     pretended, harness_main, tmp_path, monkeypatch, meter, code, words
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fit._Search, "run", lambda self: pytest.fail("it has searched"))
+    monkeypatch.setattr(fit_search.Search, "run", lambda self: pytest.fail("it has searched"))
     ended = harness_main(*FIT, "--meter", meter)
     assert (ended.status, words in ended.err) == (code, True), ended.err
 
@@ -213,7 +186,7 @@ def test_an_answer_is_kept_before_its_metered_run(pretended, harness_main, tmp_p
     def fails(self, fitted):
         raise TrialFailedError("the metered run fails")
 
-    monkeypatch.setattr(fit._Search, "metered", fails)
+    monkeypatch.setattr(fit_search.Search, "metered", fails)
     options = ("--resolution", "64", "--trainer", "lowmem", "--meter", "mock:1W")
     ended = harness_main(*FIT, *options, "--json", tmp_path / "fit.json")
     assert (ended.status, "the metered run fails" in ended.err) == (1, True), ended.err
@@ -224,7 +197,7 @@ def test_an_answer_is_kept_before_its_metered_run(pretended, harness_main, tmp_p
 def test_a_place_that_cannot_be_written_is_said_before_any_search(
     pretended, harness_main, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(fit._Search, "run", lambda self: pytest.fail("it has searched"))
+    monkeypatch.setattr(fit_search.Search, "run", lambda self: pytest.fail("it has searched"))
     (tmp_path / "file").write_text("in the way")
     ended = harness_main(*FIT, "--json", tmp_path / "file" / "fit.json")
     assert (ended.status, "cannot write" in ended.err) == (1, True), ended.err

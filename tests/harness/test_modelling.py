@@ -20,3 +20,8 @@ def test_the_layers_add_up_to_the_totals_and_none_has_more(workload, trainer, co
         shares = [layer.by_variable.get(variable, 0) for layer in modelled.by_layer]
         together = max if variable in ("dX_Y", "dY") else sum
         assert together(shares) == total, variable
+
+
+def test_a_trainer_named_twice_is_one_column():
+    document = modelling.model("mlp-mnist", ("lowmem", "lowmem"), None, "adam", "honest", by_layer=False)
+    assert [each.trainer for each in document.trainers] == ["lowmem"]

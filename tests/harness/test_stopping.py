@@ -63,7 +63,7 @@ def test_what_was_measured_is_printed(tmp_path, number):
     out, err = stop_in_the_second_trial(process, number)
     assert process.returncode == 128 + number
     assert [trial["trainer"] for trial in json.loads(out)["trials"]] == ["standard"]
-    assert "interrupted; 1 ended trials are kept" in err
+    assert "interrupted; 1 ended trial kept" in err
 
 
 def test_no_control_group_stays_behind(tmp_path):

@@ -237,7 +237,16 @@ def test_the_command_writes_the_document(document, tmp_path, harness_main):
     assert "ppm fast" in ended.out
     (row,) = store.read(run).trials[0].energy
     assert (row.meter, row.domain) == ("fnb58-app", "trace")
-    assert harness_main("energy", "import", tmp_path / "none.csv", run).status == 2
+    before = run.read_bytes()
+    apart = harness_main("energy", "import", trace, run, "--json", "-")
+    (row,) = store.loads(apart.out).trials[0].energy[1:]
+    assert (row.meter, "ppm fast" in apart.err, run.read_bytes() == before) == ("trace", True, True)
+    none = harness_main("energy", "import", tmp_path / "none.csv", run)
+    assert none.err == (
+        f"harness: error: the trace '{tmp_path / 'none.csv'}' cannot be read: No such file or directory; "
+        "name the CSV that the meter's program exported\n"
+    )
+    assert none.status == 2
     trace.write_text("nothing\n")
     refused = harness_main("energy", "import", trace, run)
     assert refused.status == 1

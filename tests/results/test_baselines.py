@@ -47,7 +47,7 @@ ceiling = 2
         ("ceiling = 2", "ceiling = nan", "has ceiling = nan"),
         ("tolerance = 0.1", "tolerance = inf", "has tolerance = inf"),
         ("ceiling = 2", "ceiling = -2", "has ceiling = -2"),
-        ("[environments.abc]", "[environments.abc", "cannot be read: Expected ']'"),
+        ("[environments.abc]", "[environments.abc", "cannot be read as TOML: Expected ']'"),
         ("value = 1", 'value = "1"', r"Expected `float \| null`, got `str` - at `\$\.baselines"),
     ],
 )

@@ -7,7 +7,7 @@ Make = Callable[..., Any]
 
 
 def test_the_length_is_in_words(trial: Make) -> None:
-    assert length_words(length_of(trial(settings={"steps": 600, "epochs": 1}))) == "600 steps, 1 epochs"
+    assert length_words(length_of(trial(settings={"steps": 600, "epochs": 1}))) == "600 steps, 1 epoch"
     assert length_words(length_of(trial(settings={"steps": 6, "epochs": None}))) == "6 steps"
     assert length_words({}) == "an unknown time"
 

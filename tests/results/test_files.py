@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from results.errors import DocumentWriteError
 from results.files import descriptor_of, is_stream, write_whole
 
 
@@ -28,6 +29,16 @@ def test_a_pipe_without_a_name_is_written_to() -> None:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         assert pipe.read() == b"document"
+
+
+@pytest.mark.parametrize("name", ["a.json/b", "a.json/b/c"])
+def test_a_file_in_the_way_is_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("kept")
+    with pytest.raises(DocumentWriteError) as raised:
+        write_whole(Path(name), b"document")
+    assert str(raised.value).startswith(f"cannot write '{name}': 'a.json' is a file, not a folder; ")
+    assert Path("a.json").read_text() == "kept"
 
 
 def test_other_names_are_files(tmp_path: Path) -> None:

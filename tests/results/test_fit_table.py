@@ -97,6 +97,15 @@ def test_the_table_gives_time_and_energy_a_sample_and_fits_80_columns(answered, 
     assert "energy by mock is modelled, not measured" in text
 
 
+def test_one_is_no_plural_and_within_has_its_unit(answered, shown):
+    text = shown(fit_view(answered(fitted(resolution=200), threads=1, steps=1)))
+    assert "1 run of 1 step in 512.0 MiB" in text
+    words = " ".join(text.split())
+    assert ("adam, 1 thread" in words, "1 threads" in words) == (True, False)
+    heads = [line.split() for line in text.splitlines() if "within" in line or "items" in line]
+    assert ("within" in heads[0], "items" in heads[1]) == (True, True)
+
+
 def test_a_null_answer_needs_a_reason():
     with pytest.raises(ValueError, match="without a reason"):
         fitted(batch_size=None, reason=None)

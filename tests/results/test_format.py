@@ -76,3 +76,8 @@ def test_the_rest() -> None:
     assert fmt.change(0.958) == "-4.2 %"
     assert fmt.number(1234.0, "Hz") == "1234 Hz"
     assert fmt.mib(None) == fmt.ratio(None) == fmt.percent(None) == fmt.number(None) == "–"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 threads"), (1, "1 thread"), (2, "2 threads")])
+def test_one_is_no_plural(number: int, words: str) -> None:
+    assert fmt.counted(number, "thread") == words

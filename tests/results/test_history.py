@@ -206,7 +206,9 @@ def test_two_writers_at_once_lose_nothing(document: Make, tmp_path_factory: pyte
 
 def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(b"this is no database" * 100)
-    with pytest.raises(HistoryError, match="cannot be used: file is not a database; delete it"):
+    with pytest.raises(
+        HistoryError, match="cannot be used: file is not a database; delete it if it was a history"
+    ):
         History(tmp_path)
     with pytest.raises(HistoryError, match="no folder"):
         History(tmp_path / "none")

@@ -106,7 +106,7 @@ def test_a_folder_is_not_overwritten(document: Make, tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder(document: Make, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("mine")
-    with pytest.raises(DocumentWriteError, match=r"exists|Not a directory"):
+    with pytest.raises(DocumentWriteError, match=r"runs' is a file, not a folder"):
         store.write(document(), tmp_path / "runs" / "run.json")
     assert (tmp_path / "runs").read_text() == "mine"
 

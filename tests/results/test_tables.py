@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from results import tables
-from results.schema import Device, Memory, PhaseEnergy, Time, Validity
+from results.schema import Device, Energy, Memory, PhaseEnergy, Time, Validity
 
 Make = Callable[..., Any]
 LONG = ["standard", "lowmem", "float16-booldw-l1", "lowmem-po2"]
@@ -63,6 +63,20 @@ def test_a_reason_of_some_trainers_names_them(document: Make, trial: Make, shown
     untimed = trial("lowmem", time=Time.unavailable("the worker sent no marks"))
     text = shown(tables.notes(document([trial(), untimed])))
     assert "· lowmem: time: the worker sent no marks" in text
+
+
+def test_windows_that_are_too_short_ask_once_for_what_does_for_all(
+    document: Make, trial: Make, shown: Make
+) -> None:
+    def short(trainer: str, window: str, steps: int) -> Any:
+        reason = f"the window of {window} s is too short for this meter: 2 s would do; try: --steps {steps}"
+        return trial(trainer, energy=[Energy.unavailable("rapl", "package-0", reason)])
+
+    trials = [short("standard", "0.565", 12), short("lowmem", "0.4", 16), short("standard", "0.456", 9)]
+    text = " ".join(shown(tables.notes(document(trials))).split())
+    assert text.count("too short") == 1
+    assert "· no energy from rapl: the window of 0.4 s is too short" in text
+    assert "--steps 16" in text
 
 
 def test_notes_on_what_is_not_measured(document: Make, trial: Make, energy: Make, shown: Make) -> None:
@@ -132,16 +146,3 @@ def test_list_table(shown: Make) -> None:
     assert row(text, "cnv-cifar10") == ["cnv-cifar10", "50", "–", "yes"]
     assert "batch size" in text
     assert "There are no meters." in shown(tables.list_table("meters", []))
-
-
-def test_doctor_table(shown: Make) -> None:
-    rows = [
-        {"name": "rapl", "usable": False, "reason": "permission denied", "hint": "sudo chmod a+r FILE"},
-        {"name": "mock", "usable": True, "reason": "", "hint": None, "domains": ["cpu", "dram"]},
-        {"name": "bare", "usable": True, "reason": None, "hint": None},
-    ]
-    text = shown(tables.doctor_table("meters", rows))
-    assert row(text, "rapl") == ["rapl", "no", "permission", "denied"]
-    assert "try: sudo chmod a+r FILE" in text
-    assert row(text, "mock") == ["mock", "yes", "domains:", "cpu,", "dram"]
-    assert row(text, "bare") == ["bare", "yes", "–"]

@@ -47,9 +47,8 @@ def _download_from(url: str, file: DataFile, target: Path, progress: Progress) -
     except HTTPError as error:
         raise DataFetchError(f"{url} answered {error.code} {error.reason}") from error
     except URLError as error:
-        raise DataFetchError(
-            f"{url} cannot be reached ({error.reason}): no network, or no such host"
-        ) from error
+        words = getattr(error.reason, "strerror", None) or error.reason  # without the system's number
+        raise DataFetchError(f"{url} cannot be reached ({words}): no network, or no such host") from error
     except (TimeoutError, ConnectionError, HTTPException) as error:
         raise DataFetchError(f"{url} broke off ({error or type(error).__name__})") from error
 

@@ -1,4 +1,4 @@
-"""From documents that pretended engines gave to exit codes: `check`, `baseline`, `compare`, `report`, `history`."""
+"""From documents that pretended engines gave to exit codes: `check`, `baseline`, `compare`, `report`."""
 
 import os
 import xml.etree.ElementTree as ET
@@ -14,43 +14,6 @@ from workloads import recipes
 
 MIB = 1 << 20
 METRIC = ("--metric", "training_peak_bytes")
-
-
-@pytest.fixture(scope="module")
-def texts():
-    """What each pretended run gave, so that every test here shares a few runs and changes only its own copy."""
-    return {}
-
-
-@pytest.fixture
-def measure(make_plan, tmp_path, monkeypatch, texts):
-    """Return a function: settings of the pretended engine → the file of three repeats of both trainers."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name, **settings):
-        key = tuple(settings.items())
-        if key not in texts:
-            settings = {"hold_bytes": 24 * MIB, "burst_bytes": 2 * MIB} | settings
-            plan = make_plan(settings=settings, allocator="pinned", repeats=3, warmup=1)
-            texts[key] = store.dumps(runner.run(plan, Quiet(), lambda document: None))
-        document = store.loads(texts[key])
-        for (
-            trial
-        ) in document.trials:  # on a shared machine three steps show no time; that is not what is tested here
-            trial.time.step_s.median = 0.005
-        store.write(document, tmp_path / name)
-        return tmp_path / name
-
-    return run
-
-
-@pytest.fixture
-def recorded(measure, harness_main):
-    """A baseline of a quiet run, and the run."""
-    path = measure("before.json")
-    ended = harness_main("baseline", "update", path, "--reason", "first recorded")
-    assert ended.status == 0, ended.err
-    return path
 
 
 def test_the_same_program_passes_and_says_so(recorded, measure, harness_main, tmp_path):
@@ -84,6 +47,25 @@ def test_memory_that_grew_exits_4_and_names_the_variable(recorded, measure, harn
     assert "training_peak_bytes" in ended.out
     suite = ET.parse(tmp_path / "gate.xml").getroot()[0]
     assert int(suite.get("failures")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "a.json", "--junit", "-", "--markdown", "-"), "--markdown -: --junit goes there too"),
+        (("check", "a.json", "--junit", "-", "--markdown", "/dev/stdout"), "--junit goes there too"),
+        (("check", "a.json", "--junit", "x", "--markdown", "./x"), "--markdown ./x: --junit goes there too"),
+        (("check", "a.json", "--junit", "a.json"), "--junit a.json: that is read, and would be lost"),
+        (("report", "a.json", "-o", "./a.json"), "-o ./a.json: that is read, and would be lost"),
+        (("energy", "import", "t.csv", "a.json", "--json", "t.csv"), "that is read, and would be lost"),
+    ],
+)
+def test_two_documents_in_one_place_are_none(measure, harness_main, tmp_path, monkeypatch, arguments, words):
+    before = measure("a.json").read_bytes()
+    (tmp_path / "t.csv").write_text("t,p\n")
+    ended = harness_main(*arguments)
+    assert (ended.status, ended.out, words in ended.err) == (2, "", True), ended.err
+    assert ((tmp_path / "a.json").read_bytes(), (tmp_path / "x").exists()) == (before, False)
 
 
 @pytest.mark.slow
@@ -182,12 +164,36 @@ def test_too_few_repeats_make_no_baseline(measure, harness_main):
     assert "--repeats 3" in ended.err
 
 
+def test_a_file_s_name_is_no_markup(measure, harness_main, tmp_path):
+    path = measure("[red]a[/red].json")
+    assert f"\n{path}\n" in harness_main("show", path, path).out
+
+
 def test_only_the_metrics_that_are_named_are_recorded(measure, harness_main):
     path = measure("a.json")
     assert harness_main("baseline", "update", path, "--reason", "memory", *METRIC).status == 0
     ended = harness_main("check", path)
     assert (ended.status, ended.out.count("test_accuracy")) == (0, 0)
-    assert harness_main("baseline", "update", path, "--reason", "x", "--metric", "nonsense").status == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--reason", "x", "--metric", "nonsense"),
+            "unknown metric 'nonsense'; there is: training_peak_bytes, ",
+        ),
+        (
+            ("--reason", "x", "--metric", "step_s"),
+            "metric 'step_s' is not recorded; there is: training_peak_bytes, ",
+        ),
+        (("--reason", ""), "a baseline needs a reason"),
+    ],
+)
+def test_an_update_asked_for_wrongly_is_a_mistake_of_usage(measure, harness_main, tmp_path, options, words):
+    ended = harness_main("baseline", "update", measure("a.json"), *options)
+    assert (ended.status, words in ended.err) == (2, True), ended.err
+    assert not (tmp_path / "baselines").exists()
 
 
 def test_a_baseline_is_shown_with_its_reason(recorded, harness_main):
@@ -234,13 +240,3 @@ def test_a_file_whose_name_is_no_text_is_a_file_all_the_same(recorded, harness_m
         ended = harness_main("report", odd, "--format", name, "-o", f"page.{name}")
         assert ended.status == 0, ended.err
     assert r"run-\xff" in (tmp_path / "page.markdown").read_text()
-
-
-def test_history_shows_every_series_and_names_what_it_skips(recorded, harness_main, tmp_path):
-    (tmp_path / "broken.json").write_text("{")
-    ended = harness_main("history", tmp_path, "--metric", "training_peak_bytes", "--database", ":memory:")
-    assert ended.status == 0
-    assert ended.out.count("training_peak_bytes") == 2
-    assert "skipped broken.json" in ended.out
-    assert harness_main("history", tmp_path, "--metric", "nonsense").status == 2
-    assert harness_main("history", tmp_path / "nowhere").status == 2

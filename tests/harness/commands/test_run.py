@@ -67,37 +67,3 @@ def test_quiet_says_why_the_exit_code_is_not_0(make_plan, harness_main, tmp_path
         f"the document is {tmp_path / 'a.json'}"
         for trainer in ("standard", "lowmem")
     ]
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        ("--ab", "python3"),
-        ("--json", "a.json"),
-        ("--synchronise",),
-        ("--meter", "none"),
-        ("--ceiling", "1GiB"),
-        ("--emulate", "--device", "pi3b+"),
-        ("--mechanism", "watchdog"),
-        ("--allocator", "pinned"),
-        ("--trigger-pin", 0),
-        ("--accelerator", "cuda"),
-    ],
-)
-def test_plans_say_what_they_do_not_know(harness_main, tmp_path, option):
-    ended = harness_main("run", "--plans", tmp_path / "plans", *option)
-    assert (ended.status, f"--plans runs nothing and does not know {option[0]};" in ended.err) == (2, True)
-    assert not list(tmp_path.iterdir())
-
-
-def test_plans_need_a_folder_that_can_be_made(harness_main, tmp_path, monkeypatch):
-    from workloads.engines.native import program
-    from workloads.registry import Engine
-
-    monkeypatch.setattr(program, "missing", lambda: None)
-    monkeypatch.setattr(Engine, "missing", lambda _: None)
-    (tmp_path / "file").write_text("")
-    ended = harness_main("run", "--plans", tmp_path / "file", "--trainer", "lowmem", "--engine", "native")
-    assert (ended.status, "file: File exists; name a folder that can be made" in ended.err) == (2, True), (
-        ended.err
-    )

@@ -228,6 +228,12 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MeterUnavailableError, match="argument is wrong"):
         FnirsiMeter("/dev/null,model=FNB99").open()
 
+    file = tmp_path / "run.json"
+    file.write_text("mine")
+    with pytest.raises(MeterUnavailableError, match=r"run\.json is a file, not a device"):
+        FnirsiMeter(str(file)).open()
+    assert file.read_text() == "mine"  # the commands that start a meter are not written over it
+
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 

@@ -98,7 +98,8 @@ def test_the_next_address_is_tried(publish: pytest.MonkeyPatch, server: str, tmp
 
 def test_without_a_network_it_says_so(publish: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(
-        DataFetchError, match=r"cannot be reached .*: no network, or no such host.*Without a network"
+        DataFetchError,
+        match=r"cannot be reached \(Connection refused\): no network, or no such host.*Without a network",
     ):
         fetch(publish, tmp_path, "http://127.0.0.1:9/toy.bin")
 
