@@ -14,6 +14,13 @@ def trouble(error: sqlite3.Error, path: Path) -> str:
     return f"the history '{path}' cannot be used: {cause}; {step}"
 
 
+def foreign(path: Path) -> str:
+    """Return in one line that a database was made by something else, or by this program before it signed its own."""
+    return (
+        f"'{path}' is a database, but no history: it was left alone; delete it if it was one, or {_ELSEWHERE}"
+    )
+
+
 def _explained(error: sqlite3.Error, path: Path) -> tuple[str, str]:
     """Return the cause and the step; only a damaged database is helped by deleting it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from results import store
-from results.database_errors import trouble
+from results.database_errors import foreign, trouble
 from results.errors import FolderMissingError, HistoryError, ResultError
 from results.files import shown
 from results.fingerprint import fingerprint, machine_facts
@@ -28,7 +28,9 @@ from results.summary import Setup
 from results.trends import change_points
 
 DATABASE = "history.sqlite3"
-_VERSION = 5
+_VERSION = 6
+_APPLICATION = 0x48524E53
+"""Says in the header of a database (`PRAGMA application_id`) that it is a history: another program's is not touched."""
 _UNREAD = (-1, -1)
 """The size and time of no file: what could not be read is tried again, since rights and this program change, too."""
 _BUSY_S = 60.0
@@ -177,15 +179,23 @@ class History:
         return [trend for trend in trends if workload is None or trend.key.workload == workload]
 
     def _prepare(self) -> None:
-        """Make the tables; a database of another version is emptied, since it can be had again."""
+        """Make the tables; a history of another version is emptied, since it can be had again.
+
+        Raises HistoryError for a database that some other program made.
+        """
+        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == _VERSION:
+        if (application, version) == (_APPLICATION, _VERSION):
             return
+        (objects,) = self._connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if objects and application != _APPLICATION:
+            raise HistoryError(foreign(self._database))
         for table in ("measurement", "series", "document"):
             self._connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in _TABLES.strip().rstrip(";").split(";"):
             self._connection.execute(statement)
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+        self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
 
     def _files(self) -> Iterator[tuple[str, Path, tuple[int, int]]]:
         """Yield each JSON file below the folder, but the hidden ones: its name, path, and size and time of change.

@@ -65,3 +65,42 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
     console.print(tables.document_view(document))
     place = "standard output" if apart else target
     console.print(f"{trace.name}: {joined}; document: {place}", soft_wrap=True, markup=False, highlight=False)
+
+
+@command.command(short_help="Measure what reading a meter costs this machine.")
+@click.option(
+    "--meter",
+    "meters",
+    multiple=True,
+    metavar="M",
+    help="Which meter; default: this machine's own. Repeatable.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600.0),
+    default=10.0,
+    show_default=True,
+    help="How long a meter is read; once more as long for what that adds to the power.",
+)
+@click.option(
+    "--rate", "rate_hz", type=click.FloatRange(0.01, 1000.0), metavar="HZ", help="Default: as in a run."
+)
+@click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output.")
+def overhead(meters: tuple[str, ...], seconds: float, rate_hz: float | None, json_path: str | None) -> None:
+    """Measure what reading a meter costs this machine: CPU time, and power where the meter can tell.
+
+    Leave the machine alone meanwhile: what else runs is in the power, too.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from harness import reading_cost
+
+    said = Console(stderr=True)
+    costs = reading_cost.measure(
+        meters, seconds, rate_hz, lambda text: said.print(text, soft_wrap=True, markup=False, highlight=False)
+    )
+    if json_path:
+        write_text(msgspec.json.format(msgspec.json.encode(costs), indent=2).decode(), json_path)
+        return
+    Console().print(reading_cost.table(costs))

@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -214,10 +215,24 @@ def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
         History(tmp_path / "none")
 
 
+def test_the_database_of_another_program_is_left_alone(document: Make, trial: Make, tmp_path: Path) -> None:
+    fill(tmp_path, document, trial, [40])
+    other = tmp_path / "other.sqlite3"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE document (something TEXT)")
+        connection.execute("INSERT INTO document VALUES ('dear')")
+        connection.commit()
+    before = other.read_bytes()
+    with pytest.raises(HistoryError, match="is a database, but no history: it was left alone"):
+        History(tmp_path, other)
+    assert other.read_bytes() == before
+
+
 def test_a_database_of_another_version_is_made_again(document: Make, trial: Make, tmp_path: Path) -> None:
     fill(tmp_path, document, trial, [40])
+    History(tmp_path).close()
     connection = sqlite3.connect(tmp_path / DATABASE)
-    connection.execute("CREATE TABLE document (something TEXT)")
+    connection.execute("DROP TABLE measurement")
     connection.execute("PRAGMA user_version = 99")
     connection.commit()
     connection.close()
