@@ -23,8 +23,8 @@ class Recipe(NamedTuple):
     `activation` is what is retained of X between forward and backward. `ste_mask` says where the clip of the
     straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
     element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, `l1_sign`, whose backward pass puts the
-    retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which puts the
-    sign less its mean there, as the derivative of ψ has it. `gradient` is the type of Y and
+    retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which comes as
+    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. `gradient` is the type of Y and
     ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
     `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
@@ -136,7 +136,9 @@ LOWMEM_PO2 = LOWMEM._replace(
     name="lowmem-po2", summary="lowmem with ∂Y as 5-bit powers of two", output_gradient="po2"
 )
 LOWMEM_CENTRED = LOWMEM._replace(
-    name="lowmem-centred", summary="lowmem with ∂Y of mean 0 a channel", norm="l1_sign_centred"
+    name="lowmem-centred",
+    summary="lowmem with the l1 norm's gradient as near as signs tell it",
+    norm="l1_sign_centred",
 )
 LOWMEM_Q6 = LOWMEM._replace(name="lowmem-q6", summary="lowmem with 6-bit ∂Y", output_gradient="int6")
 

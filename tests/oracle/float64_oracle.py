@@ -175,7 +175,7 @@ def norm_backward(
             direction = sgn(x_plus)
             factor = np.mean(np.abs(x_plus)) * np.mean(v * direction)
             if norm == "l1_sign_centred":
-                omega = 0.5 if clipped else np.mean(np.abs(x_plus))
+                omega = 0.48 if clipped else np.mean(np.abs(x_plus))
                 factor = omega * np.mean(v * direction) - beta[channel] * np.mean(v)
         if norm in ("l1", "l1_sign_centred"):
             direction = direction - np.mean(direction)

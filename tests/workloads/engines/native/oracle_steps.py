@@ -125,7 +125,7 @@ def backward_stage(
         d = sgn(record.x_plus)
         factor = record.omega * (v * d).mean(axis=(0, 1, 2))
     if norm == "l1_sign_centred":
-        omega = record.omega if last else 0.5  # elsewhere the clip lets nothing through but |X⁺| ≤ 1
+        omega = record.omega if last else 0.48  # elsewhere the clip lets nothing through but |X⁺| ≤ 1
         factor = omega * (v * d).mean(axis=(0, 1, 2)) - beta * v.mean(axis=(0, 1, 2))
         d = d - d.mean(axis=(0, 1, 2))
     dy = v - v.mean(axis=(0, 1, 2)) - d * factor
