@@ -24,9 +24,9 @@ class Recipe(NamedTuple):
     straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
     element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, `l1_sign`, whose backward pass puts the
     retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which comes as
-    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. `gradient` is the type of Y and
-    ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling inputs, except
-    `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
+    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. `gradient` is
+    the type of Y and ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling
+    inputs, except `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
     `border` is what becomes of a latent weight that has reached |W| = 1: with `cancel` it gets no gradient any more, as
     Wang et al. have it, and so it never comes back; with `clip` it is kept in [−1, 1] and may, as Courbariaux and
