@@ -10,12 +10,12 @@ from typing import Self
 import msgspec
 
 from harness import phase_energy, segments
+from harness.energy_rows import row_of
 from harness.messages import Repeated
 from harness.traces import power_trace
 from power import registry
-from power.base import Meter, Setting
+from power.base import Meter
 from power.errors import MeterUnavailableError
-from power.reader import Overhead
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
@@ -238,41 +238,3 @@ def why_no_meter() -> str:
     near = [probe for probe in probes if probe.hint]
     said = "; ".join(f"{probe.name}: {probe.reason}" for probe in near[:1])
     return f"no usable meter{f' ({said})' if said else ''}; `harness doctor` lists what would do"
-
-
-def row_of(
-    measured: WindowEnergy,
-    steps: int,
-    window_s: float,
-    cost: Overhead | None = None,
-    settings: Mapping[str, Setting] | None = None,
-) -> schema.Energy:
-    """Return the energy of a window of so many steps as the document keeps it, its meter's cost and settings."""
-    net_j, reason = measured.net_j, measured.reason
-    if measured.needed_s is not None and window_s > 0:
-        # A tenth more than the meter asks for: the next run's steps may be a little quicker.
-        enough = math.ceil(1.1 * steps * measured.needed_s / window_s)
-        reason = f"{reason}; try: --steps {enough}"
-    return schema.Energy(
-        meter=measured.meter,
-        domain=measured.domain,
-        gross_j=measured.gross_j,
-        idle_j=measured.idle_j,
-        net_j=net_j,
-        net_j_per_step=None if net_j is None else net_j / steps,
-        uncertainty_j=measured.uncertainty_j,
-        rate_hz=measured.rate_hz,
-        provenance=measured.provenance,
-        reason=reason,
-        window_s=measured.duration_s,
-        idle_drift_w=measured.idle_drift_w,
-        reader_cpu_share=cost.share if cost else None,
-        reader=cost.reader if cost else None,
-        parent=measured.parent or ("" if measured.apart else None),
-        covers=measured.covers or None,
-        fresh_samples=None if measured.gross_j is None else measured.fresh_samples,
-        longest_gap_s=measured.longest_gap_s,
-        gross_uncertainty_j=measured.gross_uncertainty_j,
-        terms_j=dict(measured.uncertainty_terms_j),
-        settings=dict(settings or {}),
-    )

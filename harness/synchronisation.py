@@ -9,7 +9,7 @@ import msgspec
 
 from harness import segments
 from harness.checkpoints import measured_steps
-from harness.energy import row_of
+from harness.energy_rows import row_of
 from harness.errors import UsageError
 from harness.throttling import invalidated, why_invalid
 from power.series import Series
