@@ -1,5 +1,6 @@
 """A plan of trials that a pretended engine runs, on the packaged sample."""
 
+import os
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -43,6 +44,15 @@ def make_plan(pretend_worker, monkeypatch, tmp_path):
         return msgspec.structs.replace(plan, trials=tuple(trials))
 
     return make
+
+
+@pytest.fixture
+def one_processor():
+    """Let what the test starts see one processor: torch's threads wait for each other by spinning, beside other tests."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 Ended = namedtuple("Ended", "status out err")
