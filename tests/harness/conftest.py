@@ -29,9 +29,8 @@ def with_settings(trial, settings):
 
 
 @pytest.fixture
-def make_plan(pretend_worker, monkeypatch, tmp_path):
+def make_plan(pretend_worker, monkeypatch):
     """Return a function: settings of the pretended engine → a plan of two trainers on three steps."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     engine = Engine("torch", "pretended", "pretend_engine", ("standard", "lowmem"), ("mlp",))
     monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted, settings: engine)
 

@@ -17,11 +17,6 @@ WORKERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "curve-cache"))
-
-
 def run(plan):
     return runner.run(plan, Quiet(), lambda document: None).trials
 

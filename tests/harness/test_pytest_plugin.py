@@ -49,7 +49,6 @@ planning.build = with_settings
 def project(pytester, monkeypatch):
     """Return a function: a test file, settings of the pretended engine → pytest's result on it."""
     pytester.makeconftest(CONFTEST)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
     monkeypatch.setenv("TMPDIR", str(pytester.path))
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     # Other plugins take a second to load; that ours is found by its entry point is for the example project to show.
@@ -270,7 +269,6 @@ def test_the_example_project_passes(tmp_path, one_processor):
     result = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *(() if INSTALLED else PLUGIN)],
         cwd=tmp_path / "project",
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
     )

@@ -29,7 +29,6 @@ GPU = Accelerator(
 @pytest.fixture
 def trial_and_events(monkeypatch, tmp_path):
     """Return a function: options → the trial, and what its worker called of torch.cuda, in order."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(accelerators, "probe", lambda name: GPU)
     program = (
         f"import sys; sys.path.append({str(FAKES)!r}); from scripted_cuda import run_worker; run_worker()"

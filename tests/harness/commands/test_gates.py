@@ -92,7 +92,6 @@ def test_memory_that_grew_exits_4_and_names_the_variable(recorded, measure, harn
 def test_an_activation_kept_in_float32_exits_4_and_names_x(tmp_path, monkeypatch, harness_main):
     """torch, with a low-memory recipe in which someone keeps X as float32 again; native: `test_planted_regression`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def measure(name, repeats):
         options = planning.Options(
