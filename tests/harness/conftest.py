@@ -10,6 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `started`, plain functions that fixtures cannot be
 
+from started import with_settings
+
 from harness import cli, runner
 from harness import plan as planning
 from workloads.registry import Engine
@@ -22,10 +24,6 @@ def pretend_worker(monkeypatch):
     """Let workers find the pretended engine, which no registry row names."""
     program = f"import sys; sys.path.append({str(FAKES)!r}); from harness.worker import main; main()"
     monkeypatch.setattr(runner, "worker_command", lambda *_: [sys.executable, "-P", "-c", program])
-
-
-def with_settings(trial, settings):
-    return msgspec.structs.replace(trial, settings=trial.settings | (settings or {}))
 
 
 @pytest.fixture
@@ -47,9 +45,10 @@ def make_plan(pretend_worker, monkeypatch):
 
 @pytest.fixture
 def one_processor():
-    """Let what the test starts see one processor: torch's threads wait for each other by spinning, beside other tests."""
+    """Let what the test starts see the processor it runs on alone: beside other tests, torch's threads spin in vain."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
+    after_name = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
+    os.sched_setaffinity(0, {int(after_name[36])})  # field 39 of proc_pid_stat(5), the name being the second
     yield
     os.sched_setaffinity(0, before)
 
@@ -61,9 +60,9 @@ Ended = namedtuple("Ended", "status out err")
 def harness_main(monkeypatch, capsys):
     """Return a function: arguments → exit status and output of the command line, run in this process."""
 
-    def invoke(*arguments):
+    def invoke(*arguments, columns=120):
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as left:
             cli.main()
         return Ended(left.value.code, *capsys.readouterr())

@@ -3,6 +3,8 @@
 import os
 import sys
 
+import msgspec
+
 COMMAND = [sys.executable, "-P", "-m", "harness"]
 
 
@@ -14,3 +16,8 @@ def environment(cwd):
         "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
         "COLUMNS": "80",
     }
+
+
+def with_settings(trial, settings):
+    """Return the trial's plan with more settings."""
+    return msgspec.structs.replace(trial, settings=trial.settings | (settings or {}))
