@@ -10,6 +10,10 @@ from harness.host import usable_cores
 
 pytest_plugins = ["pytester"]
 
+# Before anything imports NumPy or torch: threads that wait for each other spin, and here the tests are side by side.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples in every run: a failure in CI is the same failure at home.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")

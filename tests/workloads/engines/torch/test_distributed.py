@@ -229,9 +229,7 @@ def test_voting_processes_survive_a_kill_and_stay_as_one(program: tuple[str, ...
         ([], "RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT not set: start it with: torchrun"),
     ],
 )
-def test_a_mistake_is_one_line(
-    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_is_one_line(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in MEETING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "argv", ["distributed", *arguments])
