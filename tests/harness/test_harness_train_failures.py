@@ -25,6 +25,12 @@ pytestmark = pytest.mark.skipif(
 MIB = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    """Some of these damage the unpacked data, which other tests share."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def plan_of(worker="program", **options):
     given = {"steps": 4, "warmup": 2, "repeats": 1, "meters": ("none",), "engine": "native", "threads": 1}
     given |= {"trainers": ("lowmem",), "silence_s": 30.0, "test_items": 100}
