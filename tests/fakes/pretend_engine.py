@@ -132,8 +132,9 @@ class PretendTraining:
 
 def touched(size):
     held = bytearray(size)
-    for position in range(0, size, 4096):
-        held[position] = 1
+    held[::4096] = b"\1" * len(
+        range(0, size, 4096)
+    )  # a page each; a loop would take longer than the training
     return held
 
 

@@ -1,5 +1,6 @@
 """A plan of trials that a pretended engine runs, on the packaged sample."""
 
+import os
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -8,6 +9,8 @@ import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `started`, plain functions that fixtures cannot be
+
+from started import with_settings
 
 from harness import cli, runner
 from harness import plan as planning
@@ -23,14 +26,9 @@ def pretend_worker(monkeypatch):
     monkeypatch.setattr(runner, "worker_command", lambda *_: [sys.executable, "-P", "-c", program])
 
 
-def with_settings(trial, settings):
-    return msgspec.structs.replace(trial, settings=trial.settings | (settings or {}))
-
-
 @pytest.fixture
-def make_plan(pretend_worker, monkeypatch, tmp_path):
+def make_plan(pretend_worker, monkeypatch):
     """Return a function: settings of the pretended engine → a plan of two trainers on three steps."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     engine = Engine("torch", "pretended", "pretend_engine", ("standard", "lowmem"), ("mlp",))
     monkeypatch.setattr(planning.registry, "engine_for", lambda row, trainer, wanted, settings: engine)
 
@@ -45,6 +43,16 @@ def make_plan(pretend_worker, monkeypatch, tmp_path):
     return make
 
 
+@pytest.fixture
+def one_processor():
+    """Let what the test starts see the processor it runs on alone: beside other tests, torch's threads spin in vain."""
+    before = os.sched_getaffinity(0)
+    after_name = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
+    os.sched_setaffinity(0, {int(after_name[36])})  # field 39 of proc_pid_stat(5), the name being the second
+    yield
+    os.sched_setaffinity(0, before)
+
+
 Ended = namedtuple("Ended", "status out err")
 
 
@@ -52,9 +60,9 @@ Ended = namedtuple("Ended", "status out err")
 def harness_main(monkeypatch, capsys):
     """Return a function: arguments → exit status and output of the command line, run in this process."""
 
-    def invoke(*arguments):
+    def invoke(*arguments, columns=120):
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as left:
             cli.main()
         return Ended(left.value.code, *capsys.readouterr())

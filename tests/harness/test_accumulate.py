@@ -42,8 +42,7 @@ def test_parts_that_recur_in_a_step_are_added_up():
 
 
 @pytest.mark.torch
-def test_a_run_in_micro_batches_sees_every_item_once_an_epoch(harness_main, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_a_run_in_micro_batches_sees_every_item_once_an_epoch(harness_main, tmp_path):
     document = tmp_path / "a.json"
     # One thread: several wait for each other by spinning, five times as long where other tests run as well.
     run = ("run", "--trainer", "lowmem", "--repeats", 1, "--meter", "none", "--test-items", 500, "--quiet",

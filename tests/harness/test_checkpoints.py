@@ -196,7 +196,6 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path)
 
 @pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 def test_a_resumed_trial_measures_its_own_steps(harness_main, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     kept, document = tmp_path / "kept", tmp_path / "a.json"
     run = ("run", "--trainer", "lowmem", "--repeats", 1, "--steps", 40, "--warmup", 4, "--meter", "none",
            "--test-items", 100, "--quiet", "--checkpoint", kept, "--json", document)  # fmt: skip
@@ -244,7 +243,7 @@ def test_trainings_of_torch_survive_kills_bit_for_bit(tmp_path, cases):
     """All pairs of recipe and optimizer, without a kill: the engine's `test_snapshot.py`."""
     done = subprocess.run(
         [sys.executable, "-P", FAKES / "killed_worker.py", tmp_path, *cases],
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=110,

@@ -27,6 +27,22 @@ def harness(*arguments, cwd, **environment):
     )
 
 
+@pytest.fixture
+def in_this_process(harness_main, monkeypatch, tmp_path):
+    """Return what `harness` returns without starting Python, for verbs that end where `cli.main` ends.
+
+    How a process ends, and what is printed at its end, the tests show that start one.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+
+    def invoke(*arguments):
+        ended = harness_main(*arguments, columns=80)
+        return subprocess.CompletedProcess(arguments, ended.status, ended.out, ended.err)
+
+    return invoke
+
+
 def error_line(result):
     """Return the one line that an error is; a traceback or a second line fails."""
     lines = result.stderr.strip().splitlines()
@@ -91,8 +107,8 @@ def test_help_fits_80_columns_and_cuts_no_word(verb):
         (["show", "nowhere.json"], 2, "nowhere.json"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path, arguments, status, message):
-    result = harness(*arguments, cwd=tmp_path)
+def test_a_mistake_is_one_line_that_says_what_to_do(in_this_process, arguments, status, message):
+    result = in_this_process(*arguments)
     assert message in error_line(result)
     assert result.returncode == status
 
@@ -200,11 +216,11 @@ def test_a_user_s_folder_named_power_shadows_nothing(tmp_path):
 @pytest.mark.parametrize(
     "what", ["workloads", "trainers", "devices", "meters", "datasets", "engines", "optimizers"]
 )
-def test_lists_fit_80_columns_and_are_json_on_request(tmp_path, what):
-    shown = harness("list", what, cwd=tmp_path)
+def test_lists_fit_80_columns_and_are_json_on_request(in_this_process, what):
+    shown = in_this_process("list", what)
     assert shown.returncode == 0, shown.stderr
     assert max(map(len, shown.stdout.splitlines())) <= 80
-    rows = json.loads(harness("list", what, "--json", cwd=tmp_path).stdout)
+    rows = json.loads(in_this_process("list", what, "--json").stdout)
     assert all(row["name"] in shown.stdout for row in rows)
 
 
@@ -233,27 +249,25 @@ def test_doctor_takes_one_form_of_its_answer(tmp_path):
     assert (result.returncode, "--json and --fix exclude each other" in error_line(result)) == (2, True)
 
 
-def test_the_model_is_a_table_and_a_document(tmp_path):
+def test_the_model_is_a_table_and_a_document(in_this_process):
     arguments = ["model", "binarynet-cifar10", "--convention", "paper"]
-    shown = harness(*arguments, cwd=tmp_path).stdout
+    shown = in_this_process(*arguments).stdout
     assert "512.85" in shown
     assert "138.15" in shown
-    document = json.loads(harness(*arguments, "--json", "-", cwd=tmp_path).stdout)
+    document = json.loads(in_this_process(*arguments, "--json", "-").stdout)
     assert [round(each["total_bytes"] / 2**20, 2) for each in document["trainers"]] == [512.85, 138.15]
 
 
-def test_the_model_counts_the_sums_over_micro_batches(tmp_path):
+def test_the_model_counts_the_sums_over_micro_batches(in_this_process):
     arguments = ["model", "mlp-mnist", "--batch-size", 25, "--json", "-"]
-    one, four = (
-        json.loads(harness(*arguments, "--accumulate", each, cwd=tmp_path).stdout) for each in (1, 4)
-    )
+    one, four = (json.loads(in_this_process(*arguments, "--accumulate", each).stdout) for each in (1, 4))
     assert (one["accumulate"], four["accumulate"]) == (1, 4)
     low_one, low_four = (document["trainers"][1]["by_variable"] for document in (one, four))
     assert low_four["dW"] == 16 * low_one["dW"]  # a float16 for a bit
     assert low_four["beta"] == 1.5 * low_one["beta"]  # β, ∂β and its sum
     others = low_one.keys() - {"dW", "beta"}
     assert all(low_one[name] == low_four[name] for name in others)
-    shown = harness("model", "mlp-mnist", "--batch-size", 25, "--accumulate", 4, cwd=tmp_path).stdout
+    shown = in_this_process("model", "mlp-mnist", "--batch-size", 25, "--accumulate", 4).stdout
     assert "batch 25 × 4 an update" in shown
 
 
@@ -265,6 +279,8 @@ def engine_or_skip(name):
 @pytest.mark.parametrize("engine", [engine_or_skip(name) for name in registry.ENGINES])
 def test_the_main_job_gives_a_valid_document_on_standard_output(tmp_path, engine):
     options = ["--steps", 5, "--warmup", 2, "--repeats", 1, "--meter", "none", "--engine", engine]
+    if engine == "torch":
+        options += ["--threads", 1]  # beside other tests, several wait for each other by spinning
     result = harness("run", *options, "--json", "-", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)

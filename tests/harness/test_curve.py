@@ -17,13 +17,14 @@ WORKERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "curve-cache"))
-
-
 def run(plan):
     return runner.run(plan, Quiet(), lambda document: None).trials
+
+
+def run_one(make_plan, **options):
+    """Run one training of the pretended engine; a second trainer would show the same."""
+    (trial,) = run(make_plan(trainers=("standard",), **options))
+    return trial
 
 
 def steps_of(trial):
@@ -52,7 +53,7 @@ def test_without_the_option_the_job_and_the_document_say_nothing_of_it(make_plan
 
 
 def test_with_steps_it_counts_measured_steps_and_the_end_is_the_last_point(make_plan):
-    trial = run(make_plan(steps=7, warmup=2, evaluate_every=3))[0]
+    trial = run_one(make_plan, steps=7, warmup=2, evaluate_every=3)
     assert steps_of(trial) == [5, 8, 9]
     assert [point.epoch for point in trial.quality.evaluations] == [0.05, 0.08, 0.09]
     assert trial.quality.evaluations[-1].test_accuracy == trial.quality.test_accuracy
@@ -60,7 +61,7 @@ def test_with_steps_it_counts_measured_steps_and_the_end_is_the_last_point(make_
 
 
 def test_with_epochs_it_counts_epochs(make_plan):
-    trial = run(make_plan(steps=None, epochs=5, batch_size=5000, warmup=3, evaluate_every=2))[0]
+    trial = run_one(make_plan, steps=None, epochs=5, batch_size=5000, warmup=3, evaluate_every=2)
     assert steps_of(trial) == [4, 8, 10], (
         "2 batches an epoch; the first lies in the warm-up's epoch but after it"
     )
@@ -68,7 +69,7 @@ def test_with_epochs_it_counts_epochs(make_plan):
 
 
 def test_an_evaluation_in_the_warm_up_is_a_point_like_any_other(make_plan):
-    trial = run(make_plan(steps=None, epochs=3, batch_size=5000, warmup=4, evaluate_every=1))[0]
+    trial = run_one(make_plan, steps=None, epochs=3, batch_size=5000, warmup=4, evaluate_every=1)
     assert steps_of(trial) == [2, 4, 6]
     assert trial.windows is None or trial.windows.evaluations_ns == [], "both lie before the window"
     assert trial.time.step_s.n == 2
@@ -77,7 +78,7 @@ def test_an_evaluation_in_the_warm_up_is_a_point_like_any_other(make_plan):
 def test_micro_batches_count_as_what_they_are(make_plan):
     """An epoch of 5 batches, two an update: it ends within the third, and in the fifth update exactly."""
     options = {"steps": None, "epochs": 4, "batch_size": 2000, "warmup": 1, "accumulate": 2}
-    trial = run(make_plan(**options, evaluate_every=1))[0]
+    trial = run_one(make_plan, **options, evaluate_every=1)
     assert steps_of(trial) == [3, 5, 8, 10]
     assert [point.epoch for point in trial.quality.evaluations] == [1.2, 2, 3.2, 4]
 
@@ -99,7 +100,7 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(make_plan, options,
 
 def test_neither_times_nor_peaks_of_training_know_of_an_evaluation(make_plan):
     settings = {"evaluate_bytes": 48 * MIB, "evaluate_s": 0.02, "step_s": 0.001, "burst_bytes": MIB}
-    trial = run(make_plan(steps=6, evaluate_every=2, settings=settings))[0]
+    trial = run_one(make_plan, steps=6, evaluate_every=2, settings=settings, test_items=500)
     assert steps_of(trial) == [4, 6, 8]
     assert max(trial.time.steps_s) < 0.02
     peaks = trial.memory.by_phase
@@ -114,7 +115,7 @@ def test_neither_times_nor_peaks_of_training_know_of_an_evaluation(make_plan):
 def test_energy_is_that_of_the_stretches_of_training(make_plan):
     settings = {"evaluate_s": 0.02, "step_s": 0.1}
     options = {"steps": 12, "evaluate_every": 4, "meters": ("mock:5W,counter",), "idle_s": 0.2}
-    trial = run(make_plan(settings=settings, **options))[0]
+    trial = run_one(make_plan, settings=settings, **options)
     (row,) = trial.energy
     begin, end = trial.windows.measured_ns
     paused_s = sum(last - first for first, last in trial.windows.evaluations_ns) * 1e-9
@@ -127,8 +128,8 @@ def test_energy_is_that_of_the_stretches_of_training(make_plan):
 
 
 def test_a_trial_that_dies_keeps_the_curve_until_then(make_plan):
-    plan = make_plan(steps=4, evaluate_every=1, settings={"fail_at": "evaluate", "fail_how": "raise"})
-    trial = run(plan)[0]
+    settings = {"fail_at": "evaluate", "fail_how": "raise"}
+    trial = run_one(make_plan, steps=4, evaluate_every=1, settings=settings)
     assert (trial.outcome, trial.quality.evaluations) == ("error", [])
     assert trial.quality.test_accuracy is None
 

@@ -27,11 +27,6 @@ TORCH = pytest.mark.skipif(
 TRAINERS = registry.ENGINES["native"].trainers
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "harness-train-cache"))
-
-
 def plan_of(worker, **options):
     given = {"steps": 4, "warmup": 2, "repeats": 1, "meters": ("none",), "engine": "native", "threads": 1}
     return planning.build(planning.Options(worker=worker, **(given | {"silence_s": 60.0} | options)))

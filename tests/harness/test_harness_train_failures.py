@@ -27,6 +27,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
+    """Some of these damage the unpacked data, which other tests share."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

@@ -152,8 +152,7 @@ def on_a_machine_of(cores, monkeypatch):
 
 
 @NATIVE
-def test_a_machine_of_many_cores_gives_the_native_engine_what_it_takes(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_a_machine_of_many_cores_gives_the_native_engine_what_it_takes(monkeypatch):
     on_a_machine_of(96, monkeypatch)
     assert (
         {trial.threads for trial in build(engine="native").trials} == {registry.MOST_NATIVE_THREADS} == {64}
@@ -169,8 +168,7 @@ def test_another_engine_has_all_the_cores(make_plan, monkeypatch):
 
 
 @NATIVE
-def test_more_threads_than_the_native_engine_takes_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_more_threads_than_the_native_engine_takes_are_refused(monkeypatch):
     on_a_machine_of(96, monkeypatch)
     with pytest.raises(UsageError, match="--threads 96: the native engine takes at most 64"):
         build(engine="native", threads=96)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ FAKES = Path(__file__).parents[1] / "fakes"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pytest_project"
 # A source tree that is on the path without being installed has no entry points.
 INSTALLED = any(each.name == "harness" for each in metadata.entry_points(group="pytest11"))
-PLUGIN = () if INSTALLED else ("-p", "harness.pytest_plugin")
+PLUGIN = ("-p", "harness.pytest_plugin")
 
 CONFTEST = f"""
 import json, os, sys
@@ -49,9 +48,10 @@ planning.build = with_settings
 def project(pytester, monkeypatch):
     """Return a function: a test file, settings of the pretended engine → pytest's result on it."""
     pytester.makeconftest(CONFTEST)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
     monkeypatch.setenv("TMPDIR", str(pytester.path))
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    # Other plugins take a second to load; that ours is found by its entry point is for the example project to show.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(source, *arguments, **settings):
         monkeypatch.setenv("PRETEND", json.dumps(settings))
@@ -154,33 +154,29 @@ def test_epochs_take_the_place_of_the_default_steps(project):
     result.assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("'64 MiB', workload='mlp-mnist', epochs=1, steps=2", "*--steps and --epochs exclude each other*"),
-        ("'64 MiB', workload='nonsense'", "*unknown workload 'nonsense'*"),
-        ("'much', workload='mlp-mnist'", "*'much' is not a size*"),
-        (
-            "'64 MiB', workload='mlp-mnist', nonsense=1",
-            "*unknown option 'nonsense'; there is: accumulate, allocator,*",
-        ),
-        ("'64 MiB', workload='mlp-mnist', accelerator='cuda'", "*unknown option 'accelerator'; there is*"),
-        ("'64 MiB', workload='mlp-mnist', of='pytest'", "*of 'worker' or 'training', not 'pytest'*"),
-        ("'64 MiB'", "*missing a required*argument: 'workload'; it is memory_ceiling(size*"),
-    ],
-)
-def test_a_mistaken_marker_is_one_line(project, arguments, message):
-    result = project(
-        f"""
-        import pytest
+MISTAKES = {
+    "'64 MiB', workload='mlp-mnist', epochs=1, steps=2": "*--steps and --epochs exclude each other*",
+    "'64 MiB', workload='nonsense'": "*unknown workload 'nonsense'*",
+    "'much', workload='mlp-mnist'": "*'much' is not a size*",
+    "'64 MiB', workload='mlp-mnist', nonsense=1": "*unknown option 'nonsense'; there is: accumulate, allocator,*",
+    "'64 MiB', workload='mlp-mnist', accelerator='cuda'": "*unknown option 'accelerator'; there is*",
+    "'64 MiB', workload='mlp-mnist', of='pytest'": "*of 'worker' or 'training', not 'pytest'*",
+    "'64 MiB'": "*missing a required*argument: 'workload'; it is memory_ceiling(size*",
+}
 
-        @pytest.mark.memory_ceiling({arguments})
-        def test_it():
-            pass
-        """
+
+def test_a_mistaken_marker_is_one_line(project):
+    tests = [
+        f"@pytest.mark.memory_ceiling({arguments})\ndef test_{number}():\n    pass\n"
+        for number, arguments in enumerate(MISTAKES)
+    ]
+    result = project("\n".join(["import pytest\n", *tests]))
+    result.assert_outcomes(failed=len(MISTAKES))
+    # In this order: each message under the heading of its own test.
+    headings = [f"*_ test_{number} _*" for number in range(len(MISTAKES))]
+    result.stdout.fnmatch_lines(
+        [line for pair in zip(headings, MISTAKES.values(), strict=True) for line in pair]
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([message])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -237,7 +233,7 @@ def test_under_xdist_trials_take_turns_and_say_who_ran_beside_them(project, pyte
             with open(os.environ["SPANS"], "a") as file:
                 file.write(json.dumps(spans[0] + (os.environ["PYTEST_XDIST_WORKER"],)) + "\\n")
         """,
-        "-n2",
+        *("-p", "xdist", "-n2"),
         step_s=0.2,
     )
     result.assert_outcomes(passed=4)
@@ -267,12 +263,11 @@ def test_loading_the_plugin_imports_nothing_heavy(tmp_path):
 
 @pytest.mark.torch
 @pytest.mark.timeout(400)
-def test_the_example_project_passes(tmp_path):
+def test_the_example_project_passes(tmp_path, one_processor):
     shutil.copytree(EXAMPLE, tmp_path / "project")
     result = subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN],
+        [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *(() if INSTALLED else PLUGIN)],
         cwd=tmp_path / "project",
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
     )

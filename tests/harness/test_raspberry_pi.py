@@ -35,7 +35,7 @@ def start_on(wrapper, board, cwd, *options):
     program = [sys.executable, "-P", "-m", "harness", "run", "--device", "pi", "--json", "-"]
     given = ["--trainer", "lowmem", "--threads", "1", "--repeats", "1", "--warmup", "2", "--idle", "1.5"]
     command = [*wrapper, str(HERE / "describe_pi.sh"), *board, *program, *given, *options]
-    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache")}
+    env = {"HOME": str(cwd)} | {name: os.environ[name] for name in ("PATH", "XDG_CACHE_HOME")}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env
     )

@@ -23,11 +23,6 @@ REFUSED = re.compile(
 )
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def plan_of(**options):
     given = {"steps": 2, "warmup": 1, "repeats": 1, "meters": ("none",), "engine": "native", "threads": 1}
     given |= {"workloads": ("cnv-cifar10",), "synthetic": True, "allocator": "pinned", "test_items": 300}

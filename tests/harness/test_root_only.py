@@ -27,7 +27,7 @@ def test_the_mending_command_is_given_and_memory_and_time_are_kept(tmp_path):
     wrapper = ["umockdev-run", "-d", str(TREE), "--", "sh", str(HERE / "root_only.sh")]
     program = [sys.executable, "-P", "-m", "harness", "run", "--meter", "rapl", "--json", "-"]
     small = ["--trainer", "lowmem", "--repeats", "1", "--warmup", "2", "--steps", "20", "--idle", "0.2"]
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env = {"HOME": str(tmp_path)} | {name: os.environ[name] for name in ("PATH", "XDG_CACHE_HOME")}
     done = subprocess.run(
         [*wrapper, *program, *small],
         capture_output=True,

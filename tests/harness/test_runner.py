@@ -6,7 +6,9 @@ import signal
 import threading
 import time
 
+import msgspec
 import pytest
+from started import with_settings
 
 from harness import runner
 from harness.display import Quiet
@@ -84,7 +86,7 @@ def test_what_a_worker_allocates_is_measured_to_within_one_per_cent(make_plan):
 
 
 def test_phases_follow_one_another(make_plan):
-    trial = run(make_plan()).trials[0]
+    (trial,) = run(make_plan(trainers=("standard",))).trials
     assert [phase.name for phase in trial.phases] == ["import", "library", "setup", "train", "evaluate"]
     assert trial.phases[0].start_s == 0
     assert all(phase.start_s <= phase.end_s for phase in trial.phases)
@@ -98,7 +100,6 @@ def test_parts_of_a_step_add_up_to_the_step(make_plan):
     assert sum(parts) == pytest.approx(trial.time.step_s.median, rel=0.05)
 
 
-@pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
     ("how", "outcome", "reason"),
     [
@@ -109,14 +110,22 @@ def test_parts_of_a_step_add_up_to_the_step(make_plan):
         ("garbage", "error", "no message"),
     ],
 )
-def test_a_worker_that_fails_costs_its_own_trial_only(make_plan, phase, how, outcome, reason):
-    plan = make_plan({"fail_at": phase, "fail_how": how}, repeats=2)
-    first, failed, *rest = run(plan).trials
-    assert [trial.outcome for trial in (first, *rest)] == ["ok"] * 3
-    assert failed.outcome == outcome
-    assert reason in failed.reason
-    assert failed.quality.test_accuracy is None
-    assert failed.memory.peak_rss_bytes > MIB  # what was seen until then is kept
+def test_a_worker_that_fails_costs_its_own_trial_only(make_plan, how, outcome, reason):
+    """Every second trial fails, each in another phase."""
+    plan = make_plan(repeats=len(PHASES))
+    sound, failing = plan.trials[::2], plan.trials[1::2]
+    failing = [
+        with_settings(trial, {"fail_at": phase, "fail_how": how})
+        for trial, phase in zip(failing, PHASES, strict=True)
+    ]
+    trials = itertools.chain.from_iterable(zip(sound, failing, strict=True))
+    document = run(msgspec.structs.replace(plan, trials=tuple(trials)))
+    assert [trial.outcome for trial in document.trials[::2]] == ["ok"] * len(PHASES)
+    for phase, failed in zip(PHASES, document.trials[1::2], strict=True):
+        assert failed.outcome == outcome, phase
+        assert reason in failed.reason, phase
+        assert failed.quality.test_accuracy is None, phase
+        assert failed.memory.peak_rss_bytes > MIB, phase  # what was seen until then is kept
 
 
 @pytest.mark.parametrize("phase", ["import", "library", "setup", "train", "evaluate"])

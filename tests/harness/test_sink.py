@@ -34,7 +34,7 @@ def test_an_earlier_document_stays_until_there_is_a_trial(document, trial, tmp_p
     sink = Sink(path)
     sink.keep(document)
     assert (path.read_text(), sink.written) == ("an earlier document", False)
-    assert {each.name for each in tmp_path.iterdir()} == {"run.json", "cache"}
+    assert {each.name for each in tmp_path.iterdir()} == {"run.json"}
     document.trials.append(trial)
     sink.keep(document)
     assert (store.read(path) == document, sink.written) == (True, True)

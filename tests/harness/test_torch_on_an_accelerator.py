@@ -1,6 +1,7 @@
 """Whole trials of the torch engine on a scripted torch.cuda: every border of a phase waits, reads and resets."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,20 +27,14 @@ GPU = Accelerator(
 )
 
 
-@pytest.fixture
-def trial_and_events(monkeypatch, tmp_path):
-    """Return a function: options → the trial, and what its worker called of torch.cuda, in order."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(accelerators, "probe", lambda name: GPU)
+@pytest.fixture(scope="module")
+def trial_and_events():
+    """Return a function: options → the trial, and what its worker called of torch.cuda, in order; once for each."""
     program = (
         f"import sys; sys.path.append({str(FAKES)!r}); from scripted_cuda import run_worker; run_worker()"
     )
-    monkeypatch.setattr(runner, "worker_command", lambda *_: [sys.executable, "-P", "-c", program])
     printed = []
     take = Supervisor._take_output
-    monkeypatch.setattr(
-        Supervisor, "_take_output", lambda self, chunk, pid: (printed.append(chunk), take(self, chunk, pid))
-    )
 
     def run(**options):
         given = {
@@ -49,14 +44,24 @@ def trial_and_events(monkeypatch, tmp_path):
             "repeats": 1,
             "meters": ("none",),
             "idle_s": 0.0,
+            "threads": 1,  # beside other tests, several wait for each other by spinning
         }
         plan = planning.build(
             planning.Options(**given | {"test_items": 200, "accelerator": "cuda"} | options)
         )
+        printed.clear()
         (trial,) = runner.run(plan, Quiet(), lambda document: None).trials
         return trial, b"".join(printed).decode().split()
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accelerators, "probe", lambda name: GPU)
+        patch.setattr(runner, "worker_command", lambda *_: [sys.executable, "-P", "-c", program])
+        patch.setattr(
+            Supervisor,
+            "_take_output",
+            lambda self, chunk, pid: (printed.append(chunk), take(self, chunk, pid)),
+        )
+        yield cache(run)
 
 
 def test_every_phase_waits_reads_and_resets_in_that_order(trial_and_events):

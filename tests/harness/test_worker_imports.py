@@ -35,11 +35,6 @@ print(*sorted(sys.modules))
 """
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def plan_of(*trainers, **options):
     given = {"repeats": 1, "meters": ("none",), "engine": "native", "allocator": "pinned", "test_items": 200}
     return planning.build(planning.Options(trainers=trainers, **(given | {"idle_s": 0.0} | options)))

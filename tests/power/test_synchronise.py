@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,13 @@ from power.synchronise import ClockMap, Match, Pattern, clock_map, find, play
 SECOND = 1_000_000_000
 
 
+@cache
+def bursts(pattern: Pattern) -> list[tuple[float, float]]:
+    return pattern.bursts()
+
+
 def level(pattern: Pattern, t_s: float) -> float:
-    return 9.0 if any(a <= t_s < b for a, b in pattern.bursts()) else 4.0
+    return 9.0 if any(a <= t_s < b for a, b in bursts(pattern)) else 4.0
 
 
 def trace(

@@ -1,11 +1,11 @@
 import math
 import statistics
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from results.stats import (
     estimate,
@@ -20,8 +20,16 @@ from results.stats import (
 positive = st.floats(min_value=1e-6, max_value=1e6)
 
 
+@pytest.fixture(scope="module")
+def scipy_stats() -> ModuleType:
+    """Return the oracle. Every process of the tests collects this file: its second of imports is for those that ask."""
+    from scipy import stats
+
+    return stats
+
+
 @pytest.mark.parametrize("n", [*range(1, 40), 60, 100, 999, 6000])
-def test_ranks_are_the_exact_binomial_ones(n: int) -> None:
+def test_ranks_are_the_exact_binomial_ones(n: int, scipy_stats: ModuleType) -> None:
     ranks = median_ranks(n)
     binomial = scipy_stats.binom(n, 0.5)
     if ranks is None:
@@ -34,7 +42,7 @@ def test_ranks_are_the_exact_binomial_ones(n: int) -> None:
     assert low == n // 2 or 1 - 2 * binomial.cdf(low) < 0.95, "a narrower pair would do"
 
 
-def test_interval_agrees_with_scipys_quantile_test() -> None:
+def test_interval_agrees_with_scipys_quantile_test(scipy_stats: ModuleType) -> None:
     values = np.random.default_rng(1).lognormal(size=41)
     ours = median_interval(values.tolist())
     theirs = scipy_stats.quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
@@ -71,7 +79,7 @@ def test_estimate_leaves_out_what_is_not_finite() -> None:
     assert estimate([math.nan]) is None
 
 
-def test_ratio_of_few_pairs_agrees_with_scipys_t_test() -> None:
+def test_ratio_of_few_pairs_agrees_with_scipys_t_test(scipy_stats: ModuleType) -> None:
     before, after = [10.0, 11.0, 12.5, 10.5], [8.0, 8.5, 10.5, 8.0]
     found = paired_ratio(before, after)
     logs = np.log(np.array(after) / np.array(before))
@@ -82,7 +90,7 @@ def test_ratio_of_few_pairs_agrees_with_scipys_t_test() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_students_quantiles(n: int) -> None:
+def test_students_quantiles(n: int, scipy_stats: ModuleType) -> None:
     ratios = [1.0 + 0.1 * i for i in range(n)]
     found = paired_ratio([1.0] * n, ratios)
     theirs = scipy_stats.ttest_1samp(np.log(ratios), 0.0).confidence_interval(0.95)
@@ -124,7 +132,7 @@ def test_what_makes_no_ratio(before: list[float], after: list[float]) -> None:
         paired_ratio(before, after)
 
 
-def test_differences_agree_with_scipys_paired_t_test() -> None:
+def test_differences_agree_with_scipys_paired_t_test(scipy_stats: ModuleType) -> None:
     before, after = [0.96, 0.97, 0.965], [0.955, 0.96, 0.962]
     found = paired_difference(before, after)
     theirs = scipy_stats.ttest_rel(after, before).confidence_interval(0.95)
@@ -143,7 +151,9 @@ def test_spread() -> None:
         spread([])
 
 
-def test_the_half_width_of_repeats_is_students_and_from_six_on_that_of_the_median() -> None:
+def test_the_half_width_of_repeats_is_students_and_from_six_on_that_of_the_median(
+    scipy_stats: ModuleType,
+) -> None:
     few, many = [1.0, 2.0, 3.0, 2.5, 1.2], [1.0, 2.0, 3.0, 2.5, 1.2, 1.9]
     theirs = scipy_stats.ttest_1samp(few, 0.0).confidence_interval(0.95)
     assert half_width(few) == pytest.approx((theirs.high - theirs.low) / 2)

@@ -74,7 +74,6 @@ def test_two_documents_in_one_place_are_none(measure, harness_main, tmp_path, mo
 def test_an_activation_kept_in_float32_exits_4_and_names_x(tmp_path, monkeypatch, harness_main):
     """torch, with a low-memory recipe in which someone keeps X as float32 again; native: `test_planted_regression`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def measure(name, repeats):
         options = planning.Options(

@@ -10,7 +10,6 @@ import pytest
 from results.reports.html import MAX_BYTES, report_html
 from results.schema import Evaluation, Phase, Quality, Trace
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("plotly", reason="needs the report extra")
 
 Make = Callable[..., Any]
@@ -34,6 +33,8 @@ INKS = """all => [...new Set(all.map(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    # Here and not above: every process of the tests collects this file, and one starts the browser.
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

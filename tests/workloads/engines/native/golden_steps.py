@@ -8,6 +8,7 @@ HARNESS_ISA chooses the kernels. tests/data/golden-native/native.json is what `H
 import json
 import struct
 import sys
+from functools import cache
 
 from workloads import recipes
 from workloads.engines import native
@@ -44,12 +45,18 @@ def hashed(i: int) -> int:
     return i ^ (i >> 16)
 
 
+@cache  # the same for every trainer, and slow in plain Python
+def units_of(stage: int, count: int) -> list[int]:
+    """Return the weights of a stage in multiples of 2^-12."""
+    return [hashed(i + 1000 * stage) % 1023 - 511 for i in range(count)]
+
+
 def set_weights(training: NativeTraining, stages: int, dtype: str) -> None:
     """Overwrite every W by multiples of 2^-12 up to 1/8; in 8 bits, of 1/127."""
     for stage in range(stages):
         view = training.variable("W", stage)
         count = view.nbytes // struct.calcsize(_FORMATS[dtype])
-        units = [hashed(i + 1000 * stage) % 1023 - 511 for i in range(count)]
+        units = units_of(stage, count)
         values = [unit // 32 for unit in units] if dtype == "int8" else [unit / 4096 for unit in units]
         view[:] = struct.pack(f"{count}{_FORMATS[dtype]}", *values)
 
@@ -65,10 +72,16 @@ def items(network: Specification, count: int) -> tuple[bytes, bytes]:
     return bytes(bright[label][k] + next(noise) for label in labels for k in range(features)), labels
 
 
+@cache
+def items_of(name: str, count: int) -> tuple[bytes, bytes]:
+    """Return the items of a network, made once."""
+    return items(NETWORKS[name](), count)
+
+
 def batches(name: str) -> list[tuple[memoryview, memoryview]]:
     """Return the three batches that the steps take in turn."""
     network, batch = NETWORKS[name](), BATCH[name]
-    pixels, labels = items(network, 3 * batch)
+    pixels, labels = items_of(name, 3 * batch)
     size = batch * network.stages[0].inputs
     return [
         (

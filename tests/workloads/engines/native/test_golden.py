@@ -105,7 +105,7 @@ def torch_curve(trainer: str, name: str, optimizer: str, seed: int = 0) -> list[
 def weights_of(index: int, stage: Any, before: Any) -> Any:
     """The golden weights in torch's order, channels before places; in the core's, channels come last."""
     fan_in = stage.kernel**2 * stage.in_channels
-    units = [golden.hashed(i + 1000 * index) % 1023 - 511 for i in range(stage.out_channels * fan_in)]
+    units = golden.units_of(index, stage.out_channels * fan_in)
     channels = stage.in_channels if stage.kernel > 1 or before is None else before.out_channels
     values = np.array(units).reshape(stage.out_channels, -1, channels) / 4096
     return np.ascontiguousarray(values.transpose(0, 2, 1))
