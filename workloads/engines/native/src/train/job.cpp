@@ -165,7 +165,7 @@ void read_ledger(const Object& from, Network& to) {
 void read_network(const Object& from, Network& to) {
   if (from.whole("abi", 0, INT_MAX) != HARNESS_CORE_ABI) fail("the plan is for another version of the core; reinstall edge-harness");
   const Object config = from.object("config");
-  constexpr int32_t kConfigFields = 25, kStageFields = 7;
+  constexpr int32_t kConfigFields = 26, kStageFields = 7;
   if (config.node().count != kConfigFields) fail("the plan is unusable: 'config' has %d fields, not %d", config.node().count, kConfigFields);
   read_config(config, to.config);
   const Node &stages = from.array("stages"), &variables = from.array("variables");
