@@ -13,9 +13,12 @@ import started
 from harness import ceilings
 
 FAKES = Path(__file__).parents[1] / "fakes"
-# The pretended engine's second trial takes for ever; its process number stands in a file.
+# The pretended engine's second trial takes for ever; its process number stands in a file. Under `nohup` the tests inherit
+# that SIGHUP is ignored, which the program would then leave so.
 PROGRAM = f"""
+import signal
 import sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from harness import cli, plan, runner
 from workloads.registry import Engine
 import msgspec
