@@ -13,8 +13,8 @@ import started
 from harness import ceilings
 
 FAKES = Path(__file__).parents[1] / "fakes"
-# The pretended engine's second trial takes for ever; its process number stands in a file. Under `nohup` the tests inherit
-# that SIGHUP is ignored, which the program would then leave so.
+# The pretended engine's second trial takes for ever; its process number stands in a file. Under `nohup` the tests
+# inherit that SIGHUP is ignored, which the program would then leave so.
 PROGRAM = f"""
 import signal
 import sys
