@@ -6,6 +6,7 @@ from rich.console import Console
 
 from harness.errors import ExitCode
 from harness.outcomes import failures
+from harness.output import say
 from harness.sink import Sink, Stream
 from results import tables
 from results.format import counted
@@ -16,21 +17,21 @@ def show(document: Document, console: Console, sink: Sink | Stream) -> None:
     """Print the tables, and where the document is."""
     console.print(tables.document_view(document))
     if sink.written:
-        console.print(f"document: {sink.path}", soft_wrap=True, markup=False, highlight=False)
+        say(console, f"document: {sink.path}")
 
 
 def say_failures(document: Document, sink: Sink | Stream, errors: Console) -> None:
     """Say what no table says: why the exit code will not be 0."""
     place = f"; the document is {sink.path}" if sink.written else ""
     for line in failures(document):
-        errors.print(f"harness: {line}{place}", soft_wrap=True, markup=False, highlight=False)
+        say(errors, f"harness: {line}{place}")
 
 
 def say_trouble(sink: Sink | Stream, errors: Console) -> int:
     """Say where the document is if it could not stay where it was wanted; return the exit code."""
     if sink.trouble is None:
         return int(ExitCode.OK)
-    errors.print(f"harness: error: {sink.trouble}", soft_wrap=True, markup=False, highlight=False)
+    say(errors, f"harness: error: {sink.trouble}")
     return int(ExitCode.ERROR)
 
 
@@ -41,6 +42,5 @@ def say_interrupted(sides: Sequence[tuple[Document, Sink | Stream]], errors: Con
         for document, sink in sides
         if document.trials
     ]
-    text = "; ".join(("interrupted", *kept))
-    errors.print(text, soft_wrap=True, markup=False, highlight=False)
+    say(errors, "; ".join(("interrupted", *kept)))
     return int(ExitCode.ERROR)

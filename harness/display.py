@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness.memory import Residency
 from harness.messages import AnyMessage, PhaseBegun, Progress
+from harness.output import say
 from harness.plan import Plan, TrialPlan
 from results.format import seconds, size
 from results.schema import Trial
@@ -68,7 +69,7 @@ class Lines(Quiet):
         self._say(f"      {how} ({seconds(time.monotonic() - self._begun)})")
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        say(self._console, text)
 
 
 class Board(Quiet):
@@ -110,7 +111,7 @@ class Board(Quiet):
 
     def warning(self, text: str) -> None:
         """Leave it standing above the line."""
-        self._console.print(Text(f"harness: {text}"), soft_wrap=True)
+        say(self._console, f"harness: {text}")
 
     def residency(self, residency: Residency) -> None:
         """Follow memory."""

@@ -29,6 +29,20 @@ def goes_at_the_end(target: str | None) -> bool:
     return target is not None and (target == "-" or is_stream(Path(target)))
 
 
+def say(console: "Console", text: str) -> None:
+    """Print a line as it stands: whole, however narrow the terminal, and with no markup read into a path."""
+    from rich.text import Text
+
+    console.print(Text(text), soft_wrap=True)
+
+
+def json_text(value: Any) -> str:
+    """Return a document that is none of a run's as JSON for people, two spaces a level."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
 def require_apart(outputs: Mapping[str, str | None], read: Iterable[Path] = ()) -> None:
     """Raise UsageError where two options name one place, or one a file that is read: two documents there are none.
 

@@ -23,16 +23,15 @@ def command(json_path: str | None, fix: bool, everything: bool) -> None:
     """Say what works on this machine, and what mends the rest. Nothing is changed."""
     if json_path and fix:
         raise UsageError("--json and --fix exclude each other; give one of them")
-    import msgspec
     from rich.console import Console
 
-    from harness import doctor
+    from harness import doctor, output
     from results import format as fmt
     from results.doctor_table import doctor_table, screen
 
     examination = doctor.examine()
     if json_path:
-        write_text(msgspec.json.format(msgspec.json.encode(examination), indent=2).decode(), json_path)
+        write_text(output.json_text(examination), json_path)
         return
     if fix:
         for line in doctor.commands(examination):

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-from harness.commands.options import write_text
-
 _FILE = click.Path(path_type=Path)
 
 
@@ -64,7 +62,7 @@ def import_(trace: Path, run: Path, meter: str, gain_limit: float | None, json_p
     console = output.error_console() if apart else Console()
     console.print(tables.document_view(document))
     place = "standard output" if apart else target
-    console.print(f"{trace.name}: {joined}; document: {place}", soft_wrap=True, markup=False, highlight=False)
+    output.say(console, f"{trace.name}: {joined}; document: {place}")
 
 
 @command.command(short_help="Measure what reading a meter costs this machine.")
@@ -91,16 +89,13 @@ def overhead(meters: tuple[str, ...], seconds: float, rate_hz: float | None, jso
 
     Leave the machine alone meanwhile: what else runs is in the power, too.
     """
-    import msgspec
     from rich.console import Console
 
-    from harness import reading_cost
+    from harness import output, reading_cost
 
-    said = Console(stderr=True)
-    costs = reading_cost.measure(
-        meters, seconds, rate_hz, lambda text: said.print(text, soft_wrap=True, markup=False, highlight=False)
-    )
+    errors = output.error_console()
+    costs = reading_cost.measure(meters, seconds, rate_hz, lambda text: output.say(errors, text))
     if json_path:
-        write_text(msgspec.json.format(msgspec.json.encode(costs), indent=2).decode(), json_path)
+        output.write(output.json_text(costs), json_path)
         return
     Console().print(reading_cost.table(costs))

@@ -70,12 +70,10 @@ def command(json_path: str | None, quiet: bool, **given: Any) -> None:
 
     Where this machine is another, the device's memory and cores are emulated under an enforced ceiling.
     """
-    from rich.text import Text
-
     from harness import fit, folders, output
 
     errors = output.error_console()
-    say = (lambda line: None) if quiet else (lambda line: errors.print(Text(line), soft_wrap=True))
+    say = (lambda line: None) if quiet else (lambda line: output.say(errors, line))
     question = fit.question(**{name: value for name, value in given.items() if value not in (None, ())})
     if json_path:  # an error now, not after every search
         output.require(json_path)
@@ -91,7 +89,6 @@ def _shown(json_path: str | None) -> "Iterator[Callable[[FitDocument], None]]":
 
     An error or Ctrl-C takes nothing with it: the trainers before it are shown, then it is raised.
     """
-    import msgspec
     from rich.console import Console
 
     from harness import output
@@ -105,5 +102,4 @@ def _shown(json_path: str | None) -> "Iterator[Callable[[FitDocument], None]]":
             apart = output.is_standard_output(json_path)
             (output.error_console() if apart else Console()).print(fit_view(kept[-1]))
             if json_path:
-                text = msgspec.json.format(msgspec.json.encode(kept[-1]), indent=2).decode()
-                output.write_or_keep(text, json_path, "fit.json")
+                output.write_or_keep(output.json_text(kept[-1]), json_path, "fit.json")

@@ -39,15 +39,13 @@ def command(
     json_path: str | None,
 ) -> None:
     """Print what the variables of each trainer take, in MiB."""
-    import msgspec
-
-    from harness import modelling
+    from harness import modelling, output
 
     document = modelling.model(
         workload, trainers, batch_size, optimizer, convention, by_layer=by_layer, accumulate=accumulate
     )
     if json_path:
-        write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), json_path)
+        write_text(output.json_text(document), json_path)
         return
     from rich.console import Console
 
