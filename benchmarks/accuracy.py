@@ -46,7 +46,7 @@ class Variant(NamedTuple):
     """What a run does otherwise than the recipe, the workload and the optimizer say."""
 
     learning_rate: float
-    border: str | None
+    recipe: dict[str, Any]
     settings: dict[str, Any]
     factors: dict[str, float]
 
@@ -63,13 +63,13 @@ def variant_of(text: str, rate: float) -> Variant:
     factors = {key: float(given.pop(key)) for key in FACTORS if key in given}
     betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
-    border = given.pop("border", None)
+    of_recipe = {key: given.pop(key) for key in ("border",) if key in given}
     if "scale" in given:
         settings["gradient_scale"] = given.pop("scale")
     settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}
     if given:
         raise SystemExit(f"unknown keys in variant '{text}': {', '.join(given)}")
-    return Variant(rate, border, settings, factors)
+    return Variant(rate, of_recipe, settings, factors)
 
 
 def held_out(data: PreparedDataset, items: int) -> PreparedDataset:
@@ -131,13 +131,13 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, trainer: str, seed: int, variant: str) -> None:
         self._row, self._seed, self._epochs = workload(args.workload), seed, args.epochs
-        self._rate, border, settings, factors = variant_of(variant, self._row.learning_rate)
+        self._rate, of_recipe, settings, factors = variant_of(variant, self._row.learning_rate)
         self._module: EngineModule = import_module(engine(args.engine).module)
         self._module.load()
         there = None if args.accelerator == "cpu" else self._module.accelerator(args.accelerator).facts()
         settings |= {"device": args.accelerator} if there else {}
         kind = f"{args.engine}-{args.accelerator.partition(':')[0]}" if there else args.engine
-        trained = recipe(trainer)._replace(**({"border": border} if border else {}))
+        trained = recipe(trainer)._replace(**of_recipe)
         method = optimizer(args.optimizer)._replace(**factors)
         job = Job(self._row.specification(), trained, method, BATCH, args.threads, seed, settings)
         self._training = self._module.create(job)

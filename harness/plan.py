@@ -192,11 +192,8 @@ def _cell(
 ) -> TrialPlan:
     """Decide one workload with one trainer, for every repeat alike."""
     workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
-    given = settings.parse(options.settings)
-    if given.get("ste_mask") == "none":
-        recipe = recipe._replace(ste_mask="none")
-    if given.get("border") == "clip":
-        recipe = recipe._replace(border="clip")
+    replaced: dict[str, Any] = settings.of_recipe(settings.parse(options.settings))
+    recipe = recipe._replace(**replaced)
     optimizer = recipes.optimizer(options.optimizer)
     sums = ["accumulate"] if options.accumulate > 1 else []
     features = recipes.features(recipe, optimizer)

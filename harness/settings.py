@@ -1,6 +1,6 @@
 """Settings of a training that are neither recipe nor optimizer: `--setting NAME=VALUE`, checked here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.errors import UsageError
 
@@ -11,15 +11,15 @@ _KNOWN: dict[str, tuple[str, ...] | type[float]] = {
     "augmentation": ("none", "shift", "shift-flip"),
     "statistics": ("moving average", "recalibrated"),
     "gradient_scale": ("none", "layer"),
-    "ste_mask": (
-        "recipe",
-        "none",
-    ),  # what the straight-through estimator clips by: as the recipe says, or not at all
-    "border": (
-        "recipe",
-        "clip",
-    ),  # of a weight that has reached ±1: as the recipe says, or it is clipped there
+    # What the straight-through estimator clips by: as the recipe says, or not at all.
+    "ste_mask": ("recipe", "none"),
+    # A weight that has reached ±1: as the recipe says, or it is clipped there.
+    "border": ("recipe", "clip"),
 }
+_AS_THE_RECIPE = "recipe"
+_OF_RECIPES = [
+    name for name, values in _KNOWN.items() if isinstance(values, tuple) and _AS_THE_RECIPE in values
+]
 # Those that belong to no workload.
 DEFAULTS = {"statistics": "moving average", "gradient_scale": "none"}
 
@@ -33,6 +33,11 @@ def parse(given: Iterable[str]) -> dict[str, str | float]:
             raise UsageError(f"--setting {pair}: write NAME=VALUE with one of: {', '.join(_KNOWN)}")
         parsed[name] = _value(name, value)
     return parsed
+
+
+def of_recipe(parsed: Mapping[str, str | float]) -> dict[str, str | float]:
+    """Return what the settings put in the place of a recipe's own fields, by the field's name."""
+    return {name: parsed[name] for name in _OF_RECIPES if parsed.get(name, _AS_THE_RECIPE) != _AS_THE_RECIPE}
 
 
 def _value(name: str, value: str) -> str | float:

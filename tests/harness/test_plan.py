@@ -110,25 +110,26 @@ def test_settings_replace_the_workload_s(make_plan):
     assert trial.settings["schedule"] == "cosine"
 
 
+def trained_otherwise(engine, setting, own, other):
+    """The two trials of `lowmem` with a setting as the recipe has it and otherwise; both say in two places which."""
+    trials = [
+        build(trainers=("lowmem",), engine=engine, settings=(f"{setting}={choice}",)).trials[0]
+        for choice in ("recipe", other)
+    ]
+    assert [trial.settings[setting] for trial in trials] == [own, other]
+    assert [getattr(trial.recipe, setting) for trial in trials] == [own, other]
+    return trials
+
+
 @pytest.mark.parametrize("engine", ["native", pytest.param("torch", marks=pytest.mark.torch)])
 def test_a_training_without_the_mask_keeps_none(make_plan, engine):
-    with_mask, without = (
-        build(trainers=("lowmem",), engine=engine, settings=(f"ste_mask={choice}",)).trials[0]
-        for choice in ("recipe", "none")
-    )
-    assert (with_mask.settings["ste_mask"], without.settings["ste_mask"]) == ("kept", "none")
-    assert (with_mask.recipe.ste_mask, without.recipe.ste_mask) == ("kept", "none")
+    with_mask, without = trained_otherwise(engine, "ste_mask", "kept", "none")
     assert with_mask.modelled_by_variable()["masks"] > without.modelled_by_variable()["masks"] == 0
 
 
 @pytest.mark.parametrize("engine", ["native", pytest.param("torch", marks=pytest.mark.torch)])
 def test_a_weight_at_the_border_may_be_clipped(make_plan, engine):
-    as_the_paper, clipped = (
-        build(trainers=("lowmem",), engine=engine, settings=(f"border={choice}",)).trials[0]
-        for choice in ("recipe", "clip")
-    )
-    assert (as_the_paper.settings["border"], clipped.settings["border"]) == ("cancel", "clip")
-    assert (as_the_paper.recipe.border, clipped.recipe.border) == ("cancel", "clip")
+    as_the_paper, clipped = trained_otherwise(engine, "border", "cancel", "clip")
     assert as_the_paper.modelled_by_variable() == clipped.modelled_by_variable()
 
 
