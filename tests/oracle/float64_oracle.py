@@ -173,10 +173,11 @@ def norm_backward(
             direction, factor = sgn(normalised), np.mean(v * normalised)
         else:
             direction = sgn(x_plus)
-            factor = np.mean(np.abs(x_plus)) * np.mean(v * direction)
-            if norm == "l1_sign_centred":
-                omega = 0.48 if clipped else np.mean(np.abs(x_plus))
-                factor = omega * np.mean(v * direction) - beta[channel] * np.mean(v)
+            centred = norm == "l1_sign_centred"
+            omega = 0.48 if centred and clipped else np.mean(np.abs(x_plus))
+            factor = omega * np.mean(v * direction)
+            if centred:
+                factor -= beta[channel] * np.mean(v)
         if norm in ("l1", "l1_sign_centred"):
             direction = direction - np.mean(direction)
         dy[:, channel] = v - np.mean(v) - direction * factor

@@ -135,8 +135,14 @@ def _keep(layer: Layer, elements: int, *, with_mask: bool) -> Keep | None:
     if layer.recipe.activation != "bit":
         return None
     bits = torch.empty(packed_bytes(elements), dtype=torch.uint8, device=layer.beta.device)
-    masked = with_mask and layer.recipe.ste_mask == "kept" and not layer.is_last
-    return Keep(bits, torch.empty_like(bits) if masked else None, layer.stage.out_channels)
+    return Keep(
+        bits, torch.empty_like(bits) if with_mask and _keeps_mask(layer) else None, layer.stage.out_channels
+    )
+
+
+def _keeps_mask(layer: Layer) -> bool:
+    """Tell whether |X⁺| ≤ 1 is retained of a stage's output, and ∂X⁺ clipped by it."""
+    return layer.recipe.ste_mask == "kept" and not layer.is_last
 
 
 class StageFunction(torch.autograd.Function):
@@ -238,8 +244,7 @@ def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor
         normalised: Normalised = FromSigns(known)
     else:
         normalised = FromOutput(known.view(len(gradient), layer.stage.out_channels, -1), layer.beta.detach())
-    clipped = layer.recipe.ste_mask == "kept" and not layer.is_last
-    through_norm(layer, gradient, normalised, channel, clipped=clipped)
+    through_norm(layer, gradient, normalised, channel, clipped=_keeps_mask(layer))
 
 
 def through_norm(

@@ -123,11 +123,12 @@ def backward_stage(
         d, factor = record.x_plus - beta, (v * (record.x_plus - beta)).mean(axis=(0, 1, 2))
     else:
         d = sgn(record.x_plus)
-        factor = record.omega * (v * d).mean(axis=(0, 1, 2))
-    if norm == "l1_sign_centred":
-        omega = record.omega if last else 0.48  # elsewhere the clip lets nothing through but |X⁺| ≤ 1
-        factor = omega * (v * d).mean(axis=(0, 1, 2)) - beta * v.mean(axis=(0, 1, 2))
-        d = d - d.mean(axis=(0, 1, 2))
+        centred = norm == "l1_sign_centred"
+        omega = 0.48 if centred and not last else record.omega  # the clip lets nothing through but |X⁺| ≤ 1
+        factor = omega * (v * d).mean(axis=(0, 1, 2))
+        if centred:
+            factor = factor - beta * v.mean(axis=(0, 1, 2))
+            d = d - d.mean(axis=(0, 1, 2))
     dy = v - v.mean(axis=(0, 1, 2)) - d * factor
     if stage.pool == "before_norm":
         dy = unpooled(dy, record.select)
