@@ -1,6 +1,7 @@
 """What reading each meter costs this machine, for people and as a document: `harness energy overhead`."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -9,7 +10,7 @@ from harness.energy import why_no_meter
 from harness.errors import UsageError
 from power import registry
 from power.overhead import OverheadReport, measure_overhead
-from results.format import DASH, significant
+from results.format import DASH, last_digit, significant
 from results.tables import new_table, titled
 
 
@@ -24,9 +25,8 @@ def measure(
     chosen = list(names) or [name for name in [registry.automatic()] if name]
     if not chosen:
         raise UsageError(f"{why_no_meter()}; or name one with --meter")
-    for (
-        name
-    ) in chosen:  # an unknown name is told before the first seconds are spent, and a meter that is none
+    # What no meter is of is told before the first seconds are spent.
+    for name in chosen:
         if (absence := registry.make(name).absence) is not None:
             raise UsageError(f"{name} reads nothing ({absence}); name another with --meter")
     reports = []
@@ -34,7 +34,7 @@ def measure(
         say(
             f"reading {name} for {seconds:g} s, and once more with nothing read in between where it counts energy"
         )
-        reports.append(measure_overhead(lambda spec=name: registry.make(spec), seconds, rate_hz))  # type: ignore[misc]
+        reports.append(measure_overhead(partial(registry.make, name), seconds, rate_hz))
     return reports
 
 
@@ -62,9 +62,8 @@ def table(reports: Sequence[OverheadReport]) -> RenderableType:
 def _added_w(report: OverheadReport) -> str:
     if report.extra_w is None or report.extra_w_uncertainty is None:
         return DASH
-    error = significant(report.extra_w_uncertainty, 1)
-    decimals = len(error.partition(".")[2])
-    return f"{round(report.extra_w, decimals) + 0.0:.{decimals}f} ±{error}"  # + 0.0: no -0
+    error, decimals = last_digit(report.extra_w_uncertainty)
+    return f"{report.extra_w:z.{decimals}f} ±{error}"
 
 
 def _judged(report: OverheadReport) -> str:

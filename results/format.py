@@ -54,9 +54,14 @@ def joules(value_j: float | None, uncertainty_j: float | None = None) -> str:
     factor, unit = _unit(max(abs(value_j), abs(uncertainty_j or 0.0)), _JOULES)
     if not uncertainty_j or uncertainty_j < 0.005 * abs(value_j):
         return f"{significant(value_j / factor)} {unit}"
-    error = significant(uncertainty_j / factor, 1)
-    decimals = len(error.partition(".")[2])
+    error, decimals = last_digit(uncertainty_j / factor)
     return f"{value_j / factor:.{decimals}f} ±{error} {unit}"
+
+
+def last_digit(uncertainty: float) -> tuple[str, int]:
+    """Return an uncertainty with one digit, and how many decimals a value has that ends where it does."""
+    error = significant(uncertainty, 1)
+    return error, len(error.partition(".")[2])
 
 
 def ratio(value: float | None) -> str:
