@@ -37,10 +37,8 @@ class Question(msgspec.Struct, kw_only=True, frozen=True):
 def question(**given: Any) -> Question:
     """Return the question that the command line's options ask: some are its own, the rest the runs'."""
     own = {name: given.pop(name) for name in Question.__struct_fields__ if name in given}
-    if "trainers" in own:
-        own["trainers"] = tuple(
-            dict.fromkeys(own["trainers"])
-        )  # one that is named twice is searched for once
+    if "trainers" in own:  # one that is named twice is searched for once
+        own["trainers"] = tuple(dict.fromkeys(own["trainers"]))
     return Question(**own, options=msgspec.structs.replace(Question(workload="").options, **given))
 
 

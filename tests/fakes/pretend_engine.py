@@ -132,9 +132,8 @@ class PretendTraining:
 
 def touched(size):
     held = bytearray(size)
-    held[::4096] = b"\1" * len(
-        range(0, size, 4096)
-    )  # a page each; a loop would take longer than the training
+    # A byte of each page; a loop would take longer than the training.
+    held[::4096] = b"\1" * len(range(0, size, 4096))
     return held
 
 

@@ -6,46 +6,33 @@ from harness.energy_rows import row_of
 from power.window import WindowEnergy
 
 
+def measured(meter, domain, **given):
+    """A window of 3 J, 1 J of them idle's."""
+    known = {"gross_j": 3.0, "idle_j": 1.0, "net_j": 2.0, "uncertainty_j": 0.1, "rate_hz": 10.0}
+    return WindowEnergy(meter, domain, provenance="measured", **known, **given)
+
+
 @pytest.mark.parametrize(
     ("parent", "apart", "noted"), [("psys", True, "psys"), (None, True, ""), (None, False, None)]
 )
 def test_a_row_says_which_domain_contains_it(parent, apart, noted):
     """And null where nobody knows: sensors of a board are not added up."""
-    measured = WindowEnergy(
-        "rapl",
-        "package-0",
-        gross_j=3.0,
-        idle_j=1.0,
-        net_j=2.0,
-        uncertainty_j=0.1,
-        rate_hz=10.0,
-        provenance="measured",
-        parent=parent,
-        apart=apart,
-        duration_s=1.0,
-    )
-    row = row_of(measured, 4, 1.0)
+    row = row_of(measured("rapl", "package-0", parent=parent, apart=apart, duration_s=1.0), 4, 1.0)
     assert (row.parent, row.net_j_per_step) == (noted, 0.5)
 
 
 def test_a_row_keeps_what_the_meter_is_and_how_it_was_read():
     terms = {"gain_j": 0.04, "idle_j": 0.02}
-    measured = WindowEnergy(
+    window = measured(
         "hwmon",
         "ina219-1",
-        gross_j=3.0,
-        idle_j=1.0,
-        net_j=2.0,
-        uncertainty_j=0.1,
-        rate_hz=10.0,
-        provenance="measured",
         covers="what is wired behind ina219 channel 1",
         gross_uncertainty_j=0.2,
         fresh_samples=7,
         longest_gap_s=0.3,
         uncertainty_terms_j=terms,
     )
-    row = row_of(measured, 4, 1.0, None, {"shunt_ohm": 0.1})
+    row = row_of(window, 4, 1.0, None, {"shunt_ohm": 0.1})
     assert row.covers == "what is wired behind ina219 channel 1"
     assert (row.gross_uncertainty_j, row.fresh_samples, row.longest_gap_s) == (0.2, 7, 0.3)
     assert (row.terms_j, row.settings) == (terms, {"shunt_ohm": 0.1})

@@ -28,7 +28,8 @@ static bool check_choices(const harness_config& c) {
       {"activation", c.activation, HARNESS_BIT}, {"gradient", c.gradient, HARNESS_BIT}, {"output_gradient", c.output_gradient, HARNESS_BIT},
       {"weight", c.weight, HARNESS_BIT}, {"weight_gradient", c.weight_gradient, HARNESS_BIT}, {"momentum", c.momentum, HARNESS_BIT},
       {"statistic", c.statistic, HARNESS_BIT}, {"pool_mask", c.pool_mask, HARNESS_BIT}, {"image", c.image, HARNESS_BIT},
-      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP}, {"border", c.border, HARNESS_BORDER_CLIP},
+      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP},
+      {"border", c.border, HARNESS_BORDER_CLIP},
   };
   for (const auto& each : choices)
     if (each.value < 0 || each.value > each.most) return set_error("%s is %d; 0 to %d are known", each.name, each.value, each.most), false;
