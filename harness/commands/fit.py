@@ -65,12 +65,14 @@ if TYPE_CHECKING:
 @click.option("--synthetic", is_flag=True, default=None, help="Noise in the data's shape; needs no data.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the document; - is standard output alone.")
 @click.option("--quiet", is_flag=True, help="No line a run.")
-def command(json_path: str | None, quiet: bool, **given: Any) -> None:
+def command(json_path: str | None, quiet: bool, **given: Any) -> int:
     """Find the largest batch size with which WORKLOAD trains in a device's memory.
 
-    Where this machine is another, the device's memory and cores are emulated under an enforced ceiling.
+    Where this machine is another, the device's memory and cores are emulated under an enforced ceiling. Exit code 3
+    says that none of the trainers fits at any batch size.
     """
     from harness import fit, folders, output
+    from harness.errors import ExitCode
 
     errors = output.error_console()
     say = (lambda line: None) if quiet else (lambda line: output.say(errors, line))
@@ -80,7 +82,9 @@ def command(json_path: str | None, quiet: bool, **given: Any) -> None:
         if not output.is_standard_output(json_path):
             folders.try_file(Path(json_path))
     with _shown(json_path) as keep:
-        fit.answer(question, say, keep)
+        document = fit.answer(question, say, keep)
+    fits = any(each.batch_size is not None for each in document.trainers)
+    return int(ExitCode.OK if fits else ExitCode.OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import pytest
 from harness import ceilings, fit, fit_search, runner
 from harness import plan as planning
 from harness.display import Quiet
-from harness.errors import LimitUnavailableError, TrialFailedError, UsageError
+from harness.errors import ExitCode, LimitUnavailableError, TrialFailedError, UsageError
+from harness.fit_search import Search
 from power.meters.mock import MockMeter
 from results.fit_document import FitDocument
 from results.fit_table import fit_view, sentence
@@ -16,6 +17,10 @@ from results.fit_table import fit_view, sentence
 MIB = 1 << 20
 ITEM_BYTES = 64 << 10
 CEILING_BYTES = 48 * MIB
+# Less than a worker has before it trains.
+TINY = [
+    "fit", "mlp-mnist", "--device", "pi-zero2w", "--ceiling", "4MiB", "--mechanism", "watchdog", "--trainer", "lowmem"
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -124,6 +129,25 @@ def test_where_the_engine_alone_does_not_fit_the_answer_says_so(pretended):
     assert "engine alone" in fitted.reason
     assert "at no batch size" in sentence(document)
     assert fitted.step_s is None
+
+
+def test_where_no_trainer_fits_the_exit_code_says_so(pretended, harness_main):
+    ended = harness_main(*TINY)
+    assert ended.status == ExitCode.OUT_OF_MEMORY, ended.err
+    assert "at no batch size" in ended.out
+
+
+def test_where_one_of_two_trainers_fits_that_is_an_answer(pretended, harness_main, monkeypatch):
+    run = Search.run
+
+    def only_standard(search):
+        fitted = run(search)
+        return fitted if fitted.trainer == "lowmem" else msgspec.structs.replace(fitted, batch_size=8)
+
+    monkeypatch.setattr(Search, "run", only_standard)
+    ended = harness_main(*TINY, "--trainer", "standard")
+    assert ended.status == ExitCode.OK, ended.err
+    assert "'lowmem' trains mlp-mnist at no batch size" in " ".join(ended.out.split())
 
 
 def test_a_device_that_takes_the_whole_training_set(pretended):
