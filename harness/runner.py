@@ -11,12 +11,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from harness import __version__, accelerators, ceilings, host, refusal, synchronisation, throttling
+from harness.collector import Collector
 from harness.energy import EnergyWatch
 from harness.memory import Residency, emulated
 from harness.messages import AnyMessage
 from harness.plan import Plan, TrialPlan
 from harness.supervisor import Ending, Supervisor
-from harness.trial import Collector, assemble
+from harness.trial import assemble
 from harness.trial_watch import TrialWatch
 from harness.window import WindowEdges, open_trigger
 from harness.workers import program_command, worker_command, worker_environment

@@ -1,13 +1,13 @@
 """Everything that looks on while one worker runs: what it says, what it holds, what others and the device do."""
 
 from harness import throttling
+from harness.collector import Collector
 from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
 from harness.others import LOOK_S, OthersWatch
 from harness.plan import Options
 from harness.traces import ResidencyTrace
-from harness.trial import Collector
 from harness.window import WindowEdges
 from results import schema
 

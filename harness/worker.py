@@ -8,16 +8,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 
+from harness.batches import Batches
 from harness.phases import repeat_phases
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
-from workloads.datasets import augment
-from workloads.datasets.base import PreparedDataset, Split
-from workloads.datasets.reader import BatchReader
-from workloads.engines.base import Batch, EngineModule, Job, Mark, Training
+from workloads.datasets.base import PreparedDataset
+from workloads.engines.base import EngineModule, Job, Mark, Training
 from workloads.errors import OutOfMemoryError, WorkloadError
 from workloads.light_typing import TYPE_CHECKING, Any
 from workloads.recipes import Optimizer, Recipe
@@ -32,7 +31,7 @@ _ALIVE_NS = 1_000_000_000
 
 
 class Trial:
-    """One training from import to evaluation. The batch buffers are made once and used for every batch."""
+    """One training from import to evaluation."""
 
     def __init__(self, document: dict[str, Any], channel: Channel) -> None:
         self._document, self._channel = document, channel
@@ -105,12 +104,8 @@ class Trial:
         # First of all, so that a training that does not fit is refused before the batch takes of what is left.
         training = engine.create(job)
         training.set_up()
-        self._data = PreparedDataset.from_json(document["data"])
-        channels, height, width = job.specification.image_shape
-        self._images = memoryview(bytearray(job.batch_size * channels * height * width))
-        wide = self._data.train.label_bytes == 2
-        self._labels = memoryview(bytearray(job.batch_size * (1 + wide))).cast("H" if wide else "B")
-        self._reader = BatchReader(self._data.train, job.batch_size, job.seed, shuffle=True)
+        data = PreparedDataset.from_json(document["data"])
+        self._batches = Batches(data, job, self._stay_heard)
         return training
 
     def _keeper(self, training: Training) -> "Keeper | None":
@@ -120,9 +115,8 @@ class Trial:
             return None
         from harness.keeper import Keeper
 
-        return Keeper(
-            order, self._steps, self._channel, training, self._reader, self._losses, self._evaluated
-        )
+        reader = self._batches.reader
+        return Keeper(order, self._steps, self._channel, training, reader, self._losses, self._evaluated)
 
     def _train(self, training: Training, first: int, keeper: "Keeper | None") -> None:
         """Take every step from `first` on: those of the warm-up, then those that are measured."""
@@ -177,18 +171,6 @@ class Trial:
         self._evaluated.append(point)
         self._channel.evaluated(*point)
 
-    def _read_batch(self) -> None:
-        """Read the next training batch, and shift and mirror its images where the workload says so."""
-        count = self._reader.read_into(self._images, self._labels)
-        augmentation = self._document["settings"]["augmentation"]
-        if augmentation == "none":
-            return
-        epoch, items = self._reader.last_epoch, self._reader.last_items
-        plan = augment.moves(
-            self._document["seed"], epoch, items, self._data.shape, flip=augmentation == "shift-flip"
-        )
-        augment.apply_batch(self._images[: count * self._data.train.image_bytes], plan, self._data.shape)
-
     def _edge(self, event: str) -> None:
         """Report an edge of the window; where a trigger pin marks it, wait until the pin is set."""
         self._channel.window(event, time.monotonic_ns())
@@ -201,12 +183,12 @@ class Trial:
         """Take one step, of one batch or of several micro-batches; `was_read` is called after the reading of each."""
         settings = self._document["settings"]
         rate = learning_rate(settings["learning_rate"], settings["schedule"], step, self._steps)
-        batches, total = settings.get("accumulate", 1), 0.0
-        for _ in range(batches):
-            self._read_batch()
+        micro_batches, total = settings.get("accumulate", 1), 0.0
+        for _ in range(micro_batches):
+            images, labels = self._batches.read()
             was_read()
-            total += training.step(self._images, self._labels, rate, mark)
-        loss = total / batches
+            total += training.step(images, labels, rate, mark)
+        loss = total / micro_batches
         self._losses.add(loss)
         self._taken = step + 1
         now = time.monotonic_ns()
@@ -223,39 +205,27 @@ class Trial:
     def _count_right(self, training: Training) -> tuple[int, int, int]:
         """Return how many test items are classified rightly, of how many, and how long it took in ns."""
         begun, settings = time.monotonic_ns(), self._document["settings"]
-        most = settings.get("test_items") or self._data.test.count
+        data = self._batches.data
+        most = settings.get("test_items") or data.test.count
         if settings["statistics"] == "recalibrated":
-            training.recalibrate(self._first_batches(self._data.train, 10_000))
+            training.recalibrate(self._batches.first(data.train, 10_000))
         correct = items = 0
-        for images, labels in self._first_batches(self._data.test, most):
+        for images, labels in self._batches.first(data.test, most):
             correct += training.evaluate(images, labels)
             items += len(labels)
         return correct, items, time.monotonic_ns() - begun
 
     def _repeat_phases(self, training: Training, seconds: float) -> None:
         """Repeat the phases of a step for the meters, on one training batch."""
-        self._read_batch()
         fused = self._durations_ns["update"] is None
         repeat_phases(
             training,
-            self._images,
-            self._labels,
+            *self._batches.read(),
             seconds=seconds,
             fused=fused,
             steps=self._steps,
             channel=self._channel,
         )
-
-    def _first_batches(self, split: Split, items: int) -> Iterator[Batch]:
-        """Yield the first items of a split in order, through the one buffer; the last batch may be short."""
-        item_bytes = len(self._images) // len(self._labels)
-        left = min(items, split.count)
-        with BatchReader(split, len(self._labels), seed=0, shuffle=False) as reader:
-            while left > 0:
-                count = min(reader.read_into(self._images, self._labels), left)
-                yield self._images[: count * item_bytes], self._labels[:count]
-                left -= count
-                self._stay_heard()
 
     def _stay_heard(self) -> None:
         """Say that the worker is alive, at most every second: an evaluation may outlast the silence that is borne."""

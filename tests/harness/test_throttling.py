@@ -3,12 +3,13 @@
 import pytest
 
 from harness import runner, throttling
+from harness.collector import Collector
 from harness.display import Quiet
 from harness.errors import ExitCode
 from harness.messages import Peak, PhaseBegun
 from harness.outcomes import verdict
 from harness.supervisor import Ending
-from harness.trial import Collector, assemble
+from harness.trial import assemble
 from results import schema, tables
 from results.summary import summarize
 
