@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from harness import output
 from harness.errors import UsageError
 from results.errors import DocumentWriteError
 from results.files import cause_of, descriptor_of, in_the_way
@@ -28,6 +29,16 @@ def require_possible(folder: Path, option: str) -> None:
     place = in_the_way(folder)
     if place is not None:
         raise UsageError(f"{option} {folder}: '{place}' is a file, not a folder; name another folder")
+
+
+def try_target(target: str) -> None:
+    """See that a document can be written there, to a file or to standard output: an error now, not after the work.
+
+    Raises DocumentWriteError.
+    """
+    output.require(target)
+    if not output.is_standard_output(target):
+        try_file(Path(target))
 
 
 def try_file(path: Path) -> None:

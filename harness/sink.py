@@ -59,9 +59,7 @@ class Stream:
 
     def __init__(self, target: str) -> None:
         """Raises DocumentWriteError where nothing can be written there."""
-        output.require(target)
-        if not output.is_standard_output(target):
-            folders.try_file(Path(target))
+        folders.try_target(target)
         self._target = target
         self._kept: Document | None = None
         self.trouble: str | None = None

@@ -91,11 +91,13 @@ def overhead(meters: tuple[str, ...], seconds: float, rate_hz: float | None, jso
     """
     from rich.console import Console
 
-    from harness import output, reading_cost
+    from harness import folders, output, reading_cost
 
+    if json_path:
+        folders.try_target(json_path)
     errors = output.error_console()
     costs = reading_cost.measure(meters, seconds, rate_hz, lambda text: output.say(errors, text))
     if json_path:
-        output.write(output.json_text(costs), json_path)
+        output.write_or_keep(output.json_text(costs), json_path, "overhead.json")
         return
     Console().print(reading_cost.table(costs))

@@ -1,7 +1,6 @@
 """`harness fit`: the largest batch size that fits a device's memory, verified by runs under the enforced ceiling."""
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,9 +77,7 @@ def command(json_path: str | None, quiet: bool, **given: Any) -> int:
     say = (lambda line: None) if quiet else (lambda line: output.say(errors, line))
     question = fit.question(**{name: value for name, value in given.items() if value not in (None, ())})
     if json_path:  # an error now, not after every search
-        output.require(json_path)
-        if not output.is_standard_output(json_path):
-            folders.try_file(Path(json_path))
+        folders.try_target(json_path)
     with _shown(json_path) as keep:
         document = fit.answer(question, say, keep)
     fits = any(each.batch_size is not None for each in document.trainers)

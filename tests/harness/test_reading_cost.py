@@ -46,6 +46,14 @@ def test_what_cannot_be_read_is_said_in_one_line(harness_main, arguments, status
     assert ended.out == ""
 
 
+def test_a_place_that_cannot_be_written_is_said_before_a_meter_is_read(harness_main, monkeypatch):
+    monkeypatch.setattr(reading_cost, "measure", None)  # would fail if it were called
+    ended = harness_main("energy", "overhead", "--meter", "mock:5W", "--json", "/proc/nowhere/costs.json")
+    assert ended.status == 1
+    assert "cannot write '/proc/nowhere/costs.json'" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_without_a_meter_the_nearest_one_is_named(harness_main, monkeypatch):
     monkeypatch.setattr(reading_cost.registry, "automatic", lambda: None)
     ended = harness_main("energy", "overhead")
