@@ -54,16 +54,16 @@ class Variant(NamedTuple):
 def variant_of(text: str, rate: float) -> Variant:
     """Read a variant: `default`, or `lr=3e-3,border=clip,...`.
 
-    Keys: lr, border (cancel, clip), initial (factor on the initial weights), beta1, beta2 (Adam's),
-    sharpness (factor on the logits), scale (none, layer: of one-bit gradients), and the numbers of the optimizer's
-    row: rate, sign_rate, real_rate, beta_rate, threshold, sign_threshold.
+    Keys: lr, border (cancel, clip), norm (l1_sign, l1_sign_centred), initial (factor on the initial weights), beta1,
+    beta2 (Adam's), sharpness (factor on the logits), scale (none, layer: of one-bit gradients), and the numbers of the
+    optimizer's row: rate, sign_rate, real_rate, beta_rate, threshold, sign_threshold.
     """
     given = dict(pair.split("=") for pair in text.split(",")) if text != "default" else {}
     rate = float(given.pop("lr", rate))
     factors = {key: float(given.pop(key)) for key in FACTORS if key in given}
     betas = (float(given.pop("beta1", 0.9)), float(given.pop("beta2", 0.999)))
     settings: dict[str, Any] = {"betas": betas} if betas != (0.9, 0.999) else {}
-    of_recipe = {key: given.pop(key) for key in ("border",) if key in given}
+    of_recipe = {key: given.pop(key) for key in ("border", "norm") if key in given}
     if "scale" in given:
         settings["gradient_scale"] = given.pop("scale")
     settings |= {key: float(given.pop(key)) for key in ("initial", "sharpness") if key in given}

@@ -37,6 +37,7 @@ PAIRS = (
     "native lowmem-centred",
     "native lowmem-q6",
     "native lean",
+    "native lean-centred",
     "native lean8",
 )
 

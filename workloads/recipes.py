@@ -151,12 +151,18 @@ LEAN = LOWMEM_Q6._replace(
     second_moment=False,
     single_buffer=True,
 )
+LEAN_CENTRED = LEAN._replace(
+    name="lean-centred",
+    summary="lean with the l1 norm's gradient as near as signs tell it",
+    norm=LOWMEM_CENTRED.norm,
+)
 LEAN8 = LEAN._replace(
     name="lean8", summary="lean with weights and momentum in 8 bits", weight="int8", momentum="int8"
 )
 
 _ROWS = (
-    STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1, LOWMEM, LOWMEM_PO2, LOWMEM_CENTRED, LOWMEM_Q6, LEAN, LEAN8
+    STANDARD, FLOAT16, FLOAT16_BOOLDW, FLOAT16_BOOLDW_L1,
+    LOWMEM, LOWMEM_PO2, LOWMEM_CENTRED, LOWMEM_Q6, LEAN, LEAN_CENTRED, LEAN8,
 )  # fmt: skip
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 

@@ -115,7 +115,7 @@ _ENGINES = (
         "native",
         "this project's C++ core",
         "workloads.engines.native",
-        trainers=("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8"),
+        trainers=("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean-centred", "lean8"),
         models=("mlp", "cnv", "binarynet"),
         missing_check="workloads.engines.native.location",
         lacks=("gradient_scale=layer", "shortcuts", "accumulate", "bop of real gradients", ACCELERATOR),

@@ -11,7 +11,17 @@ from results.schema import VARIABLES
 Make = Callable[..., Any]
 MIB = 2**20
 LADDER = ["float16", "float16-booldw", "float16-booldw-l1"]
-NAMES = ["standard", "lowmem", *LADDER, "lowmem-po2", "lowmem-centred", "lowmem-q6", "lean", "lean8"]
+NAMES = [
+    "standard",
+    "lowmem",
+    *LADDER,
+    "lowmem-po2",
+    "lowmem-centred",
+    "lowmem-q6",
+    "lean",
+    "lean-centred",
+    "lean8",
+]
 
 
 def modelled(name: str, unit: int) -> ModelledTrainer:

@@ -12,7 +12,7 @@ from workloads.specification import Stage
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SGD_DECAY = 0.9
 
-SUPPORTED = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
+SUPPORTED = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean-centred", "lean8")
 
 
 def describe(job: Job) -> library.Config:

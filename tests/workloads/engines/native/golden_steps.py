@@ -13,10 +13,11 @@ from functools import cache
 from workloads import recipes
 from workloads.engines import native
 from workloads.engines.base import Job
+from workloads.engines.native.scratch import SUPPORTED
 from workloads.engines.native.training import NativeTraining
 from workloads.specification import Sequence, Specification
 
-TRAINERS = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
+TRAINERS = SUPPORTED
 STEPS = 50  # as the oracle's task, whose are the rate of Adam and the batch of 60
 RATES = {"adam": 0.003, "sgd": 1e-3}
 BATCH = {"mlp": 60, "conv": 22}

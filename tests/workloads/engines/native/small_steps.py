@@ -9,6 +9,7 @@ import sys
 from workloads import recipes
 from workloads.engines import native
 from workloads.engines.base import Job
+from workloads.engines.native.scratch import SUPPORTED
 from workloads.specification import Sequence, Specification
 
 BATCH = 5
@@ -47,7 +48,7 @@ def run(network: Specification, trainer: str, optimizer: str) -> float:
 def main() -> None:
     """Run every combination and say so."""
     for network in networks():
-        for trainer in ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8"):
+        for trainer in SUPPORTED:
             for optimizer in ("adam", "sgd") if trainer == "standard" else ("adam", "sgd", "bop"):
                 run(network, trainer, optimizer)
     sys.stdout.write("clean\n")

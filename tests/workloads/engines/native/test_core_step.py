@@ -14,16 +14,15 @@ import oracle_steps as oracle  # noqa: E402
 
 from workloads import recipes  # noqa: E402
 from workloads.engines.native import location  # noqa: E402
+from workloads.engines.native.scratch import SUPPORTED  # noqa: E402
 
 pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 
 BATCH = 37
 NEAR = 3e-3  # what rounding Y of the first stage and μ, ψ to float16 may move X⁺ by
-CASES = [
-    (trainer, name)
-    for trainer in ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
-    for name in support.NETWORKS
-] + [("standard", name) for name in support.WIDE]
+CASES = [(trainer, name) for trainer in SUPPORTED for name in support.NETWORKS] + [
+    ("standard", name) for name in support.WIDE
+]
 
 
 class Compared:
@@ -131,7 +130,8 @@ def test_retained_activations(compared: Compared) -> None:
 # itself; its two digits round ∂Y to 1/8000 of its maximum, the same way wherever it has the same small value, as it
 # has off the maxima of a pool after the sign. Six bits round to 1/31 of the maximum, stochastically.
 NOISE = {
-    "standard": 1e-4, "lowmem": 0.15, "lowmem-centred": 0.15, "lowmem-q6": 1.5, "lean": 1.5, "lean8": 1.5
+    "standard": 1e-4, "lowmem": 0.15, "lowmem-centred": 0.15, "lowmem-q6": 1.5, "lean": 1.5,
+    "lean-centred": 1.5, "lean8": 1.5,
 }  # fmt: skip
 
 

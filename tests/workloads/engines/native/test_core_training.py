@@ -21,12 +21,13 @@ from workloads.engines import native  # noqa: E402
 from workloads.engines.base import Job  # noqa: E402
 from workloads.engines.native import library, limits, location  # noqa: E402
 from workloads.engines.native.plan import lay_out  # noqa: E402
+from workloads.engines.native.scratch import SUPPORTED  # noqa: E402
 from workloads.errors import OutOfMemoryError, UnsupportedError  # noqa: E402
 from workloads.schedule import average_share  # noqa: E402
 
 pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(location.missing()))
 
-TRAINERS = ("standard", "lowmem", "lowmem-centred", "lowmem-q6", "lean", "lean8")
+TRAINERS = SUPPORTED
 BATCH = 37
 
 
