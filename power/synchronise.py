@@ -255,7 +255,7 @@ def play(
         sleep(max(0.0, start_s - (clock() - begin_ns) * 1e-9))
         until_ns = begin_ns + round(end_s * 1e9)
         workers = [
-            threading.Thread(target=_burn, args=(until_ns,)) for _ in range(threads or os.cpu_count() or 1)
+            threading.Thread(target=_burn, args=(until_ns, clock)) for _ in range(threads or os.cpu_count() or 1)
         ]
         for worker in workers:
             worker.start()
@@ -265,8 +265,8 @@ def play(
     return begin_ns
 
 
-def _burn(until_ns: int) -> None:
+def _burn(until_ns: int, clock: Callable[[], int]) -> None:
     """Keep a core busy until `until_ns`; hashing large blocks lets the other threads run."""
     block = bytes(1 << 16)
-    while now_ns() < until_ns:
+    while clock() < until_ns:
         hashlib.sha256(block).digest()

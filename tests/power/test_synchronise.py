@@ -1,6 +1,8 @@
 """The pattern is found where it was played, to a fraction of a sample; where it is not, that is said."""
 
+import itertools
 import random
+import threading
 import time
 from functools import cache
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from power.base import Domain, now_ns
+from power.base import Domain
 from power.errors import SynchronisationError
 from power.integrate import jittered_periods
 from power.series import Series
@@ -111,25 +113,33 @@ def test_the_stretches_of_a_pattern() -> None:
 
 
 def test_playing_loads_the_machine_in_the_bursts_only() -> None:
-    # The process's own CPU time is the trace: a counter of energy if ever there was one.
+    # A clock of the process's own CPU time and of what was slept: neither another program nor a late wake-up can move it.
     pattern = Pattern(chip_s=0.1, guard_s=0.2)
-    begin_ns = now_ns()
-    idle_s, slept_s = 0.0, []
+    slept_s: list[float] = []
+    cpu_ns = time.process_time_ns()
 
-    def sleep(seconds: float) -> None:
-        nonlocal idle_s
-        slept_s.append(seconds)
-        cpu_s = time.process_time()
-        time.sleep(seconds)
-        idle_s += time.process_time() - cpu_s
+    def clock() -> int:
+        return time.process_time_ns() - cpu_ns + round(sum(slept_s) * 1e9)
 
-    cpu_s = time.process_time()
-    code_ns = play(pattern, threads=1, sleep=sleep)
-    loaded_s = time.process_time() - cpu_s - idle_s
-    # Guard, gap between the bursts of 0.3 and 0.1 s, and the rest; late wake-ups shorten what is left to wait.
-    assert slept_s[0] == 0.2
-    assert 0.0 <= slept_s[2] <= 0.2
-    assert code_ns - begin_ns >= 200_000_000
-    assert now_ns() - code_ns >= 899_000_000
-    assert 0.05 < loaded_s < 0.5
-    assert idle_s < loaded_s
+    code_ns = play(pattern, threads=1, sleep=slept_s.append, clock=clock)
+    loaded_s = (time.process_time_ns() - cpu_ns) * 1e-9
+    # Guard, at once the burst of 0.3 s, the gap, the burst of 0.1 s, and the last 0.1 s with its guard.
+    assert slept_s == pytest.approx([0.2, 0.0, 0.2, 0.3], abs=0.05)
+    assert loaded_s == pytest.approx(0.4, abs=0.05)
+    assert code_ns == pytest.approx(200_000_000, abs=50_000_000)
+
+
+def test_playing_loads_every_core_at_once() -> None:
+    together = threading.Barrier(3, timeout=60)
+    seen = {threading.main_thread()}
+    ticks = itertools.count()
+
+    def clock() -> int:
+        if threading.current_thread() not in seen:
+            seen.add(threading.current_thread())
+            together.wait()  # breaks, and fails the test, where fewer than three burn at a time
+        return next(ticks) * 10_000_000
+
+    play(Pattern(chip_s=0.1, guard_s=0.2), threads=3, sleep=lambda _: None, clock=clock)
+    assert len(seen) == 1 + 2 * 3
+    assert not together.broken
