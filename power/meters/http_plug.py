@@ -63,8 +63,11 @@ def _get(url: str, headers: dict[str, str]) -> Any:
 
 
 def digest_login(challenge: str, url: Any, user: str, password: str, cnonce: str | None = None) -> str:
-    """Return the Authorization header for a digest challenge with qop=auth (RFC 7616, 3.4)."""
-    fields = urllib.request.parse_keqv_list(urllib.request.parse_http_list(challenge.partition(" ")[2]))
+    """Return the Authorization header for a digest challenge with qop=auth (RFC 7616, 3.4). Raises `LoginError`."""
+    try:
+        fields = urllib.request.parse_keqv_list(urllib.request.parse_http_list(challenge.partition(" ")[2]))
+    except (ValueError, IndexError) as error:  # no `name=value`, or no value
+        raise LoginError(f"the plug asks for a login in words of its own: {challenge!r}") from error
     algorithm = fields.get("algorithm", "MD5")
     kind = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}.get(algorithm.upper())
     if kind is None or "nonce" not in fields:

@@ -257,6 +257,12 @@ def test_the_digest_of_the_standards_own_example() -> None:
         digest_login('Digest algorithm=SHA-512, nonce="x"', urlsplit("http://a/b"), "u", "p")
 
 
+@pytest.mark.parametrize("challenge", ["Digest", "Digest nonce=", "Digest nonce", 'Digest a="b", nonce='])
+def test_a_challenge_that_cannot_be_read_is_a_login_error(challenge: str) -> None:
+    with pytest.raises(LoginError, match=r"unknown kind|words of its own"):
+        digest_login(challenge, urlsplit("http://a/b"), "u", "p")
+
+
 KEYS = st.sampled_from(["apower", "aenergy", "total", "StatusSNS", "ENERGY", "Power", "Total", "WARNING"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
