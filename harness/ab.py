@@ -150,7 +150,8 @@ def _ask(path: str, options: Options) -> dict[str, Any]:
     given = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in msgspec.structs.asdict(options).items()
-        if value != getattr(defaults, name)  # an older revision need not know what nobody asked for
+        # An older revision need not know what nobody asked for, nor what the meters read, which is kept here.
+        if value != getattr(defaults, name) and name != "captures_dir"
     }
     command = [path, "-P", "-c", _PROGRAM % (runner.LIBRARIES,)]
     try:

@@ -1,6 +1,7 @@
 """What a run shows while it runs: a live line on a terminal, one plain line a trial in a pipe."""
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -25,6 +26,9 @@ class Quiet:
         """Show nothing."""
 
     def warning(self, text: str) -> None:
+        """Show nothing."""
+
+    def captured(self, path: Path) -> None:
         """Show nothing."""
 
     def message(self, message: AnyMessage, pid: int) -> None:
@@ -62,6 +66,10 @@ class Lines(Quiet):
     def warning(self, text: str) -> None:
         """Say it."""
         self._say(f"harness: {text}")
+
+    def captured(self, path: Path) -> None:
+        """Say where."""
+        self._say(f"capture: {path}")
 
     def trial_ended(self, trial: Trial) -> None:
         """Say how it ended."""
@@ -112,6 +120,10 @@ class Board(Quiet):
     def warning(self, text: str) -> None:
         """Leave it standing above the line."""
         say(self._console, f"harness: {text}")
+
+    def captured(self, path: Path) -> None:
+        """Leave it standing above the line."""
+        say(self._console, f"capture: {path}")
 
     def residency(self, residency: Residency) -> None:
         """Follow memory."""

@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from harness import phase_energy, segments
+from harness import captures, phase_energy, segments
 from harness.energy_rows import row_of
 from harness.messages import Repeated
 from harness.traces import power_trace
@@ -19,6 +20,7 @@ from power.errors import MeterUnavailableError
 from power.recorder import Recorder
 from power.window import Window, WindowEnergy
 from results import schema
+from results.errors import DocumentWriteError
 
 #: A counter would do with less; the difference of two windows wants more of each.
 _PHASE_WINDOW_S = 3.0
@@ -35,6 +37,7 @@ class EnergyWatch:
     that mends it, and the record holds it in the energy's place.
 
     `idle_s` is how long to read at idle a side; None: `DEFAULT_IDLE_S`, and longer where a meter is too slow for it.
+    With `captures_dir`, what each meter read is written there at the end, and `captured` is told where.
     """
 
     def __init__(
@@ -45,11 +48,14 @@ class EnergyWatch:
         warn: Callable[[str], None] = lambda text: None,
         *,
         idle_anyway: bool = False,
+        captures_dir: Path | None = None,
+        captured: Callable[[Path], None] = lambda path: None,
     ) -> None:
         self._asked_idle_s, self._idling, self._warn = idle_s, idling, warn
         self._idle_s = idle_s or 0.0  # what it comes to is known once the meters are open
         self._refused: dict[str, str] = {}
         self._idle_anyway = idle_anyway  # for a meter that records by itself
+        self._captures_dir, self._captured = captures_dir, captured
         self._missing: str | None = None
         if not names:
             chosen = registry.automatic()
@@ -67,6 +73,8 @@ class EnergyWatch:
             self._recorder = Recorder(working)
             self._recorder.__enter__()
             self._await_first(self._recorder)
+        elif self._captures_dir is not None:
+            self._warn("no meter is read, so --captures keeps nothing")
         if self._asked_idle_s is None:
             self._idle_s = _long_enough_s(self._recorder.shortest_idle_s() if self._recorder else 0.0)
         return self
@@ -74,8 +82,21 @@ class EnergyWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._recorder:
-            self._recorder.__exit__(kind, error, trace)
+        if self._recorder is None:
+            return
+        self._recorder.stop()
+        if self._captures_dir is not None:
+            self._keep_captures(self._recorder, self._captures_dir, failing=kind is not None)
+
+    def _keep_captures(self, recorder: Recorder, folder: Path, *, failing: bool) -> None:
+        """Write the captures. Raises DocumentWriteError, which another error on its way says only."""
+        try:
+            for path in captures.write(folder, recorder.all_series()):
+                self._captured(path)
+        except DocumentWriteError as error:
+            if not failing:
+                raise
+            self._warn(str(error))
 
     @staticmethod
     def _await_first(recorder: Recorder) -> None:

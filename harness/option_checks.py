@@ -50,6 +50,10 @@ def check(options: "Options") -> None:
         raise UsageError(f"--mechanism {options.mechanism}: there is: {', '.join(ceilings.MECHANISMS)}")
     if options.trigger_active_low and options.trigger_pin is None:
         raise UsageError("--trigger-active-low needs --trigger-pin N: the pin whose polarity it is")
+    if options.captures_dir and set(options.meters) == {"none"}:
+        raise UsageError(
+            "--captures keeps what meters read, and --meter none reads none; leave one of the two out"
+        )
     if options.warmup < 0:
         raise UsageError(f"--warmup must not be negative, not {options.warmup}")
     if options.steps is not None and options.epochs is not None:

@@ -58,6 +58,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     idle_s: float | None = None  # s a side; None: as long as the meters need, at least the usual
     energy_phases: bool = False
     synchronise: bool = False
+    captures_dir: Path | None = None
 
 
 class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):

@@ -16,6 +16,7 @@ _NOT_IN_PLANS = {
     "--json": "json_path",
     "--synchronise": "synchronise",
     "--meter": "meters",
+    "--captures": "captures_dir",
     "--ceiling": "ceiling_bytes",
     "--mechanism": "mechanism",
     "--emulate": "emulate",

@@ -6,11 +6,12 @@ The document is written after each trial, so that whatever ends the harness lose
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness import __version__, accelerators, ceilings, host, refusal, synchronisation, throttling
+from harness import __version__, accelerators, ceilings, folders, host, refusal, synchronisation, throttling
 from harness.collector import Collector
 from harness.energy import EnergyWatch
 from harness.memory import Residency, emulated
@@ -39,6 +40,9 @@ class Observer(Protocol):
 
     def warning(self, text: str) -> None:
         """Something asked for will be missing, and why, in one line."""
+
+    def captured(self, path: Path) -> None:
+        """What a meter read over the run was written there."""
 
     def message(self, message: AnyMessage, pid: int) -> None:
         """The worker said something."""
@@ -93,8 +97,11 @@ class Instruments(NamedTuple):
 def instruments(plan: Plan, observer: Observer) -> Iterator[Instruments]:
     """Open the meters and the trigger pin and try the ceiling: what is not there is an error before a document is.
 
-    Raises MeterUnavailableError, TriggerUnavailableError or LimitUnavailableError.
+    Raises MeterUnavailableError, TriggerUnavailableError or LimitUnavailableError; at the end DocumentWriteError for a
+    capture.
     """
+    if plan.options.captures_dir:
+        folders.make(plan.options.captures_dir, "--captures")
     tried = _ceiling(plan, plan.trials[0])
     if tried:
         tried.close()
@@ -105,6 +112,8 @@ def instruments(plan: Plan, observer: Observer) -> Iterator[Instruments]:
             observer.idling,
             observer.warning,
             idle_anyway=plan.options.synchronise,
+            captures_dir=plan.options.captures_dir,
+            captured=observer.captured,
         ) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):

@@ -32,18 +32,13 @@ class Capture:
     provenance: Provenance = "measured"
 
 
-def write_capture(
-    path: Path, meter: str, recorded: list[Series], provenance: Provenance = "measured"
-) -> None:
-    """Write what was recorded of one meter. Counters are written unwrapped. Raises `OSError`."""
-    with path.open("w", encoding="utf-8") as file:
-        domains = [asdict(series.domain) | {"wrap_j": None} for series in recorded]
-        about = {"schema": SCHEMA, "version": VERSION, "meter": meter, "provenance": provenance}
-        file.write(json.dumps(about | {"domains": domains}) + "\n")
-        rows = sorted(
-            (t, i, v) for i, s in enumerate(recorded) for t, v in zip(s.t_ns, s.values, strict=False)
-        )
-        file.writelines(f"[{t}, {i}, {v!r}]\n" for t, i, v in rows)
+def capture_text(meter: str, recorded: list[Series], provenance: Provenance = "measured") -> str:
+    """Return a capture of what was recorded of one meter. Counters are written unwrapped."""
+    domains = [asdict(series.domain) | {"wrap_j": None} for series in recorded]
+    about = {"schema": SCHEMA, "version": VERSION, "meter": meter, "provenance": provenance}
+    rows = sorted((t, i, v) for i, s in enumerate(recorded) for t, v in zip(s.t_ns, s.values, strict=False))
+    lines = [json.dumps(about | {"domains": domains}), *(f"[{t}, {i}, {v!r}]" for t, i, v in rows)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def read_capture(path: Path) -> Capture:

@@ -64,6 +64,13 @@ if TYPE_CHECKING:
 @click.option(
     "--synchronise", is_flag=True, help="Play a pattern of load at both ends, for `harness energy import`."
 )
+@click.option(
+    "--captures",
+    "captures_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep what each meter read over the run there, for --meter replay:FILE.",
+)
 @click.option("--trigger-pin", type=int, metavar="N", help="GPIO that is high in the measured window.")
 @click.option("--trigger-active-low", is_flag=True, help="The pin is low in the window, and high outside.")
 @click.option(

@@ -10,6 +10,7 @@ import pytest
         ("--json", "a.json"),
         ("--synchronise",),
         ("--meter", "none"),
+        ("--captures", "captures"),
         ("--ceiling", "1GiB"),
         ("--emulate", "--device", "pi3b+"),
         ("--mechanism", "watchdog"),

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from power.base import Domain, Meter, Sample, now_ns
-from power.capture import write_capture
+from power.capture import capture_text
 from power.meters import fnirsi, tc66
 from power.meters.hwmon import HwmonMeter
 from power.meters.perf import PerfMeter, perf_event_open
@@ -120,7 +120,7 @@ class Bench:
         series = Series(Domain("usb", "power", "the USB supply"))
         for i in range(500):
             series.add(i * 10_000_000, 5.0)
-        write_capture(self.tmp_path / "capture.jsonl", "fnirsi", [series])
+        (self.tmp_path / "capture.jsonl").write_text(capture_text("fnirsi", [series]))
         return make(f"replay:{self.tmp_path / 'capture.jsonl'}")
 
     def fnirsi(self) -> Meter:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from power.base import Domain, now_ns
-from power.capture import read_capture, write_capture
+from power.capture import capture_text, read_capture
 from power.errors import CaptureError, MeterReadError, MeterUnavailableError
 from power.meters.replay import ReplayMeter
 from power.recorder import Recorder
@@ -32,7 +32,7 @@ def recorded() -> list[Series]:
 
 def test_what_was_recorded_comes_back(tmp_path: Path) -> None:
     series = recorded()
-    write_capture(tmp_path / "c.jsonl", "two", series)
+    (tmp_path / "c.jsonl").write_text(capture_text("two", series))
     capture = read_capture(tmp_path / "c.jsonl")
     assert capture.meter == "two"
     assert [d.name for d in capture.domains] == ["usb", "package-0"]
@@ -45,7 +45,7 @@ def test_what_was_recorded_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_replay_gives_the_recorded_energy_and_then_fails_as_an_unplugged_meter(tmp_path: Path) -> None:
-    write_capture(tmp_path / "c.jsonl", "two", recorded())
+    (tmp_path / "c.jsonl").write_text(capture_text("two", recorded()))
     with Recorder([ReplayMeter(str(tmp_path / "c.jsonl"))], period_s=0.02) as recorder:
         start_ns = now_ns() + 50_000_000
         time.sleep(1.3)
@@ -93,7 +93,7 @@ def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
 
 
 def test_a_replayed_script_does_not_become_a_measurement(tmp_path: Path) -> None:
-    write_capture(tmp_path / "c.jsonl", "mock", recorded(), "modelled")
+    (tmp_path / "c.jsonl").write_text(capture_text("mock", recorded(), "modelled"))
     with Recorder([ReplayMeter(str(tmp_path / "c.jsonl"))], period_s=0.02) as recorder:
         start_ns = now_ns() + 50_000_000
         time.sleep(1.3)
