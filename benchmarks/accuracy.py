@@ -29,6 +29,7 @@ from workloads import checkpoint
 from workloads.datasets import augment
 from workloads.datasets.base import Column, PreparedDataset, Segment, Split
 from workloads.datasets.cache import Cache
+from workloads.datasets.core import DataCore
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, EngineModule, Job, Training
 from workloads.errors import UnsupportedError
@@ -90,9 +91,9 @@ def _part(split: Split, start: int, count: int) -> Split:
 class Feed:
     """Training batches as the worker feeds them: shuffled, moved and mirrored as the workload says."""
 
-    def __init__(self, data: PreparedDataset, row: Workload, seed: int) -> None:
-        self._data, self._row, self._seed = data, row, seed
-        self._reader = BatchReader(data.train, BATCH, seed, shuffle=True)
+    def __init__(self, data: PreparedDataset, row: Workload, seed: int, core: DataCore | None) -> None:
+        self._data, self._row, self._seed, self._core = data, row, seed, core
+        self._reader = BatchReader(data.train, BATCH, seed, shuffle=True, core=core)
         self._images = memoryview(bytearray(BATCH * data.train.image_bytes))
         self._labels = memoryview(bytearray(BATCH))
         self.batches = self._reader.batches_per_epoch
@@ -105,10 +106,9 @@ class Feed:
         """Return the next batch, in the one buffer."""
         self._reader.read_into(self._images, self._labels)
         if self._row.augmentation != "none":
+            place = self._reader.last_items, self._seed, self._reader.last_epoch
             flip = self._row.augmentation == "shift-flip"
-            place = self._reader.last_epoch, self._reader.last_items
-            moves = augment.moves(self._seed, *place, self._data.shape, flip=flip)
-            augment.apply_batch(self._images, moves, self._data.shape)
+            augment.augment(self._images, *place, self._data.shape, flip=flip, core=self._core)
         return self._images, self._labels
 
 
@@ -164,7 +164,8 @@ class Run:
     def train(self, data: PreparedDataset) -> None:
         """Train every epoch, evaluate after each, write the record each time."""
         self._training.set_up()
-        feed, curve, before = Feed(data, self._row, self._seed), *self._resumed()
+        feed = Feed(data, self._row, self._seed, self._module.data_core())
+        curve, before = self._resumed()
         feed.seek(len(curve))
         started, seconds = time.process_time(), before
         for epoch in range(len(curve), self._last_epoch):

@@ -6,6 +6,10 @@ from workloads.datasets import augment
 from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, Job
+from workloads.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workloads.datasets.core import DataCore
 
 
 class Batches:
@@ -13,33 +17,35 @@ class Batches:
 
     Images are bytes, batch × channels × height × width; labels are bytes, or 16 bits wide where the data set has more
     than 256 classes. A batch that was given is overwritten by the next. `stay_heard` is called after each batch of
-    `first`, which may go on for long.
+    `first`, which may go on for long. `core` is what the engine offers for the work on every item.
     """
 
-    def __init__(self, data: PreparedDataset, job: Job, stay_heard: Callable[[], None]) -> None:
-        self.data, self._seed, self._stay_heard = data, job.seed, stay_heard
+    def __init__(
+        self, data: PreparedDataset, job: Job, stay_heard: Callable[[], None], core: "DataCore | None" = None
+    ) -> None:
+        self.data, self._seed, self._stay_heard, self._core = data, job.seed, stay_heard, core
         self._augmentation = job.settings["augmentation"]
         channels, height, width = job.specification.image_shape
         self._images = memoryview(bytearray(job.batch_size * channels * height * width))
         wide = data.train.label_bytes == 2
         self._labels = memoryview(bytearray(job.batch_size * (1 + wide))).cast("H" if wide else "B")
-        self.reader = BatchReader(data.train, job.batch_size, job.seed, shuffle=True)
+        self.reader = BatchReader(data.train, job.batch_size, job.seed, shuffle=True, core=core)
 
     def read(self) -> Batch:
         """Return the next training batch, its images shifted and mirrored where the settings say so."""
         count = self.reader.read_into(self._images, self._labels)
         if self._augmentation != "none":
+            images = self._images[: count * self.data.train.image_bytes]
+            place = self.reader.last_items, self._seed, self.reader.last_epoch
             flip = self._augmentation == "shift-flip"
-            place = self.reader.last_epoch, self.reader.last_items
-            moves = augment.moves(self._seed, *place, self.data.shape, flip=flip)
-            augment.apply_batch(self._images[: count * self.data.train.image_bytes], moves, self.data.shape)
+            augment.augment(images, *place, self.data.shape, flip=flip, core=self._core)
         return self._images, self._labels
 
     def first(self, split: Split, items: int) -> Iterator[Batch]:
         """Yield the first items of a split in order; the last batch may be short."""
         item_bytes = len(self._images) // len(self._labels)
         left = min(items, split.count)
-        with BatchReader(split, len(self._labels), seed=0, shuffle=False) as reader:
+        with BatchReader(split, len(self._labels), seed=0, shuffle=False, core=self._core) as reader:
             while left > 0:
                 count = min(reader.read_into(self._images, self._labels), left)
                 yield self._images[: count * item_bytes], self._labels[:count]

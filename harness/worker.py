@@ -105,7 +105,7 @@ class Trial:
         training = engine.create(job)
         training.set_up()
         data = PreparedDataset.from_json(document["data"])
-        self._batches = Batches(data, job, self._stay_heard)
+        self._batches = Batches(data, job, self._stay_heard, engine.data_core())
         return training
 
     def _keeper(self, training: Training) -> "Keeper | None":

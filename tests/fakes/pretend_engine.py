@@ -24,6 +24,10 @@ def warm_up(threads):
     pass
 
 
+def data_core():
+    return None
+
+
 def facts():
     return {"name": "pretend"}
 

@@ -17,7 +17,10 @@ does not flip SVHN (a mirrored digit is another figure); its shifts are fraction
 from collections.abc import Sequence
 
 from workloads.datasets.mix import STREAM_AUGMENT, draw
-from workloads.light_typing import Final, NamedTuple
+from workloads.light_typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from workloads.datasets.core import DataCore
 
 FRACTION: Final = 0.15
 
@@ -42,8 +45,7 @@ def moves(
         shape: (channels, height, width) of an image.
         flip: False where a mirrored image is another class (digits).
     """
-    _, height, width = shape
-    max_dx, max_dy = int(FRACTION * width), int(FRACTION * height)
+    max_dx, max_dy = _most(shape)
     key = draw(STREAM_AUGMENT, seed, epoch)
     return [_move(draw(key, item), max_dx, max_dy, flip) for item in items]
 
@@ -63,6 +65,29 @@ def apply_batch(images: memoryview, plan: Sequence[Move], shape: tuple[int, int,
         if move != (0, 0, False):
             image = images[k * size : (k + 1) * size]
             image[:] = apply(bytes(image), move, shape)
+
+
+def augment(
+    images: memoryview,
+    items: Sequence[int],
+    seed: int,
+    epoch: int,
+    shape: tuple[int, int, int],
+    *,
+    flip: bool = True,
+    core: "DataCore | None" = None,
+) -> None:
+    """Move every image of a batch in place as `moves` says; `core` does the work, where the engine offers one."""
+    if core is None:
+        apply_batch(images, moves(seed, epoch, items, shape, flip), shape)
+    else:
+        core.move(images, items, draw(STREAM_AUGMENT, seed, epoch), shape, _most(shape), flip)
+
+
+def _most(shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return how many pixels an image is shifted at most, to the right and down."""
+    _, height, width = shape
+    return int(FRACTION * width), int(FRACTION * height)
 
 
 def _move(bits: int, max_dx: int, max_dy: int, flip: bool) -> Move:

@@ -11,7 +11,10 @@ from workloads.datasets.base import Split
 from workloads.datasets.shuffle import Permutation
 from workloads.datasets.sources import open_source
 from workloads.errors import DataCorruptError, UnsupportedError
-from workloads.light_typing import Protocol
+from workloads.light_typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from workloads.datasets.core import DataCore
 
 
 class WritableBuffer(Protocol):
@@ -32,6 +35,8 @@ class BatchReader:
     `ranks` processes that read together share batches of `ranks * batch_size` items of the same order:
     rank r has the r-th run of `batch_size` items, so that the union is the batch of a single process.
 
+    `core` does the work in place of this package's Python, where the engine offers one.
+
     Raises:
         UnsupportedError: a batch size below 1, or so large that an epoch has no complete batch.
         DataMissingError, DataCorruptError: see `sources.py`.
@@ -47,15 +52,17 @@ class BatchReader:
         drop_last: bool | None = None,
         rank: int = 0,
         ranks: int = 1,
+        core: "DataCore | None" = None,
     ) -> None:
         self._drop_last = shuffle if drop_last is None else drop_last
         _check_sizes(split.count, batch_size, self._drop_last, rank, ranks)
         self._split, self._batch_size, self._seed, self._shuffle = split, batch_size, seed, shuffle
         self._rank, self._step = rank, batch_size * ranks
         self._epoch = self._position = 0
+        self._core = core
         self._order = self._order_of(0)
         self._last: tuple[int, Sequence[int]] = (0, ())
-        self._source = open_source(split)
+        self._source = open_source(split, core)
 
     @property
     def epoch(self) -> int:
@@ -128,7 +135,7 @@ class BatchReader:
 
     def _order_of(self, epoch: int) -> range | Permutation:
         count = self._split.count
-        return Permutation(count, self._seed, epoch) if self._shuffle else range(count)
+        return Permutation(count, self._seed, epoch, self._core) if self._shuffle else range(count)
 
     def _next(self) -> tuple[int, int]:
         needed = self._step if self._drop_last else 1

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from workloads.datasets.base import Column, Split
 from workloads.datasets.mix import STREAM_NOISE, STREAM_NOISE_ITEM, draw
 from workloads.errors import DataCorruptError, DataMissingError
-from workloads.light_typing import Final, Protocol
+from workloads.light_typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from workloads.datasets.core import DataCore
 
 NOISE_BYTES: Final = 1 << 16
 
@@ -22,11 +25,11 @@ class Source(Protocol):
         """Release what is open; a second call does nothing."""
 
 
-def open_source(split: Split) -> Source:
-    """Return the source of a split: its files, or its generator if it has a noise seed."""
+def open_source(split: Split, core: "DataCore | None" = None) -> Source:
+    """Return the source of a split: its files, or its generator if it has a noise seed; `core` does the work."""
     if split.noise_seed is not None:
-        return NoiseSource(split, split.noise_seed)
-    return FileSource(split)
+        return NoiseSource(split, split.noise_seed, core)
+    return FileSource(split, core)
 
 
 class FileSource:
@@ -40,10 +43,10 @@ class FileSource:
         DataCorruptError: a file is shorter than the split says.
     """
 
-    def __init__(self, split: Split) -> None:
-        self._images = _ColumnFiles(split.images)
+    def __init__(self, split: Split, core: "DataCore | None" = None) -> None:
+        self._images = _ColumnFiles(split.images, core)
         try:
-            self._labels = _ColumnFiles(split.labels)
+            self._labels = _ColumnFiles(split.labels, core)
         except BaseException:
             self._images.close()
             raise
@@ -62,7 +65,7 @@ class FileSource:
 class _ColumnFiles:
     """The open files of one column."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, core: "DataCore | None") -> None:
         self._stride, self._size = column.stride, column.item_bytes
         self._paths, self._fds, self._offsets, self._starts = [], [], [], []
         start = 0
@@ -77,8 +80,15 @@ class _ColumnFiles:
         except BaseException:
             self.close()
             raise
+        self._core_read = (
+            core.reader(self._fds, self._offsets, self._starts, self._stride, self._size) if core else None
+        )
 
     def fill(self, items: Sequence[int], target: memoryview) -> None:
+        if self._core_read:
+            if self._core_read(items, target) != len(items):
+                self._fill_carefully(items, target)
+            return
         size, stride, preadv = self._size, self._stride, os.preadv
         start = got = 0
         if len(self._fds) == 1:  # the common case, without a search for the file
@@ -140,7 +150,7 @@ class NoiseSource:
         pixel p of item k = block[((h & 0xFFFF) + p) mod 65536];  label of item k = (h >> 16) mod classes
     """
 
-    def __init__(self, split: Split, seed: int) -> None:
+    def __init__(self, split: Split, seed: int, core: "DataCore | None" = None) -> None:
         self._classes = split.classes
         self._image_bytes, self._label_bytes = split.image_bytes, split.label_bytes
         self._item_key, word_key = draw(STREAM_NOISE_ITEM, seed), draw(STREAM_NOISE, seed)
@@ -148,9 +158,17 @@ class NoiseSource:
         for word in range(NOISE_BYTES // 8):
             block[8 * word : 8 * word + 8] = draw(word_key, word).to_bytes(8, "little")
         self._block = memoryview(block)
+        self._core_fill = (
+            core.noise(self._block, self._item_key, split.image_bytes, split.classes, split.label_bytes)
+            if core
+            else None
+        )
 
     def fill(self, items: Sequence[int], images: memoryview, labels: memoryview) -> None:
         """Make images and labels of `items` one after another in the two buffers."""
+        if self._core_fill:
+            self._core_fill(items, images, labels)
+            return
         size, width = self._image_bytes, self._label_bytes
         for k, item in enumerate(items):
             bits = draw(self._item_key, item)

@@ -12,6 +12,7 @@ from workloads.specification import Specification
 
 if TYPE_CHECKING:
     from workloads.checkpoint import Block
+    from workloads.datasets.core import DataCore
     from workloads.engines.accelerator import Accelerator
 
 Phase = Literal["forward", "backward", "update"]
@@ -106,6 +107,10 @@ class EngineModule(Protocol):
 
     def create(self, job: Job) -> Training:
         """Return a training that has allocated nothing yet; raises UnsupportedError."""
+        ...
+
+    def data_core(self) -> "DataCore | None":
+        """Return what does the data path's work on every item, once `load` was called; None leaves it to Python."""
         ...
 
     def facts(self) -> dict[str, Any]:

@@ -4,7 +4,10 @@ Importing this module alone loads nothing, so that the registry can ask `locatio
 """
 
 from workloads.engines.base import Job, Training
-from workloads.light_typing import Any
+from workloads.light_typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads.datasets.core import DataCore
 
 
 def load() -> None:
@@ -12,7 +15,7 @@ def load() -> None:
 
     Raises CoreError where HARNESS_ISA names no instruction set that runs here.
     """
-    from workloads.engines.native import library, training  # noqa: F401
+    from workloads.engines.native import data, library, training  # noqa: F401
 
     library.instruction_set()
 
@@ -29,6 +32,13 @@ def create(job: Job) -> Training:
     from workloads.engines.native.training import NativeTraining
 
     return NativeTraining(job)
+
+
+def data_core() -> "DataCore":
+    """Return the core's data path."""
+    from workloads.engines.native.data import CoreData
+
+    return CoreData()
 
 
 def facts() -> dict[str, Any]:

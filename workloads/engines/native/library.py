@@ -2,14 +2,14 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, c_char_p, c_float, c_int32, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint8, c_uint64, c_void_p
 from functools import cache
 
 from workloads.engines.native import location
 from workloads.errors import WorkloadError
 from workloads.light_typing import Any, NamedTuple
 
-ABI = 5
+ABI = 6
 
 # As in core.h.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3, "code2": 4, "int6": 5, "bit": 6}
@@ -91,6 +91,10 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "harness_core_resume": (None, [c_void_p, POINTER(c_uint64)]),
     "harness_core_arena": (POINTER(c_uint8), [c_void_p]),
     "harness_core_destroy": (None, [c_void_p]),
+    "harness_items_order": (None, [c_void_p, c_int32, c_int64, c_int64, c_int32, c_void_p]),
+    "harness_items_read": (c_int32, [c_void_p, c_void_p, c_int32, POINTER(c_uint8)]),
+    "harness_items_noise": (None, [c_void_p, c_void_p, c_int32, POINTER(c_uint8), POINTER(c_uint8)]),
+    "harness_items_move": (None, [c_void_p, c_void_p, c_int32, POINTER(c_uint8)]),
 }
 
 

@@ -45,6 +45,10 @@ def create(job: "Job") -> "Training":
     return TorchTraining(job)
 
 
+def data_core() -> None:
+    """Return nothing: the data path is Python's, and a step of torch dwarfs it."""
+
+
 def facts() -> dict[str, Any]:
     """Return torch's version, the instruction set it dispatches to, and its threads."""
     import torch

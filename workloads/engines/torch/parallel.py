@@ -82,9 +82,8 @@ class Distributed:
         self._reader.read_into(self._images, self._labels)
         kind, shape = self._workload.augmentation, self._data.shape
         if kind != "none":
-            epoch, items = self._reader.last_epoch, self._reader.last_items
-            moves = augment.moves(self._options.seed, epoch, items, shape, flip=kind == "shift-flip")
-            augment.apply_batch(self._images, moves, shape)
+            place = self._reader.last_items, self._options.seed, self._reader.last_epoch
+            augment.augment(self._images, *place, shape, flip=kind == "shift-flip")
 
     def _fingerprint(self) -> dict[str, Any]:
         """Return what must be the same for the training to be continued."""

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define HARNESS_CORE_ABI 5
+#define HARNESS_CORE_ABI 6
 
 #ifdef __cplusplus
 extern "C" {
@@ -104,6 +104,43 @@ void harness_core_resume(harness_core* core, const uint64_t* counters);
 // Address of the arena, for the ledger's map, for checkpoints and for tests.
 uint8_t* harness_core_arena(harness_core* core);
 void harness_core_destroy(harness_core* core);
+
+// What the data path does for every item of every batch, bit for bit as workloads/datasets (see items.h). These need no
+// network and keep nothing.
+
+// The items at `taken` positions from `start` on of a shuffled order of `count` items (shuffle.py), by its six tables.
+void harness_items_order(const uint16_t* const* tables, int32_t right_bits, int64_t count, int64_t start, int32_t taken, int64_t* items);
+
+// A column of open files: item k lies in the last part whose start is not above k, at its offset + k * stride.
+typedef struct harness_column {
+  const int32_t* files;
+  const int64_t *offsets, *starts;
+  int32_t parts;
+  int64_t stride, item_bytes;
+} harness_column;
+
+// Reads items one after another and returns how many, fewer where one came short or failed.
+int32_t harness_items_read(const harness_column* column, const int64_t* items, int32_t count, uint8_t* to);
+
+// Noise of sources.py: a block of 65,536 bytes, and the key from which an item's bits are drawn.
+typedef struct harness_noise {
+  const uint8_t* block;
+  uint64_t key;
+  int64_t image_bytes;
+  int32_t classes, label_bytes;
+} harness_noise;
+
+void harness_items_noise(const harness_noise* noise, const int64_t* items, int32_t count, uint8_t* images, uint8_t* labels);
+
+// Shifts and mirrors of augment.py: the key of an epoch, what an image is, how far it is shifted at most; `row` is room
+// for one row.
+typedef struct harness_moves {
+  uint64_t key;
+  uint8_t* row;
+  int32_t channels, height, width, max_dx, max_dy, flips;
+} harness_moves;
+
+void harness_items_move(const harness_moves* moves, const int64_t* items, int32_t count, uint8_t* images);
 
 #ifdef __cplusplus
 }

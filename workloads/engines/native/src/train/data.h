@@ -1,24 +1,13 @@
-// A prepared data set, as workloads/datasets/base.py describes it, and its batches: the items, the order and the noise
-// of datasets/reader.py, shuffle.py, sources.py and mix.py, bit for bit. Those modules are the reference.
+// A prepared data set, as workloads/datasets/base.py describes it, and its batches, as datasets/reader.py makes them.
 #ifndef HARNESS_TRAIN_DATA_H
 #define HARNESS_TRAIN_DATA_H
 
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/items.h"
+
 namespace harness_train {
-
-// What the first word of a draw is for: as in mix.py.
-enum Stream : uint64_t { kShuffle = 1, kAugment = 2, kNoise = 3, kNoiseItem = 4 };
-
-inline uint64_t mix64(uint64_t z) {
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-  return z ^ z >> 31;
-}
-inline uint64_t absorb(uint64_t state, uint64_t word) { return mix64((state ^ word) + 0x9E3779B97F4A7C15ull); }
-inline uint64_t draw(uint64_t a, uint64_t b) { return absorb(absorb(0, a), b); }
-inline uint64_t draw(uint64_t a, uint64_t b, uint64_t c) { return absorb(draw(a, b), c); }
 
 struct Segment {
   const char* path;
@@ -97,16 +86,14 @@ class BatchReader {
 // Shifts and mirrors the images of a batch in place, as datasets/augment.py.
 class Augmentation {
  public:
-  Augmentation(int32_t channels, int32_t height, int32_t width, bool flip, uint64_t seed);
+  Augmentation(int32_t channels, int32_t height, int32_t width, bool flips, uint64_t seed);
   void apply(uint8_t* images, const int64_t* items, int64_t count, uint64_t epoch);
 
  private:
-  void move(uint8_t* image, int32_t dx, int32_t dy, bool flip);
-
-  int32_t channels_, height_, width_;
-  bool flip_;
+  harness::Shape shape_;
+  bool flips_;
   uint64_t seed_;
-  uint8_t* copy_;  // of one image
+  uint8_t* row_;  // room for one row
 };
 
 }  // namespace harness_train

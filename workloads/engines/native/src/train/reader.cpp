@@ -8,14 +8,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../core/core.h"
 #include "channel.h"
 #include "data.h"
 
 namespace harness_train {
 
 namespace {
-
-constexpr size_t kNoiseBytes = 1 << 16;
 
 int open_file(const char* path, int64_t needed_bytes) {
   const int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -48,14 +47,10 @@ void ColumnFiles::read(int64_t item, uint8_t* to) const {
   int32_t part = column_->segment_count - 1;
   while (starts_[part] > item) part--;
   const Segment& segment = column_->segments[part];
-  int64_t position = segment.offset + (item - starts_[part]) * column_->stride;
-  for (int64_t left = column_->item_bytes; left > 0;) {
-    const ssize_t got = pread(files_[part], to, (size_t)left, position);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("%s cannot be read: %s", segment.path, strerror(errno));
-    if (got == 0) fail("%s ends inside item %lld: it was cut while being read; delete it and run again", segment.path, (long long)item);
-    to += got, position += got, left -= got;
-  }
+  const int64_t position = segment.offset + (item - starts_[part]) * column_->stride;
+  if (harness::read_whole(files_[part], position, column_->item_bytes, to)) return;
+  if (errno) fail("%s cannot be read: %s", segment.path, strerror(errno));
+  fail("%s ends inside item %lld: it was cut while being read; delete it and run again", segment.path, (long long)item);
 }
 
 void ColumnFiles::close() {
@@ -106,19 +101,17 @@ void BatchReader::check_labels(const uint8_t* labels, int64_t count) const {
 
 // The block that every noise item is cut from: the only thing of a synthetic set that is resident.
 void BatchReader::make_noise() {
-  noise_ = (uint8_t*)allocate(kNoiseBytes, "noise");
-  const uint64_t key = draw(kNoise, split_.noise_seed);
-  for (size_t word = 0; word < kNoiseBytes / 8; word++) {
-    const uint64_t bits = draw(key, word);
+  noise_ = (uint8_t*)allocate(harness::kNoiseBytes, "noise");
+  const uint64_t key = harness::draw(harness::kNoise, split_.noise_seed);
+  for (size_t word = 0; word < harness::kNoiseBytes / 8; word++) {
+    const uint64_t bits = harness::draw(key, word);
     for (size_t byte = 0; byte < 8; byte++) noise_[8 * word + byte] = (uint8_t)(bits >> (8 * byte));
   }
 }
 
 void BatchReader::noise_item(int64_t item, uint8_t* image, uint8_t* label) const {
-  const uint64_t bits = draw(draw(kNoiseItem, split_.noise_seed), (uint64_t)item);
-  size_t offset = bits & 0xFFFF;
-  for (int64_t p = 0; p < split_.images.item_bytes; p++) image[p] = noise_[(offset + (size_t)p) % kNoiseBytes];
-  *label = (uint8_t)((bits >> 16) % (uint64_t)split_.classes);
+  const harness_noise noise = {noise_, harness::draw(harness::kNoiseItem, split_.noise_seed), split_.images.item_bytes, split_.classes, 1};
+  harness_items_noise(&noise, &item, 1, image, label);
 }
 
 }  // namespace harness_train
