@@ -71,6 +71,55 @@ def await_worker(process):
     raise AssertionError(process.communicate())
 
 
+NO_METER = ["umockdev-run", "--"]
+PI4_FIRMWARE = """#!/bin/sh
+case "$1" in
+get_throttled) echo throttled=0x0 ;;
+*) echo 'error=1 error_msg="Command not registered"' ;;
+esac
+"""
+
+
+def numbers(value, name=""):
+    """Yield (name, number) of every number of a document."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers(inner, name)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
+
+
+def test_a_raspberry_pi_4_without_a_sensor_has_no_energy_and_no_power_is_made_up(tmp_path, monkeypatch):
+    """codecarbon takes a constant power on such a machine, and says nothing of it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "vcgencmd").write_text(PI4_FIRMWARE)
+    (programs / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with start_on(NO_METER, PI4, tmp_path, "--steps", "20") as process:
+        out, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, errors
+    document = json.loads(out)
+    assert (document["device"]["profile"], document["device"]["emulated"]) == ("pi4", False)
+    (trial,) = document["trials"]
+    assert trial["outcome"] == "ok"
+    (row,) = trial["energy"]
+    assert (row["meter"], row["provenance"]) == ("none", "unavailable")
+    assert row["reason"].startswith("no usable meter")
+    assert "harness doctor" in row["reason"]
+    assert not dict(numbers(row))
+    assert trial["energy_by_phase"] == []
+    assert [trace["quantity"] for trace in trial["traces"]] == ["rss_bytes"]
+    # Neither an energy nor a power anywhere, nor a rate to reckon one with.
+    assert not [each for each in numbers(document) if each[0].endswith(("_j", "_w", "_hz"))]
+    told = " ".join(errors.split())
+    assert "no energy: no usable meter" in told
+    assert not re.search(r"\d (?:[mkµ]?J|[mkµ]?W|Wh)\b", told)
+
+
 def run_that_is_throttled(folder):
     with start_on(INA219, PI4, folder, "--steps", "500", "--meter", "hwmon:ina219") as process:
         await_worker(process)
