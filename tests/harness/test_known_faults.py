@@ -82,7 +82,7 @@ class ClockedBoard(Board):
 def test_optimum_benchmark_the_parent_busy_waits_while_measuring(make_plan, monkeypatch):
     """Over a worker that sleeps, with the live display and a meter read 50 times a second.
 
-    Nothing here fails because the machine is busy: that makes rounds fewer, and takes no processor time of this process.
+    Nothing here fails because the machine is busy: that makes rounds fewer, and takes no time of this process.
     """
     monkeypatch.setattr(supervisor.selectors, "DefaultSelector", Selector)
     options = {"steps": 2, "warmup": 1, "meters": ("mock:10W",), "trainers": ("lowmem",)}
