@@ -124,19 +124,27 @@ def run_that_is_throttled(folder):
     with start_on(INA219, PI4, folder, "--steps", "500", "--meter", "hwmon:ina219") as process:
         await_worker(process)
         tree = Path((folder / "testbed").read_text().strip())
-        word = tree / "sys/devices/platform/soc/soc:firmware/get_throttled"
-        word.write_text("50005\n")
+        (tree / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("50005\n")
+        (tree / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").write_text("powersave\n")
+        (tree / "sys/class/thermal/thermal_zone0/temp").write_text("81500\n")
         out, errors = process.communicate(timeout=110)
     assert process.returncode == 6, errors
     assert "under-voltage, throttled" in errors
     assert "stronger power supply" in errors
+    assert "the governor changed from 'ondemand' to 'powersave' in the trial" in " ".join(errors.split())
     return json.loads(out)
 
 
 def test_a_raspberry_pi_4_whose_power_supply_gives_way_in_the_middle(tmp_path):
-    (trial,) = sampled(run_that_is_throttled, tmp_path)["trials"]
+    document = sampled(run_that_is_throttled, tmp_path)
+    (trial,), host, validity = document["trials"], document["host"], document["trials"][0]["validity"]
     assert trial["outcome"] == "invalid"
-    assert trial["validity"]["throttled"]
+    assert "(under-voltage, throttled)" in trial["reason"]
+    assert validity["throttled"]
+    assert (host["governor"], host["temperature_c"]) == ("ondemand", 48.0)
+    assert (validity["temperature_before_c"], validity["temperature_after_c"]) == (48.0, 81.5)
+    assert "the governor changed from 'ondemand' to 'powersave' in the trial" in validity["notes"]
+    assert all(load >= 0.0 for load in (host["load_before"], validity["load"], validity["load_after"]))
     assert trial["time"]["step_s"]["n"] == 500
     assert trial["memory"]["training_peak_bytes"] > 0
     (row,) = trial["energy"]
