@@ -255,7 +255,8 @@ def play(
         sleep(max(0.0, start_s - (clock() - begin_ns) * 1e-9))
         until_ns = begin_ns + round(end_s * 1e9)
         workers = [
-            threading.Thread(target=_burn, args=(until_ns, clock)) for _ in range(threads or os.cpu_count() or 1)
+            threading.Thread(target=_burn, args=(until_ns, clock))
+            for _ in range(threads or os.cpu_count() or 1)
         ]
         for worker in workers:
             worker.start()

@@ -113,7 +113,7 @@ def test_the_stretches_of_a_pattern() -> None:
 
 
 def test_playing_loads_the_machine_in_the_bursts_only() -> None:
-    # A clock of the process's own CPU time and of what was slept: neither another program nor a late wake-up can move it.
+    # A clock of the process's own CPU time and of what was slept: no other program nor a late wake-up can move it.
     pattern = Pattern(chip_s=0.1, guard_s=0.2)
     slept_s: list[float] = []
     cpu_ns = time.process_time_ns()
