@@ -176,6 +176,17 @@ def choose(limit_bytes: int, mechanism: str = "auto") -> Ceiling:
     raise LimitUnavailableError(f"no ceiling by {mechanism}: {'; '.join(reasons) or 'no such control group'}")
 
 
+def has_memory_controller(folder: Path) -> bool:
+    """Tell whether the kernel has the memory controller in the hierarchy of this cgroup v2 folder.
+
+    The topmost group that is to be seen lists what there is. Raspberry Pi OS starts with the controller off, and with
+    cgroup v1 beside v2 it belongs to one of them. Where no group says, there is no reason to doubt it.
+    """
+    listed = [group / "cgroup.controllers" for group in (folder, *folder.parents)]
+    shown = [file for file in listed if file.exists()]
+    return not shown or "memory" in shown[-1].read_text().split()
+
+
 def delegates_memory(folder: Path) -> bool:
     """Tell whether groups below this cgroup v2 folder may have a memory limit."""
     try:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -144,7 +144,7 @@ def _machine() -> Machine:
     if use and disturbed(use):
         taken = use.others_s / use.duration_s
         notes.append(
-            f"others take {taken:.1f} of {counted(use.cores, 'processor')}: wait, or stop what else runs"
+            f"busy: others take {taken:.1f} of {counted(use.cores, 'processor')}; wait, or stop what else runs"
         )
     if described.governor not in (None, "performance"):
         notes.append(
@@ -190,17 +190,23 @@ def _trigger_pin() -> Finding:
 
 def _limits() -> Iterator[Finding]:
     groups = dict(ceilings.memory_groups())
+    if "cgroup-v2" in groups and not ceilings.has_memory_controller(groups["cgroup-v2"]):
+        del groups["cgroup-v2"]
     for mechanism in ("cgroup-v2", "cgroup-v1"):
-        yield _group(mechanism, groups.get(mechanism))
+        yield _group(mechanism, groups)
     yield Finding(name="watchdog", usable=True, reason="looks at the kernel's peak every 2 ms")
     yield _peak_reset()
 
 
-def _group(mechanism: str, folder: Path | None) -> Finding:
+def _group(mechanism: str, groups: Mapping[str, Path]) -> Finding:
+    """Look at one mechanism; `groups` are those of the mechanisms that have the kernel's memory controller."""
+    if not groups:
+        reason = "the kernel's memory controller is off"
+        return Finding(name=mechanism, usable=False, reason=reason, hint=_CGROUP_HINT)
+    folder = groups.get(mechanism)
     if folder is None:
-        return Finding(
-            name=mechanism, usable=False, reason="no such memory controller here", hint=_CGROUP_HINT
-        )
+        owner = next(iter(groups))
+        return Finding(name=mechanism, usable=False, reason=f"the memory controller is {owner}'s here")
     if mechanism == "cgroup-v2" and not ceilings.delegates_memory(folder):
         hint = (
             "run as root: echo +memory > cgroup.subtree_control in the group above, or use systemd-run --user"

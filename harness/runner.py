@@ -87,10 +87,11 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
 
 
 class Instruments(NamedTuple):
-    """What a plan measures with, ready for its first trial."""
+    """What a plan measures with, ready for its first trial, and how the processor's frequency is governed by then."""
 
     meters: EnergyWatch
     edges: WindowEdges
+    governor: str | None
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def instruments(plan: Plan, observer: Observer) -> Iterator[Instruments]:
         ) as meters,
         open_trigger(plan.options) or nullcontext() as trigger,
     ):
-        yield Instruments(meters, WindowEdges(meters, trigger))
+        yield Instruments(meters, WindowEdges(meters, trigger), host.governor())
 
 
 def trials(plan: Plan, observer: Observer) -> Iterator[schema.Trial]:
@@ -130,7 +131,7 @@ def trials_with(plan: Plan, observer: Observer, found: Instruments) -> Iterator[
     """Run the trials of a plan with these instruments and yield each as it ends."""
     for index, trial_plan in enumerate(plan.trials):
         observer.trial_begins(index, trial_plan)
-        trial = run_trial(plan, trial_plan, found.meters, found.edges, observer)
+        trial = run_trial(plan, trial_plan, found, observer)
         yield trial
         observer.trial_ended(trial)
 
@@ -178,11 +179,10 @@ class Metered(NamedTuple):
     windows: schema.Windows | None
 
 
-def run_trial(
-    plan: Plan, trial: TrialPlan, meters: EnergyWatch, edges: WindowEdges, observer: Observer
-) -> schema.Trial:
+def run_trial(plan: Plan, trial: TrialPlan, found: Instruments, observer: Observer) -> schema.Trial:
     """Run one trial in a fresh worker, under the plan's ceiling, and return it whatever became of it."""
-    watch = TrialWatch(plan.options, meters, edges)
+    meters, edges, governor = found
+    watch = TrialWatch(plan.options, meters, edges, governor)
     ceiling = _ceiling(plan, trial)
     phase_s = meters.phase_window_s() if plan.options.energy_phases else 0.0
     begun = time.monotonic()

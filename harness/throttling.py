@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -55,14 +56,17 @@ def causes(bits: int) -> list[str]:
 
 
 class Watch:
-    """Looks at the throttling word and the machine's state before, during and after one trial."""
+    """Looks at the throttling word and the machine's state before, during and after one trial.
 
-    def __init__(self) -> None:
+    `governor_of_run` is the governor when the run began, which the document has of the machine; None: not known.
+    """
+
+    def __init__(self, governor_of_run: str | None = None) -> None:
         self._before = word()
         self._last = self._before or 0
         self._seen = self._last & _NOW
         self._load, self._temperature_c = os.getloadavg()[0], host.temperature_c()
-        self._governor = host.governor()
+        self._governor, self._governor_of_run = host.governor(), governor_of_run
         self._period_s = _period_s()
         self._due_s = time.monotonic()
 
@@ -81,10 +85,7 @@ class Watch:
 
     def end(self) -> schema.Validity:
         """Return the judgement of the trial that has just ended."""
-        after, notes = word(), []
-        governor = host.governor()
-        if governor != self._governor:
-            notes.append(f"the governor changed from '{self._governor}' to '{governor}' in the trial")
+        after, notes = word(), list(self._governed())
         throttled = None
         if self._before is not None and after is not None:
             self._note(after)
@@ -99,6 +100,18 @@ class Watch:
             temperature_before_c=self._temperature_c,
             temperature_after_c=host.temperature_c(),
         )
+
+    def _governed(self) -> Iterator[str]:
+        """Say how the governor changed: before the trial, since the run began, and in it."""
+        before, after = self._governor, host.governor()
+        if self._governor_of_run not in (None, before):
+            yield f"the governor was {_quoted(self._governor_of_run)} when the run began, and {_quoted(before)} here"
+        if after != before:
+            yield f"the governor changed from {_quoted(before)} to {_quoted(after)} in the trial"
+
+
+def _quoted(governor: str | None) -> str:
+    return f"'{governor}'" if governor else "none"
 
 
 def why_invalid(validity: schema.Validity) -> str | None:

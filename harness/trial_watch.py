@@ -18,13 +18,15 @@ class TrialWatch:
     Making it reads the meters and the processors' accounts while nothing runs; `hear` and `see` are the supervisor's.
     """
 
-    def __init__(self, options: Options, meters: EnergyWatch, edges: WindowEdges) -> None:
+    def __init__(
+        self, options: Options, meters: EnergyWatch, edges: WindowEdges, governor_of_run: str | None
+    ) -> None:
         self.collector, self.looks = Collector(), ResidencyTrace()
         self._edges = edges
         self._others = OthersWatch(LOOK_S if options.idle_s is None or options.idle_s > 0 else 0.0)
         with self._others.idle():
             meters.before_trial()
-        self._throttling = throttling.Watch()
+        self._throttling = throttling.Watch(governor_of_run)
 
     def hear(self, message: AnyMessage, pid: int) -> None:
         """Pass on what the worker said; what must be read at an edge of its window comes first."""

@@ -167,15 +167,15 @@ def refusal(window: Cut, periods: int = MIN_PERIODS, poll_s: float = 0.0) -> tup
     """
     duration_s, domain = window.duration_s, window.series.domain
     needed_s = periods * achieved_period_s(window)
-    if domain.kind == "energy" and window.inside < 1:
-        return "no reading of the counter fell inside the window", None
+    coarse = _too_coarse(window) if domain.kind == "energy" else None
     # One period less: jittered samples of a window of exactly `periods` may come out one short.
     if duration_s < needed_s * (1 - 1 / periods):
-        needed_s = max(needed_s, shortest_window_s(domain, poll_s, periods))
+        for_steps_s = (coarse and coarse[1]) or 0.0
+        needed_s = max(needed_s, shortest_window_s(domain, poll_s, periods), for_steps_s)
         text = f"the window of {duration_s:.3g} s is too short for this meter: {needed_s:.3g} s would do"
         return text, needed_s
     if domain.kind == "energy":
-        return _too_coarse(window)
+        return coarse
     gap_s = longest_gaps_s(window)[1]
     if gap_s > MAX_GAP_SHARE * duration_s:
         return f"samples are missing for {gap_s:.3g} s of {duration_s:.3g} s", None
@@ -192,6 +192,8 @@ def longest_gaps_s(window: Cut) -> tuple[float, float]:
 
 
 def _too_coarse(window: Cut) -> tuple[str, float | None] | None:
+    if window.inside < 1:
+        return "no reading of the counter fell inside the window", None
     moved_j, step_j = energy_j(window), window.series.domain.resolution_j
     if moved_j <= 0.0:
         return "the counter did not move in the window", None

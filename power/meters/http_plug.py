@@ -38,7 +38,8 @@ def get_json(url: str, user: str = "", password: str = "") -> Any:
         if error.code != 401:
             raise OSError(f"HTTP {error.code} {error.reason}") from error
         if not password or not challenge.lower().startswith("digest"):
-            raise LoginError("the plug wants a password (HTTP 401)") from error
+            wants = "refused the password" if password else "wants a password"
+            raise LoginError(f"the plug {wants} (HTTP 401)") from error
     try:
         return _get(url, {"Authorization": digest_login(challenge, urlsplit(url), user, password)})
     except urllib.error.HTTPError as error:
@@ -151,7 +152,7 @@ class HttpPlug(Meter):
         try:
             power_w, register_j = self._ask()
         except (OSError, ValueError) as error:
-            raise MeterReadError(f"meter '{self.name}' at {self.argument}: {error}") from error
+            raise MeterReadError(f"meter '{self.name}' at {self.argument}: {cause_of(error)}") from error
         t_ns = (before_ns + now_ns()) // 2
         samples = [Sample(t_ns, "plug", power_w=power_w)]
         if register_j is not None:

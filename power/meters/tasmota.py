@@ -2,7 +2,8 @@
 
 `/cm?cmnd=Status%2010` answers with `StatusSNS.ENERGY`: `Power` (W, without decimals unless `WattRes` is set)
 and `Total` (kWh). A password is a part of the query, for the user `admin` (tasmota.github.io, Commands: Web
-Requests); without it Tasmota answers with a warning instead of a status.
+Requests); without it, or with another one, Tasmota answers with a warning instead of a status: with HTTP 200 in older
+versions, 401 in newer ones.
 """
 
 from typing import Any
@@ -30,7 +31,7 @@ class TasmotaMeter(HttpPlug):
     def parse(answer: Any) -> tuple[float, float | None]:
         """Return power (W) and register (J). Raises `ValueError`, or `LoginError` for the warning."""
         if isinstance(answer, dict) and "WARNING" in answer:
-            raise LoginError("the plug wants a password")
+            raise LoginError("the plug wants a password, or another one")
         power_w = number(answer, "StatusSNS", "ENERGY", "Power")
         if power_w is None:
             raise ValueError("no 'StatusSNS.ENERGY.Power' in the answer: this plug has no power meter")

@@ -1,8 +1,8 @@
 """From the meters around a trial to the row of the document."""
 
+import math
 import time
 from dataclasses import replace
-from math import inf
 
 import pytest
 
@@ -117,6 +117,57 @@ def test_a_run_records_each_meters_settings_and_what_it_covers(make_plan):
     assert store.loads(store.dumps(document)) == document
 
 
+class SteadyMeter(Meter):
+    """A counter at 10 W, renewed every 3 ms: however late it is read, it has all that was counted since."""
+
+    name = "steady"
+    streams = True
+    update_ns = 3_000_000
+    domains = (Domain("all", "energy", "", update_s=0.003, max_power_w=20.0),)
+
+    def open(self):
+        self.told = now_ns() // self.update_ns
+
+    def read(self):
+        time.sleep(0.005)
+        begin, self.told = self.told, now_ns() // self.update_ns
+        ticks = range(begin + 1, self.told + 1)
+        return [
+            Sample(tick * self.update_ns, "all", energy_j=10.0 * tick * self.update_ns * 1e-9)
+            for tick in ticks
+        ]
+
+    def close(self):
+        pass
+
+
+def test_a_run_of_as_many_steps_as_a_window_too_short_asked_for_is_measured(make_plan, monkeypatch):
+    """A hundred updates are 0.3 s, and a step takes at least 0.1 s: more where others have the processor."""
+    monkeypatch.setattr(registry, "make", lambda name: SteadyMeter())
+
+    def run(steps):
+        options = {"meters": ("steady",), "idle_s": 0.2, "warmup": 1, "trainers": ("lowmem",)}
+        plan = make_plan(settings={"step_s": 0.1}, steps=steps, **options)
+        (trial,) = runner.run(plan, Quiet(), lambda document: None).trials
+        begin_ns, end_ns = trial.windows.measured_ns
+        return trial.energy[0], (end_ns - begin_ns) * 1e-9
+
+    for _ in range(
+        5
+    ):  # again where others delayed the first run's step, which the second's are too quick for then
+        refused, window_s = run(1)
+        if refused.gross_j is not None:
+            continue
+        enough = math.ceil(1.1 * 1 * 0.3 / window_s)
+        assert refused.reason.endswith(f" is too short for this meter: 0.3 s would do; try: --steps {enough}")
+        row, window_s = run(enough)
+        if row.gross_j is not None:
+            assert row.gross_j == pytest.approx(10.0 * window_s, rel=1e-6)
+            assert (row.reason, row.net_j_per_step * enough) == (None, pytest.approx(row.net_j))
+            return
+    pytest.fail("this machine stood still in every run")
+
+
 class Unplugs(Quiet):
     """Disconnects the meter for good when the second trial begins to train."""
 
@@ -128,7 +179,7 @@ class Unplugs(Quiet):
 
     def message(self, message, pid):
         if self.trial == 1 and isinstance(message, PhaseBegun) and message.name == "train":
-            self.meter.script = replace(self.meter.script, disconnect=(0.0, inf))
+            self.meter.script = replace(self.meter.script, disconnect=(0.0, math.inf))
 
 
 def test_a_meter_unplugged_in_the_middle_costs_the_run_its_energy_alone(make_plan, monkeypatch):

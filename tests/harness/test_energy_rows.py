@@ -42,3 +42,23 @@ def test_no_energy_has_no_number_of_fresh_samples():
     """None were counted; a 0 would say that the meter stood still."""
     row = row_of(WindowEnergy("hwmon", "ina219-1", reason="too short"), 4, 1.0)
     assert (row.fresh_samples, row.longest_gap_s, row.terms_j) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("steps", "window_s", "needed_s", "enough"),
+    [
+        (40, 2.0, 10.0, 220),  # 200 steps last for 10 s; a tenth more
+        (3, 0.5, 0.75, 5),  # 4.95
+        (1, 0.25, 0.2, 1),  # 0.88: long enough but for its begin
+    ],
+)
+def test_a_window_too_short_for_its_meter_names_the_steps_that_would_do(steps, window_s, needed_s, enough):
+    row = row_of(WindowEnergy("rapl", "psys", reason="it is too short", needed_s=needed_s), steps, window_s)
+    assert row.reason == f"it is too short; try: --steps {enough}"
+    assert (row.gross_j, row.net_j, row.net_j_per_step, row.provenance) == (None, None, None, "unavailable")
+
+
+def test_what_more_steps_would_not_mend_asks_for_none():
+    assert (
+        row_of(WindowEnergy("rapl", "psys", reason="it was unplugged"), 4, 1.0).reason == "it was unplugged"
+    )

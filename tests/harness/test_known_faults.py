@@ -1,13 +1,16 @@
 """Faults found in other tools that measure whole programs, each a test of ours; those of meters are in tests/power."""
 
 import io
+import selectors
+import time
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from harness import runner
-from harness.display import Quiet
+from harness import runner, supervisor
+from harness.display import Board, Quiet
+from harness.messages import WindowEdge
 from results import metrics, tables
 
 MIB = 1 << 20
@@ -45,3 +48,50 @@ def test_optimum_benchmark_no_energy_gives_an_efficiency_of_0(large_then_small):
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(tables.document_view(large_then_small))
     assert "0 J" not in console.export_text()
+
+
+class Selector(selectors.DefaultSelector):
+    """Counts how often the loop that waits for a worker goes round."""
+
+    rounds = 0
+
+    def select(self, timeout=None):
+        Selector.rounds += 1
+        return super().select(timeout)
+
+
+class ClockedBoard(Board):
+    """The live display, with what the parent has spent when the measured window begins and when it ends."""
+
+    def __init__(self, plan):
+        super().__init__(Console(file=io.StringIO(), force_terminal=True, width=80), plan)
+        self.heard, self.spent = 0, {}
+
+    def message(self, message, pid):
+        super().message(message, pid)
+        self.heard += 1
+        if isinstance(message, WindowEdge):
+            self.spent[message.event] = (
+                time.process_time(),
+                time.monotonic(),
+                Selector.rounds,
+                self.heard,
+            )
+
+
+def test_optimum_benchmark_the_parent_busy_waits_while_measuring(make_plan, monkeypatch):
+    """Over a worker that sleeps, with the live display and a meter read 50 times a second.
+
+    Nothing here fails because the machine is busy: that makes rounds fewer, and takes no time of this process.
+    """
+    monkeypatch.setattr(supervisor.selectors, "DefaultSelector", Selector)
+    options = {"steps": 2, "warmup": 1, "meters": ("mock:10W",), "trainers": ("lowmem",)}
+    plan = make_plan(settings={"step_s": 0.5}, **options)
+    with ClockedBoard(plan) as board:
+        (trial,) = runner.run(plan, board, lambda document: None).trials
+    assert trial.outcome == "ok", trial.reason
+    begin, end = (board.spent[event] for event in ("begin", "end"))
+    cpu_s, wall_s, rounds, heard = (after - before for before, after in zip(begin, end, strict=True))
+    assert wall_s >= 1.0
+    assert cpu_s < 0.2 * wall_s
+    assert rounds <= wall_s / supervisor._LOOK_S + heard + 1

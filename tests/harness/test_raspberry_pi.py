@@ -71,23 +71,80 @@ def await_worker(process):
     raise AssertionError(process.communicate())
 
 
+NO_METER = ["umockdev-run", "--"]
+PI4_FIRMWARE = """#!/bin/sh
+case "$1" in
+get_throttled) echo throttled=0x0 ;;
+*) echo 'error=1 error_msg="Command not registered"' ;;
+esac
+"""
+
+
+def numbers(value, name=""):
+    """Yield (name, number) of every number of a document."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers(inner, name)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
+
+
+def test_a_raspberry_pi_4_without_a_sensor_has_no_energy_and_no_power_is_made_up(tmp_path, monkeypatch):
+    """codecarbon takes a constant power on such a machine, and says nothing of it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "vcgencmd").write_text(PI4_FIRMWARE)
+    (programs / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with start_on(NO_METER, PI4, tmp_path, "--steps", "20") as process:
+        out, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, errors
+    document = json.loads(out)
+    assert (document["device"]["profile"], document["device"]["emulated"]) == ("pi4", False)
+    (trial,) = document["trials"]
+    assert trial["outcome"] == "ok"
+    (row,) = trial["energy"]
+    assert (row["meter"], row["provenance"]) == ("none", "unavailable")
+    assert row["reason"].startswith("no usable meter")
+    assert "harness doctor" in row["reason"]
+    assert not dict(numbers(row))
+    assert trial["energy_by_phase"] == []
+    assert [trace["quantity"] for trace in trial["traces"]] == ["rss_bytes"]
+    # Neither an energy nor a power anywhere, nor a rate to reckon one with.
+    assert not [each for each in numbers(document) if each[0].endswith(("_j", "_w", "_hz"))]
+    told = " ".join(errors.split())
+    assert "no energy: no usable meter" in told
+    assert not re.search(r"\d (?:[mkµ]?J|[mkµ]?W|Wh)\b", told)
+
+
 def run_that_is_throttled(folder):
     with start_on(INA219, PI4, folder, "--steps", "500", "--meter", "hwmon:ina219") as process:
         await_worker(process)
         tree = Path((folder / "testbed").read_text().strip())
-        word = tree / "sys/devices/platform/soc/soc:firmware/get_throttled"
-        word.write_text("50005\n")
+        (tree / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("50005\n")
+        (tree / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").write_text("powersave\n")
+        (tree / "sys/class/thermal/thermal_zone0/temp").write_text("81500\n")
         out, errors = process.communicate(timeout=110)
     assert process.returncode == 6, errors
     assert "under-voltage, throttled" in errors
     assert "stronger power supply" in errors
+    assert "the governor changed from 'ondemand' to 'powersave' in the trial" in " ".join(errors.split())
     return json.loads(out)
 
 
 def test_a_raspberry_pi_4_whose_power_supply_gives_way_in_the_middle(tmp_path):
-    (trial,) = sampled(run_that_is_throttled, tmp_path)["trials"]
+    document = sampled(run_that_is_throttled, tmp_path)
+    (trial,), host, validity = document["trials"], document["host"], document["trials"][0]["validity"]
     assert trial["outcome"] == "invalid"
-    assert trial["validity"]["throttled"]
+    assert "(under-voltage, throttled)" in trial["reason"]
+    assert validity["throttled"]
+    assert (host["governor"], host["temperature_c"]) == ("ondemand", 48.0)
+    assert (validity["temperature_before_c"], validity["temperature_after_c"]) == (48.0, 81.5)
+    assert "the governor changed from 'ondemand' to 'powersave' in the trial" in validity["notes"]
+    assert all(load >= 0.0 for load in (host["load_before"], validity["load"], validity["load_after"]))
     assert trial["time"]["step_s"]["n"] == 500
     assert trial["memory"]["training_peak_bytes"] > 0
     (row,) = trial["energy"]

@@ -1,8 +1,10 @@
 """A device that slows itself down: seen before, in the middle and after, by every road the word can take."""
 
+import os
+
 import pytest
 
-from harness import runner, throttling
+from harness import host, runner, throttling
 from harness.collector import Collector
 from harness.display import Quiet
 from harness.errors import ExitCode
@@ -10,7 +12,8 @@ from harness.messages import Peak, PhaseBegun
 from harness.outcomes import verdict
 from harness.supervisor import Ending
 from harness.trial import assemble
-from results import schema, tables
+from results import schema, store, tables
+from results.notes import notes_of
 from results.summary import summarize
 
 
@@ -167,6 +170,89 @@ def test_a_look_that_fails_forgets_nothing(firmware):
     watch.look()
     firmware.write_text("10000\n")
     assert watch.end().throttled is False
+
+
+class Machine(Quiet):
+    """A described governor, thermal zones and load; what a trial changes is set when it begins to train."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.governor, self.thermal, self.load = tmp_path / "scaling_governor", tmp_path / "thermal", 0.25
+        for zone in range(2):
+            (self.thermal / f"thermal_zone{zone}").mkdir(parents=True)
+        monkeypatch.setattr(host, "_GOVERNOR", self.governor)
+        monkeypatch.setattr(host, "_THERMAL", self.thermal)
+        monkeypatch.setattr(os, "getloadavg", lambda: (self.load, 0.0, 0.0))
+        self.changes, self.trial = {}, None
+
+    def is_at(self, governor, *temperatures, load=0.25):
+        self.governor.write_text(f"{governor}\n")
+        for zone, temperature in enumerate(temperatures):
+            (self.thermal / f"thermal_zone{zone}" / "temp").write_text(f"{round(temperature * 1000)}\n")
+        self.load = load
+
+    def trial_begins(self, index, trial):
+        self.trial = index
+
+    def message(self, message, pid):
+        if isinstance(message, PhaseBegun) and message.name == "train" and self.trial in self.changes:
+            self.is_at(*self.changes[self.trial], load=1.75)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path, firmware):
+    return Machine(monkeypatch, tmp_path)
+
+
+def governor_notes(trial):
+    return [note for note in trial.validity.notes if "governor" in note]
+
+
+def test_governor_temperature_and_load_before_and_after_stand_in_the_document(make_plan, machine):
+    machine.is_at("performance", 41.0, 48.0)
+    machine.changes = {0: ("powersave", 71.5, 50.0)}
+    document = runner.run(make_plan(), machine, lambda document: None)
+    known = document.host
+    assert (known.governor, known.temperature_c, known.load_before) == ("performance", 48.0, 0.25)
+    changed, later = document.trials
+    found = changed.validity
+    assert (found.temperature_before_c, found.temperature_after_c) == (48.0, 71.5)  # the hottest zone's
+    assert (found.load, found.load_after) == (0.25, 1.75)
+    assert governor_notes(changed) == ["the governor changed from 'performance' to 'powersave' in the trial"]
+    # The next one is wholly governed otherwise than the document says of the machine.
+    found = later.validity
+    assert (found.temperature_before_c, found.load, found.load_after) == (71.5, 1.75, 1.75)
+    assert governor_notes(later) == [
+        "the governor was 'performance' when the run began, and 'powersave' here"
+    ]
+    assert [trial.outcome for trial in (changed, later)] == ["ok", "ok"]
+    told = notes_of(document)
+    assert any(line.endswith("validity: " + governor_notes(changed)[0]) for line in told)
+    assert any(line.endswith("validity: " + governor_notes(later)[0]) for line in told)
+    assert store.loads(store.dumps(document)) == document
+
+
+def test_a_machine_without_governor_and_thermal_zone_says_so_and_notes_no_change(make_plan, machine):
+    document = runner.run(make_plan(trainers=("lowmem",)), Quiet(), lambda document: None)
+    known, (trial,) = document.host, document.trials
+    assert (known.governor, known.temperature_c) == (None, None)
+    assert known.reasons["governor"] == "this machine has no cpufreq"
+    assert known.reasons["temperature_c"] == "no thermal zone names the processor"
+    found = trial.validity
+    assert (found.temperature_before_c, found.temperature_after_c, governor_notes(trial)) == (None, None, [])
+
+
+@pytest.mark.parametrize("options", [(), ("--quiet",)])
+def test_an_invalid_run_exits_6_and_says_why(make_plan, firmware, harness_main, tmp_path, options):
+    firmware.write_text("4\n")
+    small = ("--repeats", 1, "--steps", 2, "--warmup", 1, "--meter", "none", "--trainer", "lowmem")
+    ended = harness_main("run", *small, "--test-items", 10, "--json", tmp_path / "a.json", *options)
+    assert ended.status == ExitCode.INVALID_RUN == 6
+    told = " ".join((ended.out + ended.err).split())
+    why = "the device slowed itself down during the run (throttled): cool the device, or let it rest"
+    assert why in told
+    (trial,) = store.read(tmp_path / "a.json").trials
+    assert trial.outcome == "invalid"
+    assert trial.reason.startswith(why)
 
 
 def driver(tmp_path, alarm):

@@ -143,9 +143,18 @@ def test_a_counter_needs_a_hundred_of_its_updates_not_of_the_polls() -> None:
     points = [(i * 0.05, i * 0.5) for i in range(20)]
     series = series_of("energy", points, update_s=1e-3)
     assert refusal(cut(series, ns(0.12), ns(0.42))) is None
-    refused = refusal(cut(series, ns(0.12), ns(0.19)))
-    assert refused is not None
-    assert refused[1] == pytest.approx(0.1)
+    # Too short, it is told what would do even where no reading fell inside.
+    for end_s in (0.19, 0.14):
+        refused = refusal(cut(series, ns(0.12), ns(end_s)))
+        assert refused is not None
+        assert refused[0].endswith("is too short for this meter: 0.1 s would do")
+        assert refused[1] == pytest.approx(0.1)
+
+
+def test_a_counter_that_was_not_read_in_a_window_long_enough_is_refused() -> None:
+    series = series_of("energy", [(float(i), float(i)) for i in range(4)], update_s=1e-3)
+    refused = refusal(cut(series, ns(1.2), ns(1.8)))
+    assert refused == ("no reading of the counter fell inside the window", None)
 
 
 def test_a_coarse_counter_needs_a_hundred_of_its_steps() -> None:
@@ -154,6 +163,14 @@ def test_a_coarse_counter_needs_a_hundred_of_its_steps() -> None:
     refused = refusal(cut(series, ns(0.5), ns(50.5)))
     assert refused is not None
     assert "steps of 3.6 J" in refused[0]
+    assert refused[1] == pytest.approx(200.0, rel=0.05)
+    # Too short for its updates as well: both must do.
+    slow = series_of(
+        "energy", [(float(i), 3.6 * (i // 2)) for i in range(60)], update_s=1.0, resolution_j=3.6
+    )
+    refused = refusal(cut(slow, ns(0.5), ns(50.5)))
+    assert refused is not None
+    assert "is too short for this meter: 200 s would do" in refused[0]
     assert refused[1] == pytest.approx(200.0, rel=0.05)
 
 

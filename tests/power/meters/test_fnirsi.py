@@ -221,6 +221,16 @@ def test_devices_are_found_by_their_numbers(tmp_path: Path) -> None:
     ]
 
 
+def test_a_probe_opens_the_meter_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with host, device:
+        monkeypatch.setattr(FnirsiMeter, "_open_device", lambda *_: os.dup(host.fileno()))
+        assert FnirsiMeter("/dev/hidraw9").probe().usable
+        device.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            device.recv(100)
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no FNIRSI meter is plugged in" in str(FnirsiMeter("", tmp_path).probe().reason)
     with pytest.raises(MeterUnavailableError, match="cannot be opened"):

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from power import reader, recorder
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters import http_plug
 from power.meters.http_plug import PASSWORD, LoginError, digest_login, number
@@ -22,6 +23,7 @@ from power.meters.shelly import ShellyMeter
 from power.meters.tasmota import TasmotaMeter
 from power.recorder import Recorder
 from power.registry import make
+from power.window import WindowEnergy
 
 SHELLY = {
     "id": 0,
@@ -42,7 +44,9 @@ class Plug(BaseHTTPRequestHandler):
     status: ClassVar[int] = 200
     before: ClassVar[Callable[[], Any]] = staticmethod(lambda: None)
     password: ClassVar[str] = ""
+    warns_with: ClassVar[int] = 200
     cut: ClassVar[int] = 0
+    answers: ClassVar[dict[str, Any]] = {"shelly": SHELLY, "tasmota": TASMOTA}
 
     def do_GET(self) -> None:
         self.before()
@@ -62,7 +66,7 @@ class Plug(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self.answer(self.status, json.dumps(SHELLY).encode())
+        self.answer(self.status, json.dumps(self.answers["shelly"]).encode())
 
     def logged_in(self) -> bool:
         fields = dict(re.findall(r'(\w+)="?([^",]*)"?', self.headers.get("Authorization", "")))
@@ -78,9 +82,9 @@ class Plug(BaseHTTPRequestHandler):
     def tasmota(self, query: dict[str, list[str]]) -> None:
         if self.password and query.get("password") != [self.password]:
             warning = {"WARNING": "Need user=<username>&password=<password>"}
-            self.answer(self.status, json.dumps(warning).encode())
+            self.answer(self.warns_with, json.dumps(warning).encode())
         else:
-            self.answer(self.status, json.dumps(TASMOTA).encode())
+            self.answer(self.status, json.dumps(self.answers["tasmota"]).encode())
 
     def answer(self, status: int, body: bytes) -> None:
         body = self.body if self.body is not None else body
@@ -133,16 +137,25 @@ def test_a_shelly_and_a_tasmota_are_read(server: Server) -> None:
             assert meter.domains[1].parent == "plug"
 
 
-@pytest.mark.parametrize("name", ["shelly", "tasmota"])
+@pytest.mark.parametrize(
+    ("name", "status", "refused"),
+    [
+        ("shelly", 401, "the plug refused the login (HTTP 401)"),
+        ("tasmota", 200, "the plug wants a password, or another one"),
+        ("tasmota", 401, "the plug refused the password (HTTP 401)"),
+    ],
+)
 def test_a_password_comes_from_the_environment_and_stays_out_of_the_record(
-    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str, status: int, refused: str
 ) -> None:
-    server.plug.password = "s3cret & more"
+    server.plug.password, server.plug.warns_with = "s3cret & more", status
     meter = make(f"{name}:{server.address}")
-    with pytest.raises(MeterUnavailableError, match=PASSWORD):
+    with pytest.raises(MeterUnavailableError, match=PASSWORD) as unavailable:
         meter.open()
+    assert unavailable.value.reason.startswith("the plug wants a password")
     monkeypatch.setenv(PASSWORD, "wrong")
-    assert not meter.probe().usable
+    found = meter.probe()
+    assert (found.usable, found.reason, PASSWORD in str(found.hint)) == (False, refused, True)
     monkeypatch.setenv(PASSWORD, "s3cret & more")
     meter.open()
     assert meter.read()[0].value > 0
@@ -221,6 +234,129 @@ def test_a_plug_that_restarts_in_the_middle_is_read_again(
         back_ns = time.monotonic_ns()
         until(lambda: series.t_ns[-1] > back_ns)
         assert recorder.overhead()[0].failures == 1
+
+
+class Load:
+    """A plug that feeds a constant load, by a clock that goes on with each answer alone: no stall makes a gap.
+
+    One of its answers is as far from the next as its register needs for a hundred renewals in a hundred answers.
+    """
+
+    def __init__(self, server: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server, self.name, self.ns, self.register_j = server, name, 1_000_000_000_000, 5e6
+        self.step_s, self.power_w = {"shelly": (60.0, 9.0), "tasmota": (1.0, 3700.0)}[name]
+        self.lock = threading.Lock()
+        server.plug.before = staticmethod(self.go_on)
+        for module in (http_plug, reader, recorder):
+            monkeypatch.setattr(module, "now_ns", lambda: self.ns)
+        monkeypatch.setattr(http_plug, "TIMEOUT_S", 60.0)  # only what a test does may fail a reading
+        self.go_on()
+
+    def go_on(self, steps: int = 1, *, from_zero: bool = False) -> None:
+        """Let time pass, and set the register back to zero at its end."""
+        with self.lock:
+            self.ns += round(steps * self.step_s * 1e9)
+            self.register_j = 0.0 if from_zero else self.register_j + steps * self.step_s * self.power_w
+            self.tell()
+
+    def tell(self) -> None:
+        watt_hours = {"total": round(self.register_j / 3600, 3)}
+        counted = {"Total": round(self.register_j / 3.6e6, 3), "Power": self.power_w}
+        self.server.plug.answers = {
+            "shelly": SHELLY | {"apower": self.power_w, "aenergy": watt_hours},
+            "tasmota": {"StatusSNS": {"ENERGY": counted}},
+        }
+
+    def await_readings(self, recording: Recorder, count: int = 110) -> int:
+        """Wait for so many readings, and return when the last of them was."""
+        series = recording.series(self.name, "plug")
+        enough = len(series) + count
+        until(lambda: len(series) >= enough)
+        return self.ns
+
+    def is_right(self, row: WindowEnergy) -> bool:
+        """Whether a row has the energy of its window, to a step of the register at both edges."""
+        assert row.gross_j is not None, row.reason
+        assert row.duration_s is not None
+        step_j = {"plug": 0.0, "plug-register": 3600.0}[row.domain]
+        return row.gross_j == pytest.approx(self.power_w * row.duration_s, rel=1e-6, abs=2 * step_j)
+
+
+@pytest.fixture(params=["shelly", "tasmota"])
+def load(request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch) -> Load:
+    return Load(server, request.param, monkeypatch)
+
+
+def around(trouble: Callable[[Recorder], None], load: Load) -> list[dict[str, WindowEnergy]]:
+    """Return by domain the rows of a window with some trouble in its middle, and of one after it."""
+    with Recorder([make(f"{load.name}:{load.server.address}")], period_s=0.02) as recording:
+        begin_ns = load.await_readings(recording, 2)
+        load.await_readings(recording, 50)
+        trouble(recording)
+        end_ns = load.await_readings(recording, 60)
+        later_ns = load.await_readings(recording)
+        windows = [recording.energy(begin_ns, end_ns), recording.energy(end_ns, later_ns)]
+    return [{row.domain: row for row in rows} for rows in windows]
+
+
+def fail_for_a_while(recording: Recorder, load: Load, *, from_zero: bool = False) -> None:
+    """Return when a reading has failed, a quarter of the window later by the plug's clock."""
+    until(lambda: recording.overhead()[0].failures == 1)
+    load.go_on(30, from_zero=from_zero)
+
+
+def test_a_password_set_in_the_middle_of_a_run_spoils_the_window_and_no_later_one(load: Load) -> None:
+    """What the plug itself counted meanwhile is known."""
+
+    def set_and_taken_off(recording: Recorder) -> None:
+        load.server.plug.password, load.server.plug.warns_with = "s3cret", 401
+        fail_for_a_while(recording, load)
+        load.server.plug.password = ""
+
+    spoiled, later = around(set_and_taken_off, load)
+    plug = spoiled["plug"]
+    assert (plug.gross_j, plug.net_j, plug.provenance) == (None, None, "unavailable")
+    failed = f"the meter failed: meter '{load.name}' at {load.server.address}: the plug wants a password (HTTP 401)"
+    assert str(plug.reason).startswith(f"{failed} (samples are missing for ")
+    assert all(map(load.is_right, (spoiled["plug-register"], *later.values())))
+
+
+@pytest.mark.parametrize("from_zero", [False, True])
+def test_a_plug_that_restarts_in_the_middle_of_a_run_spoils_the_window_and_no_later_one(
+    load: Load, from_zero: bool
+) -> None:
+    def restart(recording: Recorder) -> None:
+        server, port = load.server, load.server.port
+        server.stop()
+        fail_for_a_while(recording, load, from_zero=from_zero)
+        again = Server(port)
+        again.http.RequestHandlerClass = server.plug
+        server.http, server.thread = again.http, again.thread
+
+    spoiled, later = around(restart, load)
+    plug, register = spoiled["plug"], spoiled["plug-register"]
+    assert plug.gross_j is None
+    failed = f"the meter failed: meter '{load.name}' at {load.server.address}: "
+    assert re.match(rf"{re.escape(failed)}[^<\[]+ \(samples are missing for", str(plug.reason))
+    if from_zero:
+        assert register.gross_j is None
+        assert re.match(
+            rf"{re.escape(failed)}[^<\[]+ \(the counter started again in the window", str(register.reason)
+        )
+    else:
+        assert load.is_right(register)
+    assert all(map(load.is_right, later.values()))
+
+
+def test_a_register_that_is_set_back_to_zero_spoils_its_own_window_alone(load: Load) -> None:
+    def set_back(recording: Recorder) -> None:
+        load.go_on(from_zero=True)
+
+    spoiled, later = around(set_back, load)
+    register = spoiled.pop("plug-register")
+    assert (register.gross_j, register.net_j, register.provenance) == (None, None, "unavailable")
+    assert str(register.reason).startswith("the counter started again in the window")
+    assert all(map(load.is_right, (*spoiled.values(), *later.values())))
 
 
 def until(happened: Callable[[], bool], limit_s: float = 60.0) -> None:
