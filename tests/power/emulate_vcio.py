@@ -51,7 +51,9 @@ def main() -> int:
     testbed = UMockdev.Testbed.new()
     testbed.add_from_file(description)
     firmware = Firmware(Path(answer).read_bytes())
-    nodes = [f"/dev/{name}" for name in re.findall(r"^N: (\w+)$", Path(description).read_text(), re.MULTILINE)]
+    nodes = [
+        f"/dev/{name}" for name in re.findall(r"^N: (\w+)$", Path(description).read_text(), re.MULTILINE)
+    ]
     for node in nodes:
         testbed.attach_ioctl(node, firmware)
     loop = GLib.MainLoop()

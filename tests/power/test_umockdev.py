@@ -114,9 +114,7 @@ def has_introspection() -> bool:
     return done.returncode == 0
 
 
-introspection = pytest.mark.skipif(
-    not has_introspection(), reason="no gir1.2-umockdev-1.0 with python3-gi"
-)
+introspection = pytest.mark.skipif(not has_introspection(), reason="no gir1.2-umockdev-1.0 with python3-gi")
 
 
 def emulated(program: str, described: Path, answers: Path, child: list[str]) -> dict[str, Any]:
