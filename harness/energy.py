@@ -208,7 +208,7 @@ class EnergyWatch:
         return found
 
     def mark(self) -> None:
-        """Read every polled meter now: an edge of the measured window has just been reported."""
+        """Read every polled meter now: at an edge of the measured window or of an idle one."""
         if self._recorder:
             self._recorder.mark()
 
@@ -234,9 +234,14 @@ class EnergyWatch:
         if (self._recorder is None and not self._idle_anyway) or self._idle_s <= 0:
             return None
         self._idling(self._idle_s)
+        # Between two polls a counter's energy is taken for even: without a reading at each edge, some of the work's
+        # beside it would be idle energy.
         begin = time.monotonic_ns()
+        self.mark()
         time.sleep(self._idle_s)
-        return begin, time.monotonic_ns()
+        end = time.monotonic_ns()
+        self.mark()
+        return begin, end
 
     @staticmethod
     def _absent(meter: Meter) -> schema.Energy:

@@ -1,6 +1,7 @@
 """From the meters around a trial to the row of the document."""
 
 import math
+import threading
 import time
 from dataclasses import replace
 
@@ -50,6 +51,40 @@ class LateMeter(Meter):
         pass
 
 
+class RareMeter(Meter):
+    """A counter that is read where it is told to be, and hardly ever else."""
+
+    name = "rare"
+    period_s = 1000.0
+    domains = (Domain("plug", "energy", "", update_s=0.001, max_power_w=1000.0),)
+
+    def __init__(self):
+        super().__init__()
+        self.watts, self.joules, self.t_ns, self.reads = 5.0, 0.0, now_ns(), 0
+
+    def open(self):
+        pass
+
+    def set(self, watts):
+        self.read()
+        self.watts = watts
+
+    def read(self):
+        at_ns = now_ns()
+        self.joules, self.t_ns = self.joules + self.watts * (at_ns - self.t_ns) * 1e-9, at_ns
+        self.reads += 1
+        return [Sample(at_ns, "plug", energy_j=self.joules)]
+
+    def await_reads(self, count):
+        end_s = time.monotonic() + 30.0
+        while self.reads < count:
+            assert time.monotonic() < end_s, f"only {self.reads} readings"
+            time.sleep(0.001)
+
+    def close(self):
+        pass
+
+
 @pytest.fixture
 def watch(monkeypatch):
     """Return a function: a meter and what was asked of the idle time → the rows of a trial, and the times announced."""
@@ -78,6 +113,30 @@ def test_a_meter_that_delivers_nothing_holds_up_no_run(monkeypatch):
     begun = time.monotonic()
     with EnergyWatch(("late",), 0.0, lambda seconds: None):
         assert 0.9 < time.monotonic() - begun < 5.0
+
+
+def test_a_counter_is_read_at_the_edges_of_the_idle_windows(monkeypatch):
+    meter = RareMeter()
+    monkeypatch.setattr(energy.registry, "make", lambda name: meter)
+
+    def once_inside(seconds):
+        threading.Timer(seconds / 4, meters.mark).start()
+
+    with EnergyWatch(("rare",), 0.4, once_inside) as meters:
+        meters.before_trial()
+        meter.await_reads(4)  # the first, one inside, and one at each edge
+        begin = now_ns()
+        for watts in (50.0, 5.0):
+            time.sleep(0.1)
+            meter.set(watts)
+            before = meter.reads
+            meters.mark()
+            meter.await_reads(before + 1)
+        end = now_ns()
+        (row,) = meters.after_trial({"begin": begin, "end": end}, 10)
+    assert row.gross_j == pytest.approx(0.1 * (5.0 + 50.0), rel=0.5)
+    assert row.idle_j == pytest.approx(5.0 * row.window_s)
+    assert row.idle_drift_w == pytest.approx(0.0, abs=1e-6)
 
 
 def test_idle_windows_are_long_enough_for_the_slowest_meter_unless_they_are_asked_for(watch, monkeypatch):

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import psutil
 import pytest
 
 from harness import workers
+from results import schema
 from workloads.registry import ENGINES
 
 HERE = Path(__file__).parent
@@ -41,11 +43,18 @@ def start_on(wrapper, board, cwd, *options):
     )
 
 
+def document_in(out):
+    """Return what was printed, a document by its schema."""
+    document = json.loads(out)
+    jsonschema.validate(document, schema.json_schema())
+    return document
+
+
 def run_on(wrapper, board, cwd, *options):
     process = start_on(wrapper, board, cwd, *options)
     out, errors = process.communicate(timeout=110)
     assert process.returncode == 0, errors
-    return json.loads(out)
+    return document_in(out)
 
 
 def sampled(run, tmp_path):
@@ -58,6 +67,17 @@ def sampled(run, tmp_path):
         if "samples are missing" not in (row["reason"] or ""):
             break
     return document
+
+
+def described(profile, board):
+    """Return what the document must say of the device: itself, as its device tree names it, and nothing emulated."""
+    return {
+        "requested": "pi",
+        "profile": profile,
+        "detected": board[0],
+        "emulated": False,
+        "memory_limit_bytes": None,
+    }
 
 
 def await_worker(process):
@@ -132,11 +152,12 @@ def run_that_is_throttled(folder):
     assert "under-voltage, throttled" in errors
     assert "stronger power supply" in errors
     assert "the governor changed from 'ondemand' to 'powersave' in the trial" in " ".join(errors.split())
-    return json.loads(out)
+    return document_in(out)
 
 
 def test_a_raspberry_pi_4_whose_power_supply_gives_way_in_the_middle(tmp_path):
     document = sampled(run_that_is_throttled, tmp_path)
+    assert document["device"] == described("pi4", PI4)
     (trial,), host, validity = document["trials"], document["host"], document["trials"][0]["validity"]
     assert trial["outcome"] == "invalid"
     assert "(under-voltage, throttled)" in trial["reason"]
@@ -156,9 +177,7 @@ def test_a_raspberry_pi_4_whose_power_supply_gives_way_in_the_middle(tmp_path):
 def test_a_raspberry_pi_4_with_an_ina219(tmp_path):
     options = ("--steps", "500", "--meter", "hwmon:ina219")
     document = sampled(lambda folder: run_on(INA219, PI4, folder, *options), tmp_path)
-    assert document["device"]["profile"] == "pi4"
-    assert document["device"]["detected"] == PI4[0]
-    assert not document["device"]["emulated"]
+    assert document["device"] == described("pi4", PI4)
     (row,) = document["trials"][0]["energy"]
     assert row["provenance"] == "measured", row["reason"]
     # The described sensor shows 25 W throughout, so all of it is idle power.
@@ -178,15 +197,15 @@ def has_introspection():
 
 @pytest.mark.skipif(not has_introspection(), reason="the UMockdev introspection is not installed")
 def test_a_raspberry_pi_5_by_its_own_power_chip(tmp_path):
-    described = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
-    wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *described]
+    files = [str(POWER_DATA / "vcio.umockdev"), str(POWER_DATA / "pmic_read_adc.txt")]
+    wrapper = ["umockdev-wrapper", SYSTEM_PYTHON, str(POWER / "emulate_vcio.py"), *files]
     document = run_on(wrapper, PI5, tmp_path, "--steps", "1500", "--meter", "pi5-pmic")
     # 100 values of the chip, 48 ms apart, are 4.8 s: a quick machine is told how many steps those are, and takes twice
     # as many, since others may leave it more of the processor in its second run.
     advice = re.search(r"try: --steps (\d+)", document["trials"][0]["energy"][0]["reason"] or "")
     if advice:
         document = run_on(wrapper, PI5, tmp_path, "--steps", str(2 * int(advice[1])), "--meter", "pi5-pmic")
-    assert document["device"]["profile"] == "pi5"
+    assert document["device"] == described("pi5", PI5)
     assert document["trials"][0]["outcome"] == "ok"
     assert document["trials"][0]["validity"]["throttled"] is False  # by the firmware's node of this board
     rows = {row["domain"]: row for row in document["trials"][0]["energy"]}

@@ -1,11 +1,12 @@
-"""Measures a window with one meter and prints its rows as JSON; run under umockdev by the tests.
+"""Measures windows, one after the other, with one meter and prints their rows as JSON; run under umockdev by the tests.
 
-    umockdev_child.py METER LEAD_S SPAN_S [ZONE=W ... | --paced]
+    umockdev_child.py METER LEAD_S SPAN_S[,SPAN_S ...] [ZONE=W ... | --paced | --hurried]
 
 The time of the samples can be the devices' own, so that a busy machine that delays them delays the clock with them:
 with zones, their powercap counters run meanwhile at so many W, each wrapping at its range, a millisecond at a time;
 with `--paced`, byte 62 of every report that a FNIRSI meter sends, unused there, says how many milliseconds after the
-last it came.
+last it came; with `--hurried`, a meter that Python polls is polled without rest, and the clock goes on by each rest
+that was left out: a meter of two values a second has its hundred within a second.
 """
 
 import json
@@ -25,7 +26,7 @@ if scripted:
     # Before `power` is imported: it reads its clock by this name.
     time.monotonic_ns = lambda: scripted_ns.value
 
-from power import sampled  # noqa: E402
+from power import reader, sampled  # noqa: E402
 from power.base import now_ns  # noqa: E402
 from power.meters import fnirsi  # noqa: E402
 from power.recorder import Recorder  # noqa: E402
@@ -59,7 +60,7 @@ def pace_by_reports() -> None:
 
     def paced_read(fd: int, size: int) -> bytes:
         report = read(fd, size)
-        scripted_ns.value += report[62] * 1_000_000
+        scripted_ns.value += sum(report[62:63]) * 1_000_000  # nothing is read of one that was pulled out
         arrived[0] = real_monotonic()
         return report
 
@@ -71,6 +72,15 @@ def pace_by_reports() -> None:
     fnirsi.time = SimpleNamespace(monotonic=monotonic)  # type: ignore[attr-defined]
 
 
+def hurry() -> None:
+    """Have the rest between two polls take no time but the clock's; what a poll itself takes is not counted."""
+
+    def rest(waker: reader.Waker, wait_s: float) -> None:
+        scripted_ns.value += max(0, round(wait_s * 1e9))
+
+    reader.Waker.sleep = rest  # type: ignore[assignment]
+
+
 def wait(seconds: float) -> None:
     """Wait so long by the clock of the samples."""
     end_ns = now_ns() + round(seconds * 1e9)
@@ -79,23 +89,27 @@ def wait(seconds: float) -> None:
 
 
 def main() -> None:
-    spec, lead_s, span_s, *rest = sys.argv[1:]
+    spec, lead_s, spans_s, *rest = sys.argv[1:]
     if rest == ["--paced"]:
         pace_by_reports()
+    elif rest == ["--hurried"]:
+        hurry()
     elif rest:
         sampled.CLOCK_NS = scripted_ns.get_obj()
         Counters({name: float(watt) for name, _, watt in (zone.partition("=") for zone in rest)}).start()
     meter = make(spec)
     with Recorder([meter]) as recorder:
         wait(float(lead_s))
-        start_ns = now_ns()
-        recorder.mark()
-        wait(float(span_s))
-        end_ns = now_ns()
-        recorder.mark()
-        if not scripted:
-            time.sleep(0.1)
-        rows = recorder.energy(start_ns, end_ns, wait_s=30.0)
+        rows = []
+        for span_s in spans_s.split(","):
+            start_ns = now_ns()
+            recorder.mark()
+            wait(float(span_s))
+            end_ns = now_ns()
+            recorder.mark()
+            if not scripted:
+                time.sleep(0.1)
+            rows += recorder.energy(start_ns, end_ns, wait_s=30.0)
         settings, (cost,) = meter.settings(), recorder.overhead()
         ((_, every),) = recorder.all_series()
         inside = [sum(start_ns < t < end_ns for t in series.t_ns) for series in every]

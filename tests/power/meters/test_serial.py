@@ -22,9 +22,16 @@ ciphers = pytest.importorskip(
 )
 
 
-def um25c(volt: float, ampere: float, mwh: int, code: int = 0x09C9, group: int = 0) -> bytes:
+#: Model → its code, and the steps of its voltage and current in V and A (sigrok's wiki, *RDTech UM series*).
+UM = {"um24c": (0x0963, 1e-2, 1e-3), "um25c": (0x09C9, 1e-3, 1e-4), "um34c": (0x0D4C, 1e-2, 1e-3)}
+um_models = pytest.mark.parametrize("model", UM)
+
+
+def um(volt: float, ampere: float, mwh: int, model: str = "um25c", group: int = 0) -> bytes:
     """An answer in which every group but the selected one holds 7 mAh and 999 mWh, and the recording 0 mWh."""
-    head = struct.pack(">HHHI", code, round(volt * 1e3), round(ampere * 1e4), round(volt * ampere * 1e3))
+    code, volt_step, ampere_step = UM[model]
+    steps = round(volt / volt_step), round(ampere / ampere_step)
+    head = struct.pack(">HHHI", code, *steps, round(volt * ampere * 1e3))
     groups = b"".join(struct.pack(">II", 7, mwh if g == group else 999) for g in range(10))
     measured = head + struct.pack(">HHH", 25, 77, group) + groups
     return measured.ljust(128, b"\0") + b"\xff\xf1"
@@ -99,43 +106,51 @@ def values(meter: Meter) -> dict[str, float]:
     return {sample.domain: sample.value for sample in meter.read()}
 
 
-def test_um25c(line: Line) -> None:
-    line.answer = lambda question: um25c(5.08, 1.2345, 1234) if question == b"\xf0" else b""
-    with make(f"um25c:{line.path}") as meter:
-        assert values(meter) == pytest.approx({"usb": 6.271, "usb-register": 1234 * 3.6})
-        assert meter.settings() == {"port": line.path, "model": "um25c", "group": 0}
+@um_models
+def test_the_models_by_rdtech(line: Line, model: str) -> None:
+    answer = um(5.08, 1.234, 1234, model)
+    line.answer = lambda question: answer if question == b"\xf0" else b""
+    with make(f"{model}:{line.path}") as meter:
+        assert values(meter) == pytest.approx({"usb": 6.269, "usb-register": 1234 * 3.6})
+        assert meter.settings() == {"port": line.path, "model": model, "group": 0}
         assert meter.domains[1].parent == "usb"
+    reading = rdtech.parse_answer(answer)
+    assert (reading.volt, reading.ampere) == pytest.approx((5.08, 1.234))
 
 
-def test_the_register_is_that_of_the_selected_group_below_any_threshold(line: Line) -> None:
-    line.answer = lambda _: um25c(5.0, 0.1, 42, group=3)
-    with make(f"um25c:{line.path}") as meter:
+@um_models
+def test_the_register_is_that_of_the_selected_group_below_any_threshold(line: Line, model: str) -> None:
+    line.answer = lambda _: um(5.0, 0.1, 42, model, group=3)
+    with make(f"{model}:{line.path}") as meter:
         assert values(meter)["usb-register"] == pytest.approx(42 * 3.6)
-        line.answer = lambda _: um25c(5.0, 0.1, 42, group=9)
+        line.answer = lambda _: um(5.0, 0.1, 42, model, group=9)
         with pytest.raises(MeterReadError, match="group 9 is selected in place of group 3"):
             meter.read()
     assert meter.settings()["group"] == 3
     with meter:
         assert meter.settings()["group"] == 9
     with pytest.raises(ValueError, match="selected group of 10"):
-        rdtech.parse_answer(um25c(5.0, 0.1, 42, group=10))
+        rdtech.parse_answer(um(5.0, 0.1, 42, model, group=10))
 
 
-def test_a_um34c_is_not_a_um25c(line: Line) -> None:
-    line.answer = lambda _: um25c(5.0, 0.0, 0, code=0x0D4C)
+@um_models
+def test_a_model_is_not_taken_for_another(line: Line, model: str) -> None:
+    line.answer = lambda _: um(5.0, 0.0, 0, model)
     assert make(f"rdtech:{line.path}").probe().usable
-    with pytest.raises(MeterUnavailableError, match="is a um34c, not a um25c"):
-        make(f"um25c:{line.path}").open()
+    for other in UM.keys() - {model}:
+        with pytest.raises(MeterUnavailableError, match=f"is a {model}, not a {other}"):
+            make(f"{other}:{line.path}").open()
 
 
 @pytest.mark.parametrize(
     ("answer", "gain", "offset_w"),
     [
-        (um25c(5.0, 1.0, 0), 0.0015 + 2 * 1e-3 / 5, 4 * 1e-4 * 5),
-        (struct.pack(">HHHI", 0x0963, 900, 1000, 9000).ljust(130, b"\0"), 0.015 + 2 * 1e-2 / 9, 4 * 1e-3 * 9),
-        (um25c(0.0, 0.0, 0), 0.0015 + 2 * 1e-3 / 4, 4 * 1e-4 * 4),
+        (um(5.0, 1.0, 0), 0.0015 + 2 * 1e-3 / 5, 4 * 1e-4 * 5),
+        (um(9.0, 1.0, 0, "um24c"), 0.015 + 2 * 1e-2 / 9, 4 * 1e-3 * 9),
+        (um(20.0, 1.0, 0, "um34c"), 0.015 + 2 * 1e-2 / 20, 4 * 1e-3 * 20),
+        (um(0.0, 0.0, 0), 0.0015 + 2 * 1e-3 / 4, 4 * 1e-4 * 4),
     ],
-    ids=["um25c", "um24c at 9 V", "nothing"],
+    ids=["um25c", "um24c at 9 V", "um34c at 20 V", "nothing"],
 )
 def test_the_digits_of_a_leaflet_are_a_gain_and_an_offset(
     line: Line, answer: bytes, gain: float, offset_w: float
@@ -195,7 +210,7 @@ def test_silence_and_half_an_answer_fail_and_the_next_good_one_counts(
 
 
 def good_answer(name: str) -> bytes:
-    return um25c(5.0, 1.0, 0) if name == "um25c" else encrypt(tc66_plain(5.0, 1.0, 0))
+    return um(5.0, 1.0, 0) if name == "um25c" else encrypt(tc66_plain(5.0, 1.0, 0))
 
 
 @pytest.mark.parametrize("name", ["um25c", "tc66"])
@@ -212,8 +227,9 @@ def test_a_line_that_is_cut_is_a_failed_reading(line: Line, name: str) -> None:
         meter.read()
 
 
-def test_a_corrupt_um_answer_shows_in_its_own_arithmetic() -> None:
-    answer = bytearray(um25c(5.0, 1.0, 0))
+@um_models
+def test_a_corrupt_um_answer_shows_in_its_own_arithmetic(model: str) -> None:
+    answer = bytearray(um(5.0, 1.0, 0, model))
     answer[2] ^= 0x10
     with pytest.raises(ValueError, match="corrupt answer"):
         rdtech.parse_answer(bytes(answer))
@@ -226,10 +242,10 @@ def test_no_bytes_crash_the_parsers(data: bytes) -> None:
             parse(data)
 
 
-@given(st.binary(min_size=128, max_size=128))
-def test_a_um_answer_of_the_right_size_is_a_reading_or_refused(rest: bytes) -> None:
+@given(st.sampled_from(sorted(UM)), st.binary(min_size=128, max_size=128))
+def test_a_um_answer_of_the_right_size_is_a_reading_or_refused(model: str, rest: bytes) -> None:
     try:
-        reading = rdtech.parse_answer(b"\x09\xc9" + rest)
+        reading = rdtech.parse_answer(struct.pack(">H", UM[model][0]) + rest)
     except ValueError:
         return
     assert reading.power_w >= 0.0
