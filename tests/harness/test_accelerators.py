@@ -95,14 +95,18 @@ def test_without_torch_the_extra_is_named(harness_main, monkeypatch):
 @pytest.mark.torch
 def test_where_torch_has_no_cuda_nothing_runs(harness_main, monkeypatch, tmp_path):
     """With the torch that is here, in the process that asks it; one with a GPU runs the tests of `-m hardware`."""
-    asked = subprocess.run(
-        [sys.executable, "-P", "-m", accelerators._PROBE, "cuda"], capture_output=True, text=True, check=True
-    )
-    missing = json.loads(asked.stdout).get("missing")
-    if missing is None:
-        pytest.skip("there is a CUDA device here")
-    monkeypatch.setattr(runner, "worker_command", lambda *_: pytest.fail("started a worker"))
+    run, asked = subprocess.run, []
+
+    def kept(*arguments, **options):
+        asked.append(run(*arguments, **options))
+        return asked[-1]
+
+    monkeypatch.setattr(accelerators.subprocess, "run", kept)
+    monkeypatch.setattr(runner, "worker_command", lambda *_: pytest.skip("there is a CUDA device here"))
     ended = harness_main("run", *SMALL, "--accelerator", "cuda", "--json", tmp_path / "run.json")
+    (probe,) = asked
+    assert accelerators._PROBE in probe.args
+    missing = json.loads(probe.stdout)["missing"]
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == f"harness: error: --accelerator cuda: {missing}; or leave --accelerator out\n"
     assert not (tmp_path / "run.json").exists()

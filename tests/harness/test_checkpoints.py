@@ -165,7 +165,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path)
         more = ["--resume"] if there else []
         process = harness(tmp_path, *run, "--checkpoint", "killed", "--json", f"{kills}.json", *more)
         try:
-            status = process.wait(chance.uniform(0.5, 1.1) if kills < 4 else 60)
+            status = process.wait(chance.uniform(0.5, 1.1) if kills < 3 else 60)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -230,7 +230,7 @@ def test_a_resumed_trial_measures_its_own_steps(harness_main, tmp_path, monkeypa
     assert len(trial.quality.train_loss) == 44
 
 
-FEW = ["standard:sgd", "lowmem:adam", "lowmem:bop"]
+FEW = ["standard:sgd", "lowmem:adam"]
 ALL = [
     *(f"{trainer}:adam" for trainer in ENGINES["torch"].trainers),
     *(f"{trainer}:{method}" for trainer in ("standard", "lowmem") for method in ("sgd", "bop")),

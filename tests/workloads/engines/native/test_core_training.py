@@ -70,7 +70,7 @@ def test_threads_change_nothing(trainer: str, name: str) -> None:
 CURVES = """
 import json, sys
 import test_core_training as here
-print(json.dumps({t + "/" + n: here.run(t, n, steps=3) for t in here.TRAINERS for n in ("mlp", "padded", "valid")}))
+print(json.dumps({t + "/" + n: here.run(t, n, steps=2) for t in here.TRAINERS for n in ("mlp", "padded", "valid")}))
 """
 
 
