@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from harness import runner
+from harness import opening, runner
 from harness.errors import UsageError
 from harness.plan import Options, Plan, TrialPlan
 from harness.runner import Observer
@@ -105,7 +105,7 @@ def pair(plan: Plan, python: str) -> Pair:
     theirs = [_other_trial(mine, said, path) for mine, said in _matched(plan, answer, path)]
     ours = [_marked(each, "this", sys.executable) for each in plan.trials]
     turns = tuple(chain.from_iterable(zip(ours, theirs, strict=True)))
-    this = runner.empty_document(plan)
+    this = opening.empty_document(plan)
     other = msgspec.structs.replace(
         this,
         harness=schema.HarnessInfo(version=answer["version"], native=_native_build(answer)),
@@ -153,7 +153,7 @@ def _ask(path: str, options: Options) -> dict[str, Any]:
         # An older revision need not know what nobody asked for, nor what the meters read, which is kept here.
         if value != getattr(defaults, name) and name != "captures_dir"
     }
-    command = [path, "-P", "-c", _PROGRAM % (runner.LIBRARIES,)]
+    command = [path, "-P", "-c", _PROGRAM % (opening.LIBRARIES,)]
     try:
         done = subprocess.run(
             command,

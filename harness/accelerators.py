@@ -18,7 +18,7 @@ from results.schema import PROCESSOR, Accelerator
 from workloads.registry import ACCELERATOR
 
 if TYPE_CHECKING:
-    from harness.plan import Options
+    from harness.run_options import Options
 
 _NAMES = re.compile(r"cpu|cuda(:\d+)?")
 # Prints what the device of a name is, or `missing`. Only the torch engine has accelerators.

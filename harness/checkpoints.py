@@ -19,7 +19,8 @@ from workloads import checkpoint
 from workloads.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from harness.plan import Options, TrialPlan
+    from harness.plan import TrialPlan
+    from harness.run_options import Options
 
 _TRAINED_BY = (*TRAINED_BY, "accumulate")
 # What a fingerprint that does not say it is of: those of the processor do not name one.

@@ -7,7 +7,8 @@ from harness.messages import Evaluated
 from results.schema import Evaluation
 
 if TYPE_CHECKING:
-    from harness.plan import Options, TrialPlan
+    from harness.plan import TrialPlan
+    from harness.run_options import Options
 
 
 def check(options: "Options") -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from harness import ceilings, devices, host, plan, runner
+from harness import ceilings, devices, host, opening, plan
 from harness.energy import EnergyWatch
 from harness.errors import NotThatDeviceError, UsageError
 from harness.fit_search import Say, Search
-from harness.plan import Options, Plan
+from harness.plan import Plan
+from harness.run_options import DEFAULT_TRAINERS, Options
 from results.fit_document import FitDocument
 from results.format import size
 
@@ -23,7 +24,7 @@ class Question(msgspec.Struct, kw_only=True, frozen=True):
     """What is asked; `resolution` None is 2 % of the prediction, `ceiling_bytes` None the device's memory."""
 
     workload: str
-    trainers: tuple[str, ...] = plan.DEFAULT_TRAINERS
+    trainers: tuple[str, ...] = DEFAULT_TRAINERS
     device: str = "auto"
     ceiling_bytes: int | None = None
     reserve_bytes: int = 0
@@ -79,7 +80,7 @@ def answer(
 
 def _empty_document(question: Question, first: Plan, limit_bytes: int, mechanism: str) -> FitDocument:
     """Return the document before the first search; `first` is the plan of a run."""
-    head = runner.empty_document(first)
+    head = opening.empty_document(first)
     trial = first.trials[0]
     return FitDocument(
         created=head.created,

@@ -2,11 +2,10 @@
 
 from typing import cast
 
+from harness.run_options import DEFAULT_TRAINERS
 from results.model_document import LayerBytes, ModelDocument, ModelledTrainer
 from workloads import memory_model, recipes, registry
 from workloads.memory_model import Convention, MemoryModel
-
-DEFAULT_TRAINERS = ("standard", "lowmem")
 
 
 def model(

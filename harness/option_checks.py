@@ -15,7 +15,7 @@ from workloads.recipes import Recipe
 from workloads.registry import Engine, Workload
 
 if TYPE_CHECKING:
-    from harness.plan import Options
+    from harness.run_options import Options
 
 WORKERS = get_args(Worker)
 _LONGEST_IDLE_S = 86_400

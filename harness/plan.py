@@ -1,12 +1,12 @@
 """From options to trials: everything is checked and decided here, before anything runs."""
 
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from harness import accelerators, checkpoints, curve, devices, option_checks, settings
 from harness.errors import UsageError
+from harness.run_options import Options as Options  # `plan.Options`: what --ab asks any revision for
 from results.format import counted
 from results.schema import PROCESSOR, Accelerator, Worker
 from workloads import memory_model, recipes, registry
@@ -16,49 +16,6 @@ from workloads.engines.base import Job
 from workloads.recipes import Optimizer, Recipe
 from workloads.registry import Engine, Workload
 from workloads.specification import Specification
-
-DEFAULT_WORKLOADS = ("mlp-mnist",)
-DEFAULT_TRAINERS = ("standard", "lowmem")
-
-
-class Options(msgspec.Struct, kw_only=True, frozen=True):
-    """What the command line asks for; None leaves the choice to the workload or the device."""
-
-    device: str = "auto"
-    emulate: bool = False
-    workloads: tuple[str, ...] = DEFAULT_WORKLOADS
-    trainers: tuple[str, ...] = DEFAULT_TRAINERS
-    engine: str | None = None
-    accelerator: str = PROCESSOR
-    worker: str = "python"
-    optimizer: str = "adam"
-    batch_size: int | None = None
-    steps: int | None = None
-    epochs: int | None = None
-    warmup: int = 10
-    repeats: int = 2
-    meters: tuple[str, ...] = ()
-    trigger_pin: int | None = None
-    trigger_active_low: bool = False
-    ceiling_bytes: int | None = None
-    mechanism: str = "auto"
-    threads: int | None = None
-    seed: int = 0
-    data_dir: Path | None = None
-    synthetic: bool = False
-    test_items: int | None = None
-    allocator: str = "stock"
-    settings: tuple[str, ...] = ()
-    accumulate: int = 1
-    checkpoint: Path | None = None
-    checkpoint_every: int | None = None
-    resume: bool = False
-    evaluate_every: int | None = None  # epochs, or measured steps where `steps` is given
-    silence_s: float = 900.0
-    idle_s: float | None = None  # s a side; None: as long as the meters need, at least the usual
-    energy_phases: bool = False
-    synchronise: bool = False
-    captures_dir: Path | None = None
 
 
 class TrialPlan(msgspec.Struct, kw_only=True, frozen=True):

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harness import __version__, accelerators, ceilings, folders, host, refusal, synchronisation, throttling
+from harness import accelerators, ceilings, folders, host, opening, refusal, synchronisation, throttling
 from harness.collector import Collector
 from harness.energy import EnergyWatch
 from harness.memory import Residency, emulated
@@ -24,9 +24,6 @@ from harness.window import WindowEdges, open_trigger
 from harness.workers import program_command, worker_command, worker_environment
 from results import schema
 from results.format import counted
-from workloads.errors import WorkloadError
-
-LIBRARIES = ("edge-harness", "torch", "numpy")
 
 
 class Observer(Protocol):
@@ -68,7 +65,7 @@ def run(plan: Plan, observer: Observer, keep: Callable[[schema.Document], None])
     Raises Interrupted, after the worker is gone, with what was measured until then; MeterUnavailableError for a meter
     that was named and cannot be read; LimitUnavailableError for a ceiling that cannot be enforced.
     """
-    document = empty_document(plan)
+    document = opening.empty_document(plan)
     with instruments(plan, observer) as found:
         keep(document)
         try:
@@ -134,40 +131,6 @@ def trials_with(plan: Plan, observer: Observer, found: Instruments) -> Iterator[
         trial = run_trial(plan, trial_plan, found, observer)
         yield trial
         observer.trial_ended(trial)
-
-
-def empty_document(plan: Plan) -> schema.Document:
-    """Return the document of a plan before its first trial: the program, the machine, the device."""
-    device = schema.Device(
-        requested=plan.options.device,
-        profile=plan.profile.name,
-        detected=plan.found.model if plan.found else None,
-        emulated=plan.options.emulate,
-        # The ceiling of an accelerator is none of the device's own memory.
-        memory_limit_bytes=None if any(trial.accelerator for trial in plan.trials) else plan.ceiling_bytes,
-    )
-    return schema.Document(
-        created=schema.now(),
-        harness=schema.HarnessInfo(version=__version__, native=_native_build(plan)),
-        host=host.describe(LIBRARIES, throttling_known=throttling.word() is not None),
-        device=device,
-        trials=[],
-    )
-
-
-def _native_build(plan: Plan) -> schema.NativeBuild | None:
-    """Return how the core that the plan's workers load was built; None where none loads it, or none can."""
-    if all(trial.engine.name != "native" for trial in plan.trials):
-        return None
-    from workloads.engines.native import facts  # loads the core, which a plan without it should not
-
-    try:
-        known = facts()
-    except WorkloadError:
-        return None  # every trial's worker will say why
-    return schema.NativeBuild(
-        **{name: str(known[name]) for name in schema.NativeBuild.__struct_fields__ if name in known}
-    )
 
 
 class Metered(NamedTuple):

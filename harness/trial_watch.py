@@ -6,7 +6,7 @@ from harness.energy import EnergyWatch
 from harness.memory import Residency
 from harness.messages import AnyMessage
 from harness.others import LOOK_S, OthersWatch
-from harness.plan import Options
+from harness.run_options import Options
 from harness.traces import ResidencyTrace
 from harness.window import WindowEdges
 from results import schema

@@ -2,7 +2,7 @@
 
 from harness.energy import EnergyWatch
 from harness.messages import AnyMessage, Repeated, WindowEdge
-from harness.plan import Options
+from harness.run_options import Options
 from harness.trigger import Trigger
 from results import schema
 

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from harness import closing
-from harness.runner import empty_document, trials
+from harness.opening import empty_document
+from harness.runner import trials
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ RUN = ("run", "--steps", 1, "--warmup", 0, "--repeats", 1, "--meter", "none", "-
 @pytest.fixture
 def file(make_plan, tmp_path, monkeypatch):
     """A document `a.json` in the present folder, which stays as it is."""
-    from harness.runner import empty_document
+    from harness.opening import empty_document
 
     monkeypatch.chdir(tmp_path)
     store.write(empty_document(make_plan()), tmp_path / "a.json")

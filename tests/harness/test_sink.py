@@ -9,7 +9,7 @@ from results.errors import DocumentWriteError
 
 @pytest.fixture
 def document(make_plan):
-    from harness.runner import empty_document
+    from harness.opening import empty_document
 
     return empty_document(make_plan())
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import runner
+from harness import opening, runner
 from harness.display import Quiet
 from harness.memory import Residency
 from harness.traces import ResidencyTrace, power_trace
@@ -113,7 +113,7 @@ def test_a_metered_run_keeps_its_power_beside_idle(make_plan):
     names = [window.name for window in power[0].windows]
     assert names == ["idle", "measured", "idle after"]
     assert power[0].windows[0].end_s <= 0.0
-    assert store.loads(store.dumps(runner.empty_document(plan)))
+    assert store.loads(store.dumps(opening.empty_document(plan)))
 
 
 def test_a_worker_that_never_spoke_has_no_series(make_plan, monkeypatch):
