@@ -17,7 +17,7 @@ def write(folder: Path, recorded: list[tuple[Meter, list[Series]]]) -> list[Path
 
     Raises DocumentWriteError for one that cannot be written; those before it are there.
     """
-    now = time.strftime("%Y%m%dT%H%M%S")
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     paths: list[Path] = []
     for meter, every in recorded:
         if not any(len(series) for series in every):
