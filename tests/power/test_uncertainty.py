@@ -1,16 +1,17 @@
 """The derivation, checked by Monte Carlo: each formula against the error it claims to describe."""
 
 import random
-from math import sqrt
+from math import inf, sqrt
 from statistics import fmean, pstdev
 
 import pytest
 
 from power.base import Domain
-from power.idle import idle_level, student_95
+from power.idle import Idle, Walk, idle_level, student_95
 from power.integrate import Cut, cut, energy_j
+from power.random_terms import random_terms
 from power.series import Series
-from power.uncertainty import Terms, gross_terms, net_terms, power_variances_j2, random_terms
+from power.uncertainty import Terms, gross_terms, net_terms, weighted_terms
 
 SECOND = 1_000_000_000
 
@@ -34,6 +35,7 @@ def test_nothing_uncertain_is_no_interval() -> None:
     [
         (Terms(gain_j=1 / sqrt(3)), lambda r: r.uniform(-1, 1)),
         (Terms(edges_j=1.0), lambda r: r.gauss(0, 1)),
+        (Terms(steps_j=sqrt(2 / 12)), lambda r: r.random() - r.random()),
         (Terms(gain_j=1 / sqrt(3), offset_j=1 / sqrt(3)), lambda r: r.uniform(-1, 1) + r.uniform(-1, 1)),
         (Terms(gain_j=1 / sqrt(3), idle_j=0.5), lambda r: r.uniform(-1, 1) + r.gauss(0, 0.5)),
         (Terms(gain_j=1 / sqrt(3), idle_j=0.2), lambda r: r.uniform(-1, 1) + r.gauss(0, 0.2)),
@@ -59,9 +61,29 @@ def test_the_edge_term_is_the_spread_of_a_step_at_a_random_place() -> None:
 
 def test_edges_at_a_change_of_load_take_the_change_and_the_period_seen() -> None:
     points = [(i * 0.5, 15.0 if 1.0 < i * 0.5 < 4.0 else 5.0) for i in range(12)]
-    edges_j2, inside_j2 = power_variances_j2(cut_of(points, 1.2, 3.8, POWER))
-    assert sqrt(edges_j2) == pytest.approx(10.0 * 0.5 * sqrt(2 / 12))
-    assert inside_j2 == 0.0
+    terms = random_terms(cut_of(points, 1.2, 3.8, POWER))
+    assert terms.by_cause()["edges_j"] == pytest.approx(10.0 * 0.5 * sqrt(2 / 12))
+    assert terms.sampling_j == 0.0
+
+
+def test_half_of_the_edges_is_alike_in_windows_beside_each_other() -> None:
+    """Two windows that are the load: what one loses at its edges the other loses too, and their difference does not."""
+    generator, sums, differences = random.Random(8), [], []
+    for _ in range(1000):
+        spans_s = [
+            (a, a + 9.0 + generator.random()) for a in (5.0 + generator.random(), 25.0 + generator.random())
+        ]
+        points = [(i * 0.5, 10.0 if any(a <= i * 0.5 < b for a, b in spans_s) else 0.0) for i in range(90)]
+        windows = [cut_of(points, a, b, POWER) for a, b in spans_s]
+        lost = [energy_j(window) - 10.0 * window.duration_s for window in windows]
+        terms = [random_terms(window) for window in windows]
+        sums.append((lost[0] + lost[1], weighted_terms([(1.0, terms[0]), (1.0, terms[1])]).standard_j))
+        differences.append(
+            (lost[1] - lost[0], weighted_terms([(-1.0, terms[0]), (1.0, terms[1])]).standard_j)
+        )
+    for errors, root in ((sums, sqrt(16 / 36 + 4 / 36)), (differences, sqrt(4 / 36))):
+        assert fmean(claimed for _, claimed in errors) == pytest.approx(10.0 * 0.5 * root)
+        assert fmean(error**2 for error, _ in errors) ** 0.5 == pytest.approx(10.0 * 0.5 * root, rel=0.15)
 
 
 def test_a_lone_step_inside_counts_a_twelfth_and_noise_a_half() -> None:
@@ -92,6 +114,29 @@ def test_a_counter_read_at_the_mark_has_a_sharp_edge() -> None:
     assert random_terms(marked).edges_j < 0.01
 
 
+def test_the_steps_of_a_register_are_no_changes_of_power_and_are_wrong_at_edges_only() -> None:
+    domain, generator, errors_j, claimed_j2 = (
+        Domain("usb-register", "energy", "", resolution_j=3.6),
+        random.Random(7),
+        [],
+        [],
+    )
+    for _ in range(400):
+        start_j, rate_s = generator.uniform(0.0, 3.6), generator.uniform(0.05, 0.6)
+        points = [
+            (i * rate_s, 3.6 * round((start_j + 12.0 * i * rate_s) / 3.6)) for i in range(round(80 / rate_s))
+        ]
+        begin_s = 10.0 + generator.random()
+        end_s = begin_s + 50.0 + generator.random()
+        window = cut_of(points, begin_s, end_s, domain)
+        terms = random_terms(window)
+        errors_j.append(energy_j(window) - 12.0 * (end_s - begin_s))
+        claimed_j2.append(terms.standard_j**2)
+        # 12 W were there throughout; between two readings 0.05 s apart the register shows 0 or 72 W.
+        assert terms.by_cause()["edges_j"] < 1.0
+    assert fmean(claimed_j2) ** 0.5 == pytest.approx(fmean(error**2 for error in errors_j) ** 0.5, rel=0.25)
+
+
 def lagging(seed: int, own_s: float, averaged: bool) -> tuple[Cut, float]:
     """A meter of updates, polled 40 times a second over 10 W from 1.03 to 21.03 s: the window and its energy in J."""
     generator = random.Random(seed)
@@ -110,7 +155,7 @@ def test_what_a_meter_of_updates_loses_is_within_the_delay(averaged: bool, lost:
     losses_j = [true_j - energy_j(window) for window, true_j in windows]
     assert fmean(losses_j) == pytest.approx(lost * 10.0 * 0.2, rel=0.1)
     for (window, _), lost_j in zip(windows, losses_j, strict=True):
-        terms = gross_terms(window)
+        terms = random_terms(window)
         assert terms.delay_j == pytest.approx(2.0, rel=0.01)
         assert lost_j <= terms.expanded_j
 
@@ -119,7 +164,7 @@ def test_a_load_that_ran_before_the_window_loses_nothing_to_the_delay() -> None:
     window = cut_of(
         [(i * 0.1, 15.0) for i in range(300)], 5.0, 25.0, Domain("rail", "power", "", update_s=0.2)
     )
-    assert gross_terms(window).delay_j == 0.0
+    assert random_terms(window).delay_j == 0.0
 
 
 @pytest.mark.parametrize(("before_w", "share"), [(0.0, 1 / 3), (10.0, 1 / 6)])
@@ -146,7 +191,8 @@ def test_the_delay_of_a_counter_is_the_mean_square_of_what_it_had_not_counted(
 def test_an_offset_is_in_the_gross_energy_and_leaves_the_net_one() -> None:
     domain = Domain("usb", "power", "", gain_limit=0.01, offset_limit_w=0.1)
     window = cut_of([(i * 0.1, 5.0) for i in range(202)], 0.05, 20.05, domain)
-    gross, net = gross_terms(window), net_terms(window, 4.0, 0.0)
+    random = random_terms(window)
+    gross, net = gross_terms(domain, 100.0, 20.0, random), net_terms(domain, 20.0, random)
     assert gross.offset_j == pytest.approx(0.1 * 20.0 / sqrt(3))
     assert gross.gain_j == pytest.approx(0.01 * 100.0 / sqrt(3))
     assert net.offset_j == 0.0
@@ -161,28 +207,94 @@ def test_a_hole_in_a_varying_load_widens_the_interval() -> None:
     assert random_terms(holed).sampling_j > 1.2 * random_terms(whole).sampling_j
 
 
+def idle_j(level: Idle, *parts: tuple[float, float, float]) -> float:
+    """The term of an idle level in a sum of windows: a weight, begin and end, in s, each."""
+    weighted = [(w, (round(a * SECOND), round(b * SECOND))) for w, a, b in parts]
+    return level.added_to(Terms(), weighted).idle_j
+
+
 def test_a_linear_drift_of_the_idle_power_is_met_in_the_middle() -> None:
     points = [(i * 0.05, 3.0 + 0.01 * i * 0.05) for i in range(900)]
     before, window, after = (
         cut_of(points, *span, POWER) for span in ((0.1, 10.1), (10.1, 30.1), (30.1, 40.1))
     )
-    idle = idle_level([before, after], window)
+    idle = idle_level([before, after])
     assert idle.power_w == pytest.approx(energy_j(window) / 20.0, rel=1e-6)
     assert idle.drift_w == pytest.approx(0.3, rel=1e-6)
-    one_sided = idle_level([before], window)
+    one_sided = idle_level([before])
     assert one_sided.drift_w is None
-    assert one_sided.variance_w2 > idle.variance_w2
+    assert idle_j(one_sided, (1.0, 10.1, 30.1)) > idle_j(idle, (1.0, 10.1, 30.1))
+
+
+def test_what_a_meter_cannot_resolve_is_in_the_idle_level_too() -> None:
+    """A power in steps of 0.5 W, of which nobody knows where it lies, and a register in steps of 3.6 J."""
+    steady = [(i * 0.05, 3.0) for i in range(900)]
+    coarse = Domain("plug", "power", "", resolution_w=0.5)
+    level = idle_level([cut_of(steady, *span, coarse) for span in ((0.1, 10.1), (30.1, 40.1))])
+    assert idle_j(level, (1.0, 10.1, 30.1)) == pytest.approx(20.0 * 0.5 / sqrt(12))
+    counted = [(i * 0.5, 3.6 * (i * 5 // 3.6)) for i in range(900)]
+    register = Domain("usb-register", "energy", "", resolution_j=3.6)
+    level = idle_level([cut_of(counted, *span, register) for span in ((0.1, 100.1), (300.1, 400.1))])
+    assert level.variance_w2 >= 2 * (1 / 4) * 3.6**2 / 12 / 100.0**2  # one step at the least of the two edges
 
 
 def test_noise_that_hides_the_wandering_of_the_idle_power_is_no_proof_of_stillness() -> None:
     seconds, generator, hidden = [i * 0.05 for i in range(900)], random.Random(5), []
     for _ in range(60):
         noisy = [(t_s, 3.0 + generator.gauss(0.0, 0.3)) for t_s in seconds]
-        spans = ((0.1, 5.1), (5.1, 35.1), (35.1, 40.1))
-        before, window, after = (cut_of(noisy, *span, POWER) for span in spans)
+        before, after = (cut_of(noisy, *span, POWER) for span in ((0.1, 5.1), (35.1, 40.1)))
         level_w2 = sum(random_terms(each).standard_j ** 2 for each in (before, after)) / (2 * 5.0) ** 2
-        hidden.append(idle_level([before, after], window).variance_w2 - level_w2)
+        hidden.append((idle_j(idle_level([before, after]), (1.0, 5.1, 35.1)) / 30.0) ** 2 - level_w2)
     assert min(hidden) > 0.0
+
+
+BEFORE, AFTER = (0.0, 5.0), (45.0, 52.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "parts"),
+    [
+        ((BEFORE, AFTER), [(1.0, 5.0, 45.0)]),
+        ((BEFORE, AFTER), [(1.0, 8.0, 11.0)]),  # a short window in a long gap, wherever it lies
+        ((BEFORE, AFTER), [(1.0, 39.0, 42.0)]),
+        ((BEFORE, AFTER), [(1.0, 8.0, 18.0), (1.0, 20.0, 24.0), (1.0, 30.0, 38.0)]),
+        ((BEFORE, AFTER), [(1.0, 30.0, 34.0), (-0.7, 24.0, 28.0)]),
+        ((BEFORE,), [(1.0, 12.0, 30.0)]),
+        ((AFTER,), [(1.0, 12.0, 30.0), (1.0, 34.0, 38.0)]),
+        ((BEFORE,), [(1.0, 30.0, 34.0), (-0.7, 24.0, 28.0)]),
+    ],
+)
+def test_the_wandering_of_the_idle_power_is_what_a_random_walk_does(
+    sides: tuple[tuple[float, float], ...], parts: list[tuple[float, float, float]]
+) -> None:
+    """The variance by the formula, against walks of 1 W²/s; what is estimated of a walk is no part of it."""
+    generator, step_s, errors_j = random.Random(9), 0.1, []
+    for _ in range(1500):
+        walk_w, means_w = 0.0, [0.0]
+        for _ in range(520):
+            walk_w += generator.gauss(0.0, sqrt(step_s))
+            means_w.append(means_w[-1] + walk_w * step_s)
+
+        def energy(a: float, b: float, total: list[float] = means_w) -> float:
+            return total[round(b / step_s)] - total[round(a / step_s)]
+
+        level_w = fmean(energy(*side) / (side[1] - side[0]) for side in sides)
+        errors_j.append(sum(w * (energy(a, b) - level_w * (b - a)) for w, a, b in parts))
+    idle = Idle(
+        3.0, 0.0, None, Walk(1.0, inf, 0.0), tuple((round(a * SECOND), round(b * SECOND)) for a, b in sides)
+    )
+    assert idle_j(idle, *parts) == pytest.approx(fmean(error**2 for error in errors_j) ** 0.5, rel=0.05)
+
+
+def test_few_degrees_of_freedom_widen_a_sum_by_what_the_walk_is_of_it() -> None:
+    """Welch and Satterthwaite: alone the walk of ν = 4 takes Student's factor, in a larger sum hardly any."""
+    idle = Idle(3.0, 0.0, None, Walk(1.0, 4.0, 0.0), ((0, 5 * SECOND), (45 * SECOND, 50 * SECOND)))
+    parts = [(1.0, (5 * SECOND, 45 * SECOND))]
+    exact_j = sqrt(40.0**2 * (40.0 / 12 + 10.0 / 12))
+    alone = idle.added_to(Terms(), parts)
+    assert alone.expanded_j == pytest.approx(student_95(4.0) * exact_j)
+    within = idle.added_to(Terms(sampling_j=3 * exact_j), parts)
+    assert within.expanded_j == pytest.approx(student_95(400.0) * sqrt(10) * exact_j)
 
 
 @pytest.mark.parametrize(("freedom", "factor"), [(3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)])
