@@ -161,7 +161,8 @@ class EnergyWatch:
         recorder, idle = self._recorder, (self._before, self._after)
         rows: list[schema.PhaseEnergy] = []
         if recorder is not None and repeated:
-            measured = [(each, recorder.energy(each.begin_ns, each.end_ns, idle)) for each in repeated]
+            spans = [(each.begin_ns, each.end_ns) for each in repeated]
+            measured = zip(repeated, recorder.energies(spans, idle), strict=True)
             windows = [(each, [self._advised(recorder, row) for row in found]) for each, found in measured]
             rows += phase_energy.by_phase(windows, failure)
         elif recorder is not None:

@@ -1,15 +1,15 @@
 """The parent's part of energy by phase: windows of repeated phases become joules of forward, backward and update.
 
 The worker filled windows with n₁ forwards, n₂ forwards and backwards, n₃ whole steps. With e = E/n of each, a step's
-forward costs e₁, its backward e₂ − e₁, its update e₃ − e₂. The uncertainty of a difference is √(u₁² + u₂²): the gain
-and the idle level are common to both and partly cancel, so this overstates it.
+forward costs e₁, its backward e₂ − e₁, its update e₃ − e₂. What the gain and the idle level err by is common to both
+windows and partly cancels (`power/combined.py`).
 """
 
 from collections.abc import Iterable, Sequence
-from math import hypot
 
 from harness.messages import Repeated
 from harness.phases import PHASES
+from power.combined import combined
 from power.window import WindowEnergy
 from results import schema
 
@@ -46,24 +46,19 @@ def _phase(
         return schema.PhaseEnergy.unavailable(any_row.meter, any_row.domain, phase, reason)
     repeated, row = windows[phase]
     earlier = PHASES[PHASES.index(phase) - 1] if phase != PHASES[0] else None
-    before = windows.get(earlier) if earlier else None
-    missing = row if row.net_j is None or before is None else before[1]
-    if missing.net_j is None:
+    before = [windows[earlier]] if earlier in windows else []
+    missing = next((each for _, each in [(repeated, row), *before] if each.net_j is None), None)
+    if missing is not None:
         return schema.PhaseEnergy.unavailable(row.meter, row.domain, phase, missing.reason or "unknown")
+    cost = combined([(1 / repeated.count, row), *((-1 / each.count, other) for each, other in before)])
     return schema.PhaseEnergy(
         meter=row.meter,
         domain=row.domain,
         phase=phase,
-        net_j_per_step=_each(repeated, row.net_j) - (_each(before[0], before[1].net_j) if before else 0.0),
-        uncertainty_j_per_step=hypot(
-            _each(repeated, row.uncertainty_j), _each(before[0], before[1].uncertainty_j) if before else 0.0
-        ),
+        net_j_per_step=cost.net_j,
+        uncertainty_j_per_step=cost.terms.expanded_j,
         repetitions=repeated.count,
         window_s=row.duration_s,
         provenance=row.provenance,
         reason=row.reason,
     )
-
-
-def _each(repeated: Repeated, value_j: float | None) -> float:
-    return (value_j or 0.0) / repeated.count

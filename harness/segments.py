@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from power.combined import combined
 from power.recorder import Recorder
 from power.window import IdleWindows, Window, WindowEnergy
 
@@ -22,17 +23,14 @@ def energy(
     Every stretch is cut by itself, its edges having been marked, and must be long enough for the meter.
     """
     parts: dict[tuple[str, str], list[WindowEnergy]] = {}
-    for begin_ns, end_ns in between(window, pauses):
-        for row in recorder.energy(begin_ns, end_ns, idle):
+    for rows in recorder.energies(between(window, pauses), idle):
+        for row in rows:
             parts.setdefault((row.meter, row.domain), []).append(row)
     return [total(rows) for rows in parts.values()]
 
 
 def total(parts: Sequence[WindowEnergy]) -> WindowEnergy:
-    """Return the sum over stretches of one domain, or a row that names the first stretch that is not known.
-
-    Uncertainties are added up, not their squares: a meter's gain and the idle level err alike in all of them.
-    """
+    """Return the sum over stretches of one domain, or a row that names the first stretch that is not known."""
     if len(parts) == 1:
         return parts[0]
     for place, part in enumerate(parts, start=1):
@@ -40,26 +38,21 @@ def total(parts: Sequence[WindowEnergy]) -> WindowEnergy:
             reason = f"stretch {place} of {len(parts)} between evaluations: {part.reason}"
             hint = "; evaluate less often" if part.needed_s is not None else ""
             return replace(part, reason=reason + hint, needed_s=None)
-    duration_s = sum(part.duration_s or 0.0 for part in parts)
+    whole = combined([(1.0, part) for part in parts])
     return replace(
         parts[0],
-        gross_j=sum(part.gross_j or 0.0 for part in parts),
-        idle_j=_sum([part.idle_j for part in parts]),
-        net_j=_sum([part.net_j for part in parts]),
-        uncertainty_j=_sum([part.uncertainty_j for part in parts]),
-        gross_uncertainty_j=_sum([part.gross_uncertainty_j for part in parts]),
+        gross_j=whole.gross_j,
+        idle_j=whole.idle_j,
+        net_j=whole.net_j,
+        uncertainty_j=whole.terms.expanded_j,
+        gross_uncertainty_j=whole.gross_terms.expanded_j,
         rate_hz=min((part.rate_hz for part in parts if part.rate_hz is not None), default=None),
-        duration_s=duration_s,
+        duration_s=sum(part.duration_s or 0.0 for part in parts),
         samples=sum(part.samples for part in parts),
         fresh_samples=sum(part.fresh_samples for part in parts),
         longest_gap_s=max(
             (part.longest_gap_s for part in parts if part.longest_gap_s is not None), default=None
         ),
-        uncertainty_terms_j={},
+        uncertainty_terms_j=whole.terms.by_cause(),
+        basis=None,
     )
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    """Return the sum, or None where a part is not known."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -15,7 +15,7 @@ from harness.throttling import invalidated, why_invalid
 from power.series import Series
 from power.synchronise import ClockMap, Match, Pattern, clock_map, find, find_two, play
 from power.trace_csv import read_trace
-from power.window import WindowEnergy, measure
+from power.window import WindowEnergy, measure_all
 from results import schema
 
 NO_GAIN_LIMIT = "no gain limit was given, so the meter's own error is not in the ±: --gain-limit"
@@ -125,7 +125,7 @@ def _stretches(trace: Series, windows: schema.Windows, meter: str) -> list[Windo
     """Measure the stretches of training between evaluations, each above the same idle level."""
     idle = (windows.idle_before_ns, windows.idle_after_ns)
     spans = segments.between(windows.measured_ns, windows.evaluations_ns)
-    return [measure(trace, span, idle, meter=meter) for span in spans]
+    return measure_all(trace, spans, idle, meter=meter)
 
 
 def _place_j(measured: WindowEnergy, trace: Series) -> float:

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import add, mul, ne, sub
 
 from power.base import Domain, wrap_s
 from power.series import Series, may_wrap_unseen
@@ -56,13 +57,13 @@ class Cut:
     @property
     def fresh(self) -> int:
         """Number of samples inside that differ from the one before: what the meter really renewed."""
-        values = self.series.values
-        return sum(values[i] != values[i - 1] for i in range(self.first + 1, self.last))
+        values = self.series.values[self.first : self.last]
+        return sum(map(ne, values, values[1:]))
 
     def steps_s(self) -> list[float]:
         """Return the times between samples, from `first` to `last`, in s."""
-        t_ns = self.series.t_ns
-        return [(t_ns[i + 1] - t_ns[i]) * 1e-9 for i in range(self.first, self.last)]
+        t_ns = self.series.t_ns[self.first : self.last + 1]
+        return [(after - before) * 1e-9 for before, after in pairwise(t_ns)]
 
 
 def jittered_periods(period_s: float, seed: int) -> Iterator[float]:
@@ -119,16 +120,16 @@ def cut(series: Series, t0_ns: int, t1_ns: int) -> Cut:
     count = len(series)
     first = bisect_right(series.t_ns, t0_ns, 0, count) - 1
     last = bisect_left(series.t_ns, t1_ns, 0, count)
-    inner = range(first + 1, last)
-    t_s = [0.0, *((series.t_ns[i] - t0_ns) * 1e-9 for i in inner), (t1_ns - t0_ns) * 1e-9]
+    t_s = [0.0, *[(t - t0_ns) * 1e-9 for t in series.t_ns[first + 1 : last]], (t1_ns - t0_ns) * 1e-9]
     start, end = interpolate(series, t0_ns, first), interpolate(series, t1_ns, last - 1)
-    return Cut(series, t0_ns, t1_ns, first, last, t_s, [start, *(series.values[i] for i in inner), end])
+    return Cut(series, t0_ns, t1_ns, first, last, t_s, [start, *series.values[first + 1 : last], end])
 
 
 def trapezoid(t_s: list[float], power_w: list[float]) -> float:
     """Return ∫ P dt over the given instants, in J: exact for a power that is linear between them."""
-    pairs = zip(pairwise(t_s), pairwise(power_w), strict=True)
-    return sum((b - a) * (p + q) * 0.5 for (a, b), (p, q) in pairs)
+    if len(t_s) != len(power_w):
+        raise ValueError("one power for each instant")
+    return 0.5 * float(sum(map(mul, map(sub, t_s[1:], t_s), map(add, power_w[1:], power_w))))
 
 
 def energy_j(window: Cut) -> float:

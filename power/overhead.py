@@ -76,7 +76,7 @@ class _Stretch:
     @property
     def random_w(self) -> float:
         """Standard uncertainty without the gain, which is the same in both stretches and leaves their difference."""
-        names = ("edges_j", "sampling_j")
+        names = ("resolution_j", "edges_j", "sampling_j")
         parts = [row.uncertainty_terms_j.get(name, 0.0) for row in self.rows for name in names]
         return float(sum(part * part for part in parts) ** 0.5) / self.duration_s
 

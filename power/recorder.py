@@ -17,7 +17,7 @@ from power.errors import MeterUnavailableError
 from power.integrate import MIN_IDLE_PERIODS, MIN_PERIODS, shortest_window_s
 from power.reader import Overhead, Reader
 from power.series import Series
-from power.window import IdleWindows, WindowEnergy, measure, unavailable
+from power.window import IdleWindows, Window, WindowEnergy, measure_all, unavailable
 
 #: How long a sample is waited for that must come soon, in polling periods: a meter's first, a window's closing one.
 _WAIT_PERIODS = 5
@@ -110,14 +110,21 @@ class Recorder:
         `idle` is the pair of idle windows (before, after), each (t0_ns, t1_ns) or None. While recording,
         this waits for the sample that closes the window (at most `wait_s`; by default a few periods).
         """
-        rows: list[WindowEnergy] = []
-        ends_ns = [t1_ns, *(window[1] for window in idle or () if window is not None)]
+        return self.energies([(t0_ns, t1_ns)], idle, wait_s=wait_s)[0]
+
+    def energies(
+        self, windows: Sequence[Window], idle: IdleWindows | None = None, *, wait_s: float | None = None
+    ) -> list[list[WindowEnergy]]:
+        """Return the same of some windows above one idle level, which is found once: the rows of each."""
+        found: list[list[WindowEnergy]] = [[] for _ in windows]
+        ends_ns = [window[1] for window in (*windows, *(idle or ())) if window is not None]
         for reader in self._readers:
-            self._await(reader, max(ends_ns), wait_s)
-            rows += [
-                self._row(reader, s, (t0_ns, t1_ns), idle or (None, None)) for s in reader.series.values()
-            ]
-        return rows
+            self._await(reader, max(ends_ns, default=0), wait_s)
+            for series in reader.series.values():
+                rows = self._rows(reader, series, windows, idle or (None, None))
+                for rows_of_window, row in zip(found, rows, strict=True):
+                    rows_of_window.append(row)
+        return found
 
     def await_first(self) -> None:
         """Wait until every domain has a sample: no window that begins before it is covered.
@@ -138,18 +145,25 @@ class Recorder:
             if reader.failure_in(t_ns, t_ns + 1) is not None:
                 return
 
-    def _row(
-        self, reader: Reader, series: Series, window: tuple[int, int], idle: IdleWindows
-    ) -> WindowEnergy:
+    def _rows(
+        self, reader: Reader, series: Series, windows: Sequence[Window], idle: IdleWindows
+    ) -> list[WindowEnergy]:
         meter = reader.meter
         if meter.absence is not None:
-            return unavailable(reader.label, series, meter.absence)
+            return [unavailable(reader.label, series, meter.absence) for _ in windows]
         poll_s = 0.0 if meter.streams else reader.period_s
-        row = measure(series, window, idle, meter=reader.label, provenance=meter.provenance, poll_s=poll_s)
+        rows = measure_all(
+            series, windows, idle, meter=reader.label, provenance=meter.provenance, poll_s=poll_s
+        )
+        return [self._explained(reader, series, *each) for each in zip(windows, rows, strict=True)]
+
+    @staticmethod
+    def _explained(reader: Reader, series: Series, window: Window, row: WindowEnergy) -> WindowEnergy:
+        """Return the row; where nothing was measured because the meter failed, with that."""
         failure = reader.failure_in(*window)
-        if row.gross_j is None and failure is not None:
-            return unavailable(reader.label, series, f"the meter failed: {failure} ({row.reason})")
-        return row
+        if row.gross_j is not None or failure is None:
+            return row
+        return unavailable(reader.label, series, f"the meter failed: {failure} ({row.reason})")
 
     def series(self, meter: str, domain: str) -> Series:
         """Return what was recorded of one domain; raises `KeyError` where there is none of that name."""

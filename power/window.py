@@ -1,7 +1,7 @@
 """The energy of one window in one domain, as it stands in the record: gross, idle, net, and how sure."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from power.base import Domain, Provenance
 from power.idle import Idle, idle_level
@@ -14,8 +14,9 @@ from power.integrate import (
     refusal,
     why_not_covered,
 )
+from power.random_terms import random_terms
 from power.series import Series
-from power.uncertainty import gross_terms, net_terms
+from power.uncertainty import Terms, gross_terms, net_terms
 
 #: Updates of a meter that the idle window after leaves out at its begin (see `_settled`).
 _SETTLING_UPDATES = 2
@@ -25,13 +26,23 @@ IdleWindows = tuple[Window | None, Window | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What a measured row comes from, as far as sums and differences of rows (`power/combined.py`) need it."""
+
+    domain: Domain
+    window: Window
+    random: Terms
+    level: Idle | None
+
+
+@dataclass(frozen=True, slots=True)
 class WindowEnergy:
     """Energy of a window in one domain of one meter; what is not known is None, with the `reason`.
 
     `uncertainty_j` is half the 95 % interval of `net_j` where there is one, else of `gross_j`;
     `gross_uncertainty_j` always that of `gross_j`. `idle_drift_w` is the idle power after less before.
     `needed_s`, where a window was refused as too short, is the length that would do. A row measured without
-    an idle level has `net_j` None and says why in `reason`.
+    an idle level has `net_j` None and says why in `reason`. `basis` is what sums and differences of measured rows take.
     """
 
     meter: str
@@ -54,6 +65,7 @@ class WindowEnergy:
     longest_gap_s: float | None = None
     needed_s: float | None = None
     uncertainty_terms_j: dict[str, float] = field(default_factory=dict)
+    basis: Basis | None = field(default=None, compare=False, repr=False)
 
 
 def measure(
@@ -69,14 +81,41 @@ def measure(
 
     `poll_s`, the mean time between polls where it is known, tells a window refused as too short what would do.
     """
-    domain = series.domain
-    part, reason, needed_s = _measurable(series, window, poll_s)
-    if part is None:
-        return unavailable(meter, series, reason or "unknown", needed_s)
-    level, idle_reason = _idle_level(series, idle, part)
+    return measure_all(series, [window], idle, meter=meter, provenance=provenance, poll_s=poll_s)[0]
+
+
+def measure_all(
+    series: Series,
+    windows: Sequence[Window],
+    idle: IdleWindows = (None, None),
+    *,
+    meter: str,
+    provenance: Provenance = "measured",
+    poll_s: float = 0.0,
+) -> list[WindowEnergy]:
+    """Return the energies of some windows as `measure` does, above the same idle level."""
+    level: tuple[Idle | None, str | None] | None = None
+    rows = []
+    for window in windows:
+        part, reason, needed_s = _measurable(series, window, poll_s)
+        if part is None:
+            rows.append(unavailable(meter, series, reason or "unknown", needed_s))
+            continue
+        level = level or _idle_level(series, idle)
+        rows.append(_measured(part, *level, meter, provenance))
+    return rows
+
+
+def _measured(
+    part: Cut, level: Idle | None, idle_reason: str | None, meter: str, provenance: Provenance
+) -> WindowEnergy:
+    """Return the row of a window that may be measured, above its idle level, and what is missing of that."""
+    domain, window, random = part.series.domain, (part.t0_ns, part.t1_ns), random_terms(part)
     gross_j, idle_j = energy_j(part), None if level is None else level.power_w * part.duration_s
-    gross_u = gross_terms(part)
-    terms = gross_u if level is None else net_terms(part, level.power_w, level.variance_w2)
+    gross_u = gross_terms(domain, gross_j, part.duration_s, random)
+    terms = gross_u
+    if level is not None and idle_j is not None:
+        terms = level.added_to(net_terms(domain, gross_j - idle_j, random), [(1.0, window)])
     return WindowEnergy(
         meter=meter,
         domain=domain.name,
@@ -96,7 +135,8 @@ def measure(
         samples=part.inside,
         fresh_samples=part.fresh,
         longest_gap_s=longest_gaps_s(part)[0],
-        uncertainty_terms_j=asdict(terms),
+        uncertainty_terms_j=terms.by_cause(),
+        basis=Basis(domain, window, random, level),
     )
 
 
@@ -169,7 +209,7 @@ def _measurable(series: Series, window: Window, poll_s: float) -> tuple[Cut | No
     return (part, None, None) if refused is None else (None, *refused)
 
 
-def _idle_level(series: Series, idle: IdleWindows, window: Cut) -> tuple[Idle | None, str | None]:
+def _idle_level(series: Series, idle: IdleWindows) -> tuple[Idle | None, str | None]:
     """Return the idle level, and what is missing of it."""
     parts: list[Cut] = []
     missing: list[str] = []
@@ -187,7 +227,7 @@ def _idle_level(series: Series, idle: IdleWindows, window: Cut) -> tuple[Idle | 
     text = "; ".join(missing) if missing else None
     if not parts:
         return None, f"no net energy: {text}"
-    return idle_level(parts, window), text and f"idle level from one side only: {text}"
+    return idle_level(parts), text and f"idle level from one side only: {text}"
 
 
 def _settled(after: Window | None, domain: Domain) -> Window | None:

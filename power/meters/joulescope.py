@@ -16,6 +16,7 @@ from power.base import Domain, Meter, Probe, Sample, Setting, now_ns
 from power.errors import MeterReadError, MeterUnavailableError
 
 HINT_INSTALL = "pip install 'edge-harness[joulescope]'"
+HINT_UPGRADE = "pip install --upgrade pyjoulescope-driver"
 #: JS220: samples of a statistics block at 1 MSa/s.
 _BLOCK = 50_000
 
@@ -101,6 +102,9 @@ class JoulescopeMeter(Meter):
         except ImportError as error:
             reason = f"pyjoulescope-driver is not installed ({error})"
             raise MeterUnavailableError(self.name, reason, HINT_INSTALL) from error
+        except ValueError as error:  # what a build for another numpy raises: 1.4 beside numpy 2
+            reason = f"pyjoulescope-driver cannot be loaded ({error})"
+            raise MeterUnavailableError(self.name, reason, HINT_UPGRADE) from error
         driver = Driver()
         paths = [path for path in driver.device_paths() if self.argument in ("", path)]
         if len(paths) != 1:

@@ -7,8 +7,9 @@
 
 Options, separated by commas: `rate` (polls a second), `counter`, `wrap` (J), `noise` (W, standard deviation
 of a reading), `dropout` (share of readings lost), `disconnect=A-B` (s after opening: unplugged in between;
-`A-` for good), `skew` (ppm by which its clock runs fast), `gain` and `offset` (its errors: relative, W),
-`limit` (the gain error it admits to), `seed`. Its energy is scripted, so its provenance is "modelled".
+`A-` for good), `skew` (ppm by which its clock runs fast), `jitter` (s: a value is that of an instant up to so
+much before or after its stamp), `gain` and `offset` (its errors: relative, W), `limit` (the gain error it admits
+to), `seed`. Its energy is scripted, so its provenance is "modelled".
 """
 
 import random
@@ -72,6 +73,7 @@ class Script:
     dropout: float = 0.0
     disconnect: tuple[float, float] | None = None
     skew: float = 0.0
+    jitter: float = 0.0
     gain: float = 0.0
     offset: float = 0.0
     limit: float = 0.0
@@ -128,6 +130,7 @@ class MockMeter(Meter):
         self._start_ns: int | None = None
         self.script = Script()
         self._random = random.Random(0)
+        self._shown_s = 0.0
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -177,6 +180,10 @@ class MockMeter(Meter):
         if self._random.random() < script.dropout:
             return []
         stamp_ns = self._start_ns + round((t_ns - self._start_ns) * (1.0 + script.skew * 1e-6))
+        if script.jitter:
+            # Never an instant before the last one: a counter does not go back.
+            t_s = max(self._shown_s, t_s + self._random.uniform(-script.jitter, script.jitter))
+            self._shown_s = t_s
         return [self._sample(stamp_ns, t_s)]
 
     def _sample(self, stamp_ns: int, t_s: float) -> Sample:

@@ -6,17 +6,27 @@ import pytest
 from harness import phase_energy, runner
 from harness.display import Quiet
 from harness.messages import Repeated
-from power.window import WindowEnergy
+from power.base import Domain
+from power.idle import Idle, Walk
+from power.uncertainty import Terms
+from power.window import Basis, WindowEnergy
 from results import notes, store
+
+USB = Domain("usb", "power", "the plug", gain_limit=0.0)
+LEVEL = Idle(5 / 3, 0.0, None, Walk(0.0, 3.0, 0.0), ((0, 1), (100, 101)))
 
 
 def window(net_j, uncertainty_j=0.1, reason=None):
+    """A window of 3 s above 5 J at idle; what is uncertain of it is how it was sampled, and its own."""
+    known = net_j is not None
     return WindowEnergy(
         "fnirsi",
         "usb",
-        gross_j=None if net_j is None else net_j + 5,
+        gross_j=net_j + 5 if known else None,
+        idle_j=5.0 if known else None,
         net_j=net_j,
         uncertainty_j=uncertainty_j,
+        basis=Basis(USB, (10, 13), Terms(sampling_j=uncertainty_j / 1.96), LEVEL) if known else None,
         provenance="measured" if net_j is not None else "unavailable",
         reason=reason,
         duration_s=3.0,

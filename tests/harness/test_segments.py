@@ -18,8 +18,8 @@ class Recorded:
         for tick in range(seconds * 100 + 1):
             self.series.add(tick * S // 100, power_w(tick / 100))
 
-    def energy(self, begin_ns, end_ns, idle):
-        return [measure(self.series, (begin_ns, end_ns), idle, meter="known")]
+    def energies(self, windows, idle):
+        return [[measure(self.series, window, idle, meter="known")] for window in windows]
 
 
 def test_the_stretches_are_what_lies_outside_the_pauses():
@@ -36,13 +36,17 @@ def test_what_evaluations_take_is_no_part_of_the_energy():
         return 3.0 if t < 9 else 50.0 if 11.99 < t < 14.01 or 17.99 < t < 20.01 else 10.0
 
     recorder = Recorded(power_w, 30)
-    (row,) = segments.energy(recorder, (10 * S, 26 * S), pauses, ((0, 8 * S), None))
-    (whole,) = recorder.energy(10 * S, 26 * S, ((0, 8 * S), None))
+    idle = ((0, 8 * S), None)
+    (row,) = segments.energy(recorder, (10 * S, 26 * S), pauses, idle)
+    ((whole,),) = recorder.energies([(10 * S, 26 * S)], idle)
     assert row.duration_s == pytest.approx(12)
     assert row.gross_j == pytest.approx(120, rel=0.02)
     assert row.idle_j == pytest.approx(36, rel=0.01)
     assert row.net_j == pytest.approx(84, rel=0.02)
-    assert row.uncertainty_j > 0
+    spans = segments.between((10 * S, 26 * S), pauses)
+    parts = [part for (part,) in recorder.energies(spans, idle)]
+    assert 0 < row.uncertainty_j < sum(part.uncertainty_j for part in parts), "their own edges do not add up"
+    assert row.uncertainty_terms_j.keys() == parts[0].uncertainty_terms_j.keys()
     assert whole.gross_j == pytest.approx(320, rel=0.02), "which the pauses would have made of it"
 
 
@@ -57,6 +61,5 @@ def test_a_stretch_that_is_too_short_for_the_meter_is_named():
 
 def test_without_a_pause_the_window_is_the_meters_own():
     recorder = Recorded(lambda t: 10.0, 30)
-    assert segments.energy(recorder, (10 * S, 20 * S), [], (None, None)) == recorder.energy(
-        10 * S, 20 * S, (None, None)
-    )
+    (own,) = recorder.energies([(10 * S, 20 * S)], (None, None))
+    assert segments.energy(recorder, (10 * S, 20 * S), [], (None, None)) == own

@@ -1,4 +1,7 @@
-"""Faults found in other tools, each as a test of ours: the figure in the name is what the other tool said."""
+"""Faults found in other tools, each as a test of ours: the figure in the name is what the other tool said.
+
+Met in a whole run: `tests/harness/test_known_faults_in_a_run.py`; pyRAPL itself: `meters/test_real_libraries.py`.
+"""
 
 import time
 from pathlib import Path

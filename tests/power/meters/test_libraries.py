@@ -5,6 +5,7 @@ import sys
 import threading
 import types
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +244,14 @@ def test_several_or_no_joulescopes(joulescopes: type[FakeDriver], monkeypatch: p
     assert "no Joulescope" in str(JoulescopeMeter().probe().reason)
     monkeypatch.setitem(sys.modules, "pyjoulescope_driver", None)
     assert "edge-harness[joulescope]" in str(JoulescopeMeter().probe().hint)
+
+
+def test_a_joulescope_driver_built_for_another_numpy_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pyjoulescope_driver.py").write_text("raise ValueError('numpy.dtype size changed')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pyjoulescope_driver", raising=False)
+    probe = JoulescopeMeter().probe()
+    assert "cannot be loaded (numpy.dtype size changed)" in str(probe.reason)
+    assert probe.hint == "pip install --upgrade pyjoulescope-driver"

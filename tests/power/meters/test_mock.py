@@ -1,5 +1,7 @@
 """The mock plays exactly what its script says, faults included."""
 
+from statistics import fmean, pstdev
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from power.errors import MeterReadError, MeterUnavailableError
 from power.meters.mock import MockMeter, Profile, parse_script
 from power.meters.none import NoneMeter
+from power.series import Series
+from power.window import measure
 
 SECOND = 1_000_000_000
 
@@ -54,6 +58,53 @@ def test_lost_readings_and_noise_are_seeded() -> None:
     assert len(at("10W,dropout=0.3", *times)) == pytest.approx(700, abs=50)
     assert at("10W,noise=0.5W,seed=3", *times) == at("10W,noise=0.5W,seed=3", *times)
     assert at("10W,noise=0.5W,seed=3", *times) != at("10W,noise=0.5W,seed=4", *times)
+
+
+def test_jitter_moves_the_instant_of_a_value_about_its_stamp_and_is_seeded() -> None:
+    times = [i / 10 for i in range(1, 1001)]
+    counted = at("10W,counter,jitter=0.04s,seed=3", *times)
+    late_s = [energy_j / 10.0 - t_s for energy_j, t_s in zip(counted, times, strict=True)]
+    assert max(map(abs, late_s)) <= 0.04
+    assert fmean(late_s) == pytest.approx(0.0, abs=0.003)
+    assert pstdev(late_s) == pytest.approx(0.04 / 3**0.5, rel=0.05)
+    assert counted == at("10W,counter,jitter=0.04s,seed=3", *times)
+    assert counted != at("10W,counter,jitter=0.04s,seed=4", *times)
+    assert at("10W,counter,jitter=0s", *times) == at("10W,counter", *times)
+
+
+def test_jitter_beyond_the_polls_never_has_a_counter_go_back() -> None:
+    counted = at("10W,counter,jitter=0.5s", *(i / 100 for i in range(1000)))
+    assert counted == sorted(counted)
+    assert counted[0] >= 0.0
+
+
+def test_jitter_leaves_the_stamps_alone_and_is_in_the_power_too() -> None:
+    clock, stamps, powers = Clock(), [], []
+    meter = MockMeter("5W*1s+20W*1s,jitter=0.1s", clock)
+    meter.open()
+    for clock.t_s in [i + 0.95 for i in range(200)]:  # 0.05 s before the power changes
+        (sample,) = meter.read()
+        stamps.append(sample.t_ns)
+        powers.append(sample.value)
+    assert stamps == [5 * SECOND + round((i + 0.95) * SECOND) for i in range(200)]
+    early = [power_w == (5.0, 20.0)[i % 2] for i, power_w in enumerate(powers)]
+    assert fmean(early) == pytest.approx(0.75, abs=0.1)
+
+
+@pytest.mark.parametrize("counter", ["", ",counter,wrap=90J"])
+def test_jitter_leaves_the_energy_of_a_window_within_what_it_moves(counter: str) -> None:
+    clock = Clock()
+    meter = MockMeter(f"5W*0.3s+20W*0.2s,jitter=0.02s{counter}", clock)
+    meter.open()
+    series = Series(meter.domains[0])
+    for i in range(2000):
+        clock.t_s = i / 50
+        (sample,) = meter.read()
+        series.add(sample.t_ns, sample.value)
+    row = measure(series, (10 * SECOND, 40 * SECOND), meter="mock")
+    assert row.gross_j == pytest.approx(30.0 * (5.0 * 0.3 + 20.0 * 0.2) / 0.5, abs=20.0 * 0.02 * 2 + 2.0)
+    assert series.resets == []
+    assert series.rejected == 0
 
 
 def test_disconnected_and_back() -> None:
