@@ -54,7 +54,7 @@ def test_the_refusal_names_what_is_missing_and_a_batch_that_trains(worker, mecha
     needed, left, missing, batch, taken = map(int, REFUSED.fullmatch(refused.reason).groups())
     assert (missing, taken) == (needed - left, batch)
     assert 32 * MIB - 20 * MIB < left < 32 * MIB
-    # The worker reports no peak of a set-up that it refused; where the parent's look fell into it, nothing was held yet.
+    # No peak of a set-up that was refused is reported; where the parent looked in it, nothing was held yet.
     assert refused.memory.by_phase.get("setup", 0) < 20 * MIB
     assert refused.memory.baseline_rss_bytes is not None
     assert refused.memory.ledger_by_variable == {}
