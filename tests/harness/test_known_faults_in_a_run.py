@@ -21,7 +21,7 @@ MIB = 1 << 20
 #: What each domain draws: steps every tenth of a second. psys contains the others and what lies beside them.
 LOADS_W = {"psys": (30.0, 60.0), "package-0": (5.0, 25.0), "package-1": (4.0, 8.0), "dram-0": (2.0, 3.0)}
 PROFILES = {name: Profile(tuple((watt, 0.1) for watt in watts)) for name, watts in LOADS_W.items()}
-#: Every counter wraps every 2 s; the measured window is longer. A machine that stands still for a second spoils nothing.
+#: Every counter wraps every 2 s; the measured window is longer. A machine that stands still for 1 s spoils nothing.
 RANGES_J = {name: 2.0 * sum(watts) / 2 for name, watts in LOADS_W.items()}
 
 
