@@ -119,7 +119,7 @@ typedef struct harness_column {
   int64_t stride, item_bytes;
 } harness_column;
 
-// Reads items one after another and returns how many, fewer where one came short or failed.
+// Reads items one after another and returns how many, fewer where one came short (errno 0) or failed.
 int32_t harness_items_read(const harness_column* column, const int64_t* items, int32_t count, uint8_t* to);
 
 // Noise of sources.py: a block of 65,536 bytes, and the key from which an item's bits are drawn.

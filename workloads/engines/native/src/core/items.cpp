@@ -5,10 +5,21 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core.h"
-
 namespace harness {
 
+namespace {
+
+// What is done to one image: shift right and down in pixels, then mirror left to right.
+struct Move {
+  int32_t dx, dy;
+  bool flip;
+};
+
+struct Shape {
+  int32_t channels, height, width;
+};
+
+// Reads `bytes` at a position. False where the file ends before, or fails; errno is then 0 or what failed.
 bool read_whole(int file, int64_t position, int64_t bytes, uint8_t* to) {
   while (bytes > 0) {
     errno = 0;
@@ -20,6 +31,7 @@ bool read_whole(int file, int64_t position, int64_t bytes, uint8_t* to) {
   return true;
 }
 
+// The item at a position of an order of `count` items, by its six tables.
 int64_t item_at(const uint16_t* const* tables, int32_t right_bits, int64_t count, int64_t position) {
   for (;;) {
     uint64_t left = (uint64_t)position >> right_bits, right = (uint64_t)position & ((1ull << right_bits) - 1);
@@ -32,6 +44,7 @@ int64_t item_at(const uint16_t* const* tables, int32_t right_bits, int64_t count
   }
 }
 
+// An image cut from the block of noise, from where the low 16 of an item's bits say.
 void noise_image(const uint8_t* block, uint64_t bits, int64_t bytes, uint8_t* image) {
   size_t offset = bits & (kNoiseBytes - 1);
   for (size_t left = (size_t)bytes; left > 0; offset = 0) {
@@ -46,8 +59,6 @@ Move move_of(uint64_t bits, int32_t max_dx, int32_t max_dy, bool flips) {
   const int32_t dy = (int32_t)((bits >> 16 & 0xFFFF) * (uint64_t)(2 * max_dy + 1) >> 16) - max_dy;
   return {dx, dy, flips && (bits >> 32 & 1)};
 }
-
-namespace {
 
 int32_t clamp(int32_t value, int32_t low, int32_t high) { return value < low ? low : value < high ? value : high; }
 
@@ -64,9 +75,7 @@ void move_row(const uint8_t* in, int32_t width, int32_t dx, bool flip, uint8_t* 
   }
 }
 
-}  // namespace
-
-// Rows are taken in the order in which none is written before it was read by all that come from it.
+// Moves an image in place; `row` is room for one row. Rows are taken in the order in which none is written before it was read by all that come from it.
 void move_image(uint8_t* image, const Shape& shape, Move move, uint8_t* row) {
   const int32_t width = shape.width, height = shape.height;
   const int32_t dx = clamp(move.dx, 1 - width, width - 1), dy = clamp(move.dy, 1 - height, height - 1);
@@ -77,6 +86,8 @@ void move_image(uint8_t* image, const Shape& shape, Move move, uint8_t* row) {
       memcpy(image + (size_t)y * (size_t)width, row, (size_t)width);
     }
 }
+
+}  // namespace
 
 }  // namespace harness
 
@@ -90,8 +101,7 @@ HARNESS_FACE void harness_items_order(const uint16_t* const* tables, int32_t rig
 
 HARNESS_FACE int32_t harness_items_read(const harness_column* column, const int64_t* items, int32_t count, uint8_t* to) {
   for (int32_t k = 0; k < count; k++, to += column->item_bytes) {
-    int32_t part = column->parts - 1;
-    while (column->starts[part] > items[k]) part--;
+    const int32_t part = part_of(*column, items[k]);
     if (!read_whole(column->files[part], column->offsets[part] + items[k] * column->stride, column->item_bytes, to)) return k;
   }
   return count;

@@ -33,7 +33,7 @@ class Permutation {
  public:
   void open(int64_t count, uint64_t seed);
   void begin(uint64_t epoch);
-  int64_t item(int64_t position) const;
+  void items(int64_t start, int64_t count, int64_t* items) const;
 
  private:
   int64_t count_;
@@ -46,14 +46,14 @@ class Permutation {
 class ColumnFiles {
  public:
   void open(const Column& column);
-  void read(int64_t item, uint8_t* to) const;
+  // Reads items one after another. Ends the process where one came short.
+  void read(const int64_t* items, int64_t count, uint8_t* to) const;
   void close();
   const char* first_path() const { return column_->segment_count ? column_->segments[0].path : ""; }
 
  private:
   const Column* column_;
-  int* files_;
-  int64_t* starts_;  // the number of each segment's first item
+  harness_column opened_;
 };
 
 // Batches without end in the order of the epoch, or of the files; opens at the first batch, or the first item.
@@ -70,7 +70,6 @@ class BatchReader {
 
  private:
   void make_noise();
-  void noise_item(int64_t item, uint8_t* image, uint8_t* label) const;
   void check_labels(const uint8_t* labels, int64_t count) const;
 
   const Split& split_;
@@ -90,7 +89,7 @@ class Augmentation {
   void apply(uint8_t* images, const int64_t* items, int64_t count, uint64_t epoch);
 
  private:
-  harness::Shape shape_;
+  int32_t channels_, height_, width_;
   bool flips_;
   uint64_t seed_;
   uint8_t* row_;  // room for one row

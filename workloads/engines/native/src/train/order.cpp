@@ -27,16 +27,18 @@ void Permutation::begin(uint64_t epoch) {
   }
 }
 
-int64_t Permutation::item(int64_t position) const { return harness::item_at(tables_, right_bits_, count_, position); }
+void Permutation::items(int64_t start, int64_t count, int64_t* items) const {
+  harness_items_order(tables_, right_bits_, count_, start, (int32_t)count, items);
+}
 
 Augmentation::Augmentation(int32_t channels, int32_t height, int32_t width, bool flips, uint64_t seed)
-    : shape_{channels, height, width}, flips_(flips), seed_(seed) {
+    : channels_(channels), height_(height), width_(width), flips_(flips), seed_(seed) {
   row_ = (uint8_t*)allocate((size_t)width, "one row of an image");
 }
 
 void Augmentation::apply(uint8_t* images, const int64_t* items, int64_t count, uint64_t epoch) {
-  const int32_t max_dx = (int32_t)(0.15 * shape_.width), max_dy = (int32_t)(0.15 * shape_.height);
-  const harness_moves moves = {harness::draw(harness::kAugment, seed_, epoch), row_, shape_.channels, shape_.height, shape_.width, max_dx, max_dy, flips_};
+  const int32_t max_dx = (int32_t)(0.15 * width_), max_dy = (int32_t)(0.15 * height_);
+  const harness_moves moves = {harness::draw(harness::kAugment, seed_, epoch), row_, channels_, height_, width_, max_dx, max_dy, flips_};
   harness_items_move(&moves, items, (int32_t)count, images);
 }
 

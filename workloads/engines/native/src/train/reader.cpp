@@ -32,30 +32,32 @@ int open_file(const char* path, int64_t needed_bytes) {
 void ColumnFiles::open(const Column& column) {
   column_ = &column;
   const size_t count = (size_t)column.segment_count;
-  files_ = (int*)allocate(count * sizeof(int), "the data files");
-  starts_ = (int64_t*)allocate(count * sizeof(int64_t), "the data files");
+  int32_t* files = (int32_t*)allocate(count * sizeof(int32_t), "the data files");
+  int64_t* offsets = (int64_t*)allocate(count * sizeof(int64_t), "the data files");
+  int64_t* starts = (int64_t*)allocate(count * sizeof(int64_t), "the data files");
   int64_t start = 0;
   for (size_t i = 0; i < count; i++) {
     const Segment& segment = column.segments[i];
-    files_[i] = open_file(segment.path, segment.offset + (segment.count - 1) * column.stride + column.item_bytes);
-    starts_[i] = start;
+    files[i] = open_file(segment.path, segment.offset + (segment.count - 1) * column.stride + column.item_bytes);
+    offsets[i] = segment.offset - start * column.stride;  // counted from item 0 of the column
+    starts[i] = start;
     start += segment.count;
   }
+  opened_ = {files, offsets, starts, column.segment_count, column.stride, column.item_bytes};
 }
 
-void ColumnFiles::read(int64_t item, uint8_t* to) const {
-  int32_t part = column_->segment_count - 1;
-  while (starts_[part] > item) part--;
-  const Segment& segment = column_->segments[part];
-  const int64_t position = segment.offset + (item - starts_[part]) * column_->stride;
-  if (harness::read_whole(files_[part], position, column_->item_bytes, to)) return;
-  if (errno) fail("%s cannot be read: %s", segment.path, strerror(errno));
-  fail("%s ends inside item %lld: it was cut while being read; delete it and run again", segment.path, (long long)item);
+void ColumnFiles::read(const int64_t* items, int64_t count, uint8_t* to) const {
+  const int32_t done = harness_items_read(&opened_, items, (int32_t)count, to);
+  if (done == count) return;
+  const int cause = errno;
+  const char* path = column_->segments[harness::part_of(opened_, items[done])].path;
+  if (cause) fail("%s cannot be read: %s", path, strerror(cause));
+  fail("%s ends inside item %lld: it was cut while being read; delete it and run again", path, (long long)items[done]);
 }
 
 void ColumnFiles::close() {
-  for (int32_t i = 0; i < column_->segment_count; i++) ::close(files_[i]);
-  free(files_), free(starts_);
+  for (int32_t i = 0; i < opened_.parts; i++) ::close(opened_.files[i]);
+  free((void*)opened_.files), free((void*)opened_.offsets), free((void*)opened_.starts);
 }
 
 BatchReader::BatchReader(const Split& split, int64_t batch_size, uint64_t seed, bool shuffle)
@@ -79,13 +81,13 @@ int64_t BatchReader::read(uint8_t* images, uint8_t* labels) {
     if (shuffle_) order_.begin(epoch_);
   }
   const int64_t left = split_.count - position_, count = left < batch_size_ ? left : batch_size_;
-  for (int64_t k = 0; k < count; k++) {
-    items_[k] = shuffle_ ? order_.item(position_ + k) : position_ + k;
-    uint8_t* image = images + k * split_.images.item_bytes;
-    if (split_.noise)
-      noise_item(items_[k], image, labels + k);
-    else
-      images_.read(items_[k], image), labels_.read(items_[k], labels + k);
+  if (shuffle_) order_.items(position_, count, items_);
+  for (int64_t k = 0; !shuffle_ && k < count; k++) items_[k] = position_ + k;
+  if (split_.noise) {
+    const harness_noise noise = {noise_, harness::draw(harness::kNoiseItem, split_.noise_seed), split_.images.item_bytes, split_.classes, 1};
+    harness_items_noise(&noise, items_, (int32_t)count, images, labels);
+  } else {
+    images_.read(items_, count, images), labels_.read(items_, count, labels);
   }
   check_labels(labels, count);
   position_ += batch_size_;
@@ -107,11 +109,6 @@ void BatchReader::make_noise() {
     const uint64_t bits = harness::draw(key, word);
     for (size_t byte = 0; byte < 8; byte++) noise_[8 * word + byte] = (uint8_t)(bits >> (8 * byte));
   }
-}
-
-void BatchReader::noise_item(int64_t item, uint8_t* image, uint8_t* label) const {
-  const harness_noise noise = {noise_, harness::draw(harness::kNoiseItem, split_.noise_seed), split_.images.item_bytes, split_.classes, 1};
-  harness_items_noise(&noise, &item, 1, image, label);
 }
 
 }  // namespace harness_train
