@@ -1,12 +1,12 @@
 """`harness run --captures`: what each meter read from the run's begin to its end, for `--meter replay:FILE`."""
 
 import re
-import time
 from pathlib import Path
 
 from power.base import Meter
 from power.capture import capture_text
 from power.series import Series
+from results import schema, store
 from results.files import write_whole
 
 _HINT = "the document holds what was measured all the same; name a folder with space"
@@ -17,7 +17,7 @@ def write(folder: Path, recorded: list[tuple[Meter, list[Series]]]) -> list[Path
 
     Raises DocumentWriteError for one that cannot be written; those before it are there.
     """
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    now = f"{schema.now():{store.TIME_IN_NAMES}}"
     paths: list[Path] = []
     for meter, every in recorded:
         if not any(len(series) for series in every):

@@ -16,6 +16,7 @@ from results.files import cause_of, write_whole
 from results.schema import SCHEMA, SCHEMA_VERSION, Document
 
 MAX_BYTES = 256 * 2**20
+TIME_IN_NAMES = "%Y%m%dT%H%M%SZ"
 """Nothing larger is read: a document of 10,000 trials is about 30 MB."""
 
 _NUMBERS = re.compile(r"\[\n(?:\s*(?:-?[\d.eE+-]+|null),?)+\s*\]")
@@ -99,7 +100,7 @@ def default_path(folder: Path, created: datetime) -> Path:
 
     Eight random hexadecimal digits keep apart two writers of the same second.
     """
-    return folder / f"{created:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
+    return folder / f"{created:{TIME_IN_NAMES}}-{secrets.token_hex(4)}.json"
 
 
 def _refuse_foreign(data: bytes | str, source: str) -> None:
