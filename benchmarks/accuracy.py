@@ -105,10 +105,8 @@ class Feed:
     def next(self) -> Batch:
         """Return the next batch, in the one buffer."""
         self._reader.read_into(self._images, self._labels)
-        if self._row.augmentation != "none":
-            place = self._reader.last_items, self._seed, self._reader.last_epoch
-            flip = self._row.augmentation == "shift-flip"
-            augment.augment(self._images, *place, self._data.shape, flip=flip, core=self._core)
+        place = self._reader.last_items, self._seed, self._reader.last_epoch
+        augment.augment(self._row.augmentation, self._images, *place, self._data.shape, self._core)
         return self._images, self._labels
 
 

@@ -35,7 +35,7 @@ SETS = {
 }
 
 
-def maker(data: PreparedDataset, moved: bool, core: DataCore | None) -> Callable[[], bytes]:
+def maker(data: PreparedDataset, kind: str, core: DataCore | None) -> Callable[[], bytes]:
     """Return what makes some batches and returns the last one's images."""
     images = memoryview(bytearray(BATCH * data.train.image_bytes))
     labels = memoryview(bytearray(BATCH * data.train.label_bytes))
@@ -44,8 +44,7 @@ def maker(data: PreparedDataset, moved: bool, core: DataCore | None) -> Callable
     def make() -> bytes:
         for _ in range(BATCHES):
             reader.read_into(images, labels)
-            if moved:
-                augment.augment(images, reader.last_items, 0, reader.last_epoch, data.shape, core=core)
+            augment.augment(kind, images, reader.last_items, 0, reader.last_epoch, data.shape, core)
         return bytes(images)
 
     return make
@@ -62,8 +61,8 @@ def compare(name: str, rounds: int) -> dict[str, float]:
     """Return the medians of one set."""
     folder = os.environ.get("HARNESS_DATA")
     data = prepare(name, Path(folder) if folder else None)
-    by_python = maker(data, SETS[name] != "none", None)
-    by_core = maker(data, SETS[name] != "none", native.data_core())
+    by_python = maker(data, SETS[name], None)
+    by_core = maker(data, SETS[name], native.data_core())
     pairs = []
     for _ in range(rounds + 1):
         (python_s, one), (core_s, other) = seconds(by_python), seconds(by_core)

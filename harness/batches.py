@@ -34,11 +34,9 @@ class Batches:
     def read(self) -> Batch:
         """Return the next training batch, its images shifted and mirrored where the settings say so."""
         count = self.reader.read_into(self._images, self._labels)
-        if self._augmentation != "none":
-            images = self._images[: count * self.data.train.image_bytes]
-            place = self.reader.last_items, self._seed, self.reader.last_epoch
-            flip = self._augmentation == "shift-flip"
-            augment.augment(images, *place, self.data.shape, flip=flip, core=self._core)
+        images = self._images[: count * self.data.train.image_bytes]
+        place = self.reader.last_items, self._seed, self.reader.last_epoch
+        augment.augment(self._augmentation, images, *place, self.data.shape, self._core)
         return self._images, self._labels
 
     def first(self, split: Split, items: int) -> Iterator[Batch]:

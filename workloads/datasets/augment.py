@@ -68,16 +68,21 @@ def apply_batch(images: memoryview, plan: Sequence[Move], shape: tuple[int, int,
 
 
 def augment(
+    kind: str,
     images: memoryview,
     items: Sequence[int],
     seed: int,
     epoch: int,
     shape: tuple[int, int, int],
-    *,
-    flip: bool = True,
     core: "DataCore | None" = None,
 ) -> None:
-    """Move every image of a batch in place as `moves` says; `core` does the work, where the engine offers one."""
+    """Move every image of a batch in place as `moves` says, by a workload's kind: none, shift or shift-flip.
+
+    `core` does the work, where the engine offers one.
+    """
+    if kind == "none":
+        return
+    flip = kind == "shift-flip"
     if core is None:
         apply_batch(images, moves(seed, epoch, items, shape, flip), shape)
     else:

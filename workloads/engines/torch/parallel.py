@@ -80,10 +80,8 @@ class Distributed:
 
     def _read(self) -> None:
         self._reader.read_into(self._images, self._labels)
-        kind, shape = self._workload.augmentation, self._data.shape
-        if kind != "none":
-            place = self._reader.last_items, self._options.seed, self._reader.last_epoch
-            augment.augment(self._images, *place, shape, flip=kind == "shift-flip")
+        place = self._reader.last_items, self._options.seed, self._reader.last_epoch
+        augment.augment(self._workload.augmentation, self._images, *place, self._data.shape)
 
     def _fingerprint(self) -> dict[str, Any]:
         """Return what must be the same for the training to be continued."""

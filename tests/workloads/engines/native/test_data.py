@@ -60,8 +60,9 @@ def test_shifts_and_mirrors(
     whole = bytearray((7 * i + i // 256) % 256 for i in range(count * size))
     epoch, flip = data.draw(st.integers(0, 99)), data.draw(st.booleans())
     by_core, by_python = memoryview(bytearray(whole)), memoryview(bytearray(whole))
-    augment.augment(by_core, items, seed, epoch, shape, flip=flip, core=native.data_core())
-    augment.augment(by_python, items, seed, epoch, shape, flip=flip)
+    kind = "shift-flip" if flip else "shift"
+    augment.augment(kind, by_core, items, seed, epoch, shape, native.data_core())
+    augment.augment(kind, by_python, items, seed, epoch, shape)
     assert by_core == by_python
 
 
