@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-from workloads.datasets import augment
 from workloads.datasets.base import PreparedDataset, Split
 from workloads.datasets.reader import BatchReader
 from workloads.engines.base import Batch, Job
@@ -34,9 +33,12 @@ class Batches:
     def read(self) -> Batch:
         """Return the next training batch, its images shifted and mirrored where the settings say so."""
         count = self.reader.read_into(self._images, self._labels)
-        images = self._images[: count * self.data.train.image_bytes]
-        place = self.reader.last_items, self._seed, self.reader.last_epoch
-        augment.augment(self._augmentation, images, *place, self.data.shape, self._core)
+        if self._augmentation != "none":
+            from workloads.datasets.augment import augment  # a worker without it need not hold the module
+
+            images = self._images[: count * self.data.train.image_bytes]
+            place = self.reader.last_items, self._seed, self.reader.last_epoch
+            augment(self._augmentation, images, *place, self.data.shape, self._core)
         return self._images, self._labels
 
     def first(self, split: Split, items: int) -> Iterator[Batch]:

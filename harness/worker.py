@@ -12,7 +12,6 @@ from collections.abc import Callable
 from importlib import import_module
 
 from harness.batches import Batches
-from harness.phases import repeat_phases
 from harness.protocol import Channel, await_parent
 from harness.stopwatch import Losses, PhasePeaks, StepPeaks, StepTimer
 from workloads.datasets.base import PreparedDataset
@@ -217,6 +216,8 @@ class Trial:
 
     def _repeat_phases(self, training: Training, seconds: float) -> None:
         """Repeat the phases of a step for the meters, on one training batch."""
+        from harness.phases import repeat_phases
+
         fused = self._durations_ns["update"] is None
         repeat_phases(
             training,

@@ -12,7 +12,6 @@ alive at a time, so the largest counts.
 
 from collections.abc import Iterator
 
-from workloads import residual_memory
 from workloads.errors import UnknownNameError, UnsupportedError
 from workloads.light_typing import Literal, NamedTuple
 from workloads.recipes import BITS, Optimizer, Recipe
@@ -112,6 +111,8 @@ def _paper(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: 
     counted as one momentum in place of the latent weights, its binary weights not at all. Residual networks: see
     `residual_memory.paper`.
     """
+    from workloads import residual_memory
+
     if network.has_shortcuts:
         yield from residual_memory.paper(network, recipe, optimizer, batch)
         return
@@ -139,6 +140,8 @@ def _paper_mask(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
 def _honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
     """Count what is really held; see the module's first lines."""
     if network.has_shortcuts:
+        from workloads import residual_memory  # a worker of any other network need not hold the module
+
         yield from residual_memory.honest(network, recipe, optimizer, batch)
         return
     first, *rest = network.stages

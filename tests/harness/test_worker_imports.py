@@ -68,6 +68,9 @@ def test_a_worker_imports_nothing_large(trainer):
     assert sorted(module for module in modules if is_or_is_in(module, TOO_LARGE)) == []
     assert not modules & {"harness.keeper", "workloads.checkpoint", "zlib"}  # this job keeps none
     assert "workloads.engines.accelerator" not in modules
+    # Nor what augmentation, synthetic data, repeated phases and residual networks alone need.
+    unused = {"workloads.datasets.augment", "harness.phases", "workloads.residual_memory"}
+    assert not modules & (unused | {f"workloads.engines.native.{name}" for name in ("noise", "moves")})
 
 
 def test_nor_does_one_that_keeps_checkpoints_and_one_that_resumes(tmp_path):
