@@ -49,8 +49,9 @@ def convert(
     (`tracing`), whatever the order they are registered in. Where the products that read other numbers than ±1 are
     others, or cannot be found so, name them in `real_input`.
 
-    A norm's moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which
-    then is a constant: in `eval()` a trained network gives what it gave.
+    A norm retains the signs of its output only, but the last one (that is registered), behind which no sign is: it
+    retains its output. A norm's moving averages and momentum go over; its bias stays the same parameter, divided by
+    the scale γ, which then is a constant: in `eval()` a trained network gives what it gave.
 
     A copy of every product layer is tried beside its counterpart, in `eval()`, on a few items: real ones where the
     product takes real input, ±1 for the others, with the layer's weights and with real ones that are no signs. What
@@ -92,11 +93,25 @@ def _replace(
     for _, layer in layers:
         if id(layer) not in replacements:
             replacements[id(layer)] = _counterpart(layer, sign, id(layer) in real).train(layer.training)
+    for layer in _behind_all_signs(layers, sign):
+        cast(L1BatchNorm, replacements[id(layer)]).by_sign = False
     for name, layer in layers:
         if name:
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, replacements[id(layer)])
     return replacements.get(id(model), model)
+
+
+def _behind_all_signs(layers: list[tuple[str, nn.Module]], sign: type[nn.Module]) -> Iterator[nn.Module]:
+    """Yield the norms that are registered behind the last sign: of what they give, no sign seems to be taken.
+
+    Where the order of registration deceives, such a norm retains more than it need, and is none the worse for it.
+    """
+    for _, layer in reversed(layers):
+        if isinstance(layer, sign):
+            return
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            yield layer
 
 
 def _kept(model: nn.Module, keep: tuple[str, ...]) -> set[int]:

@@ -1,4 +1,4 @@
-"""`L1BatchNorm`, the drop-in batch normalisation: of its output it retains the signs, for the way back."""
+"""`L1BatchNorm`, the drop-in batch normalisation: of its output it retains the signs, or all, for the way back."""
 
 import threading
 from typing import Any, cast
@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from workloads.engines.torch.norm import FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.norm import FromOutput, FromSigns, Keep, backward_, moments, normalise_, scale_of
 from workloads.engines.torch.scratch import Scratch
 
 
@@ -27,7 +27,7 @@ def _scratch(device: torch.device) -> Scratch:
 
 
 class _L1NormFunction(torch.autograd.Function):
-    """l1 batch normalisation with the sign-approximated backward pass; see `norm.py`."""
+    """l1 batch normalisation with the backward pass that signs stand in for, or with its own; see `norm.py`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor, module: "L1BatchNorm") -> Tensor:
@@ -37,10 +37,15 @@ class _L1NormFunction(torch.autograd.Function):
         scratch, y = _scratch(x.device), out.view(*x.shape[:2], -1)
         mean, spread = moments(y, "l1", scratch)
         module.observe(mean, spread)
-        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
-        keep, scale = Keep(bits, None, y.shape[1]), scale_of(spread, "l1")
+        keep, scale = None, scale_of(spread, "l1")
+        if module.by_sign:
+            bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
+            keep = Keep(bits, None, y.shape[1])
         normalise_(y, mean, scale, bias.detach(), scratch, keep)
-        ctx.save_for_backward(bits, scale, keep.magnitude * y.shape[1] / y.numel())
+        if keep is not None:
+            ctx.save_for_backward(keep.bits, scale, keep.magnitude * y.shape[1] / y.numel(), None)
+        else:  # a copy: what follows may write into the output, or scale it
+            ctx.save_for_backward(y.clone(), scale, None, bias.detach().clone())
         if module.scale is not None:
             y.mul_(module.scale.unsqueeze(1))
         ctx.after = module.scale
@@ -48,12 +53,16 @@ class _L1NormFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        bits, scale, omega = ctx.saved_tensors
+        known, scale, omega, bias = ctx.saved_tensors
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         blocks = gradient.view(*gradient.shape[:2], -1)
         if ctx.after is not None:
             blocks.mul_(ctx.after.unsqueeze(1))
-        dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(bits), _scratch(gradient.device))
+        scratch = _scratch(gradient.device)
+        if omega is None:
+            dbias, _ = backward_(blocks, "l1", scale, None, FromOutput(known, bias), scratch)
+        else:
+            dbias, _ = backward_(blocks, "l1_sign", scale, omega, FromSigns(known), scratch)
         return gradient, dbias, None
 
 
@@ -62,7 +71,9 @@ class L1BatchNorm(nn.Module):
 
     Takes batch × channels × …; `running_mean` and `running_deviation` are used in `eval()`. What comes out, bias and
     all, is multiplied by `scale` where that is set: a constant, which a network trained before has brought with it.
-    Without `affine` there is no bias.
+    Without `affine` there is no bias. Of its output it retains the signs, which stand for it in the backward pass; that
+    is much less than the truth where no sign is taken of the output, as of the last norm before a loss: without
+    `by_sign` it retains the output, and its backward pass is exact.
     """
 
     running_mean: Tensor
@@ -70,9 +81,11 @@ class L1BatchNorm(nn.Module):
     scale: Tensor | None
     bias: nn.Parameter | None
 
-    def __init__(self, channels: int, *, momentum: float = 0.1, affine: bool = True) -> None:
+    def __init__(
+        self, channels: int, *, momentum: float = 0.1, affine: bool = True, by_sign: bool = True
+    ) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.by_sign = momentum, by_sign
         self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
         self.register_buffer("scale", None)
         self.register_buffer("running_mean", torch.zeros(channels))

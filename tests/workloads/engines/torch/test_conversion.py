@@ -43,11 +43,11 @@ def test_converted_networks_retain_bits() -> None:
     x = torch.randn(32, 30, generator=torch.Generator().manual_seed(1))
     before = sum(t.untyped_storage().nbytes() for t in retained(network(), x).values())
     kept = retained(convert(network(), sign=StraightThrough), x)
-    # Norms: signs and two numbers a channel; signs: a mask; products: the real input, then signs.
-    bits = 32 * ((24 + 16 + 4) + 2 * (24 + 16)) // 8
-    assert (
-        sum(t.untyped_storage().nbytes() for t in kept.values()) == bits + 2 * 4 * (24 + 16 + 4) + 4 * 32 * 30
-    )
+    # Norms: signs and two numbers a channel (the last: its output, scale and bias); signs: a mask; products: the real
+    # input, then signs.
+    bits = 32 * ((24 + 16) + 2 * (24 + 16)) // 8
+    reals = 2 * (24 + 16 + 4) + 32 * 4 + 32 * 30
+    assert sum(t.untyped_storage().nbytes() for t in kept.values()) == bits + 4 * reals
     assert sum(t.nbytes for t in kept.values()) < before / 4
 
 
@@ -76,6 +76,22 @@ def test_convert_takes_over_weights_leaves_what_is_kept_and_refuses_groups() -> 
     assert model[6] is last
     with pytest.raises(WorkloadError, match="groups"):
         convert(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), StraightThrough()), sign=StraightThrough)
+
+
+def test_the_norm_behind_all_signs_keeps_its_output() -> None:
+    """Signs of what a loss reads are not enough to go back by; between signs they are all that is kept."""
+    model = convert(trained(), sign=StraightThrough)
+    assert model[1].by_sign and not model[4].by_sign
+    kept: list[torch.Tensor] = []
+
+    def see(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
+        model.train()(torch.randn(20, 30))
+    assert (20, 5, 1) in [tuple(each.shape) for each in kept]
+    assert (20, 24, 1) not in [tuple(each.shape) for each in kept]
 
 
 def test_what_is_in_a_kept_module_is_kept() -> None:

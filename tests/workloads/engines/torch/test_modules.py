@@ -124,6 +124,26 @@ def test_one_item_without_a_batch_is_a_batch_of_one(kind: str, real_input: bool,
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("shape", [(9, 3), (6, 3, 4, 5)], ids=["rows", "maps"])
+def test_a_norm_that_keeps_its_output_has_the_l1_norms_own_gradient(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(4)
+    norm, x = L1BatchNorm(3, by_sign=False), (torch.randn(shape) + 0.3).requires_grad_()
+    torch.nn.init.normal_(norm.bias)
+    norm.scale = torch.tensor([2.0, -0.5, 1.0])
+    centred = (x - x.transpose(0, 1).flatten(1).mean(1).view(3, *(1,) * (x.dim() - 2))).transpose(0, 1)
+    deviation = centred.flatten(1).abs().mean(1)
+    along = (3,) + (1,) * (x.dim() - 1)
+    bias = norm.bias.detach().clone().requires_grad_()
+    expected = (centred / deviation.view(along) + bias.view(along)) * norm.scale.view(along)
+    weight = torch.randn(shape)
+    (expected.transpose(0, 1) * weight).sum().backward()
+    gradients, x.grad = (x.grad, bias.grad), None
+    out = norm(x)
+    out *= 1  # what follows may write into it
+    (out * weight).sum().backward()
+    torch.testing.assert_close((x.grad, norm.bias.grad), gradients, rtol=1e-4, atol=1e-5)
+
+
 def test_evaluation_uses_the_moving_averages() -> None:
     norm = L1BatchNorm(3, momentum=1.0)
     x = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(3)) * 2 + 5
