@@ -154,21 +154,22 @@ def _honest(network: Specification, recipe: Recipe, optimizer: Optimizer, batch:
             yield Variable("dX_Y", stage.name, stage.inputs * batch, recipe.gradient, "transient")
         if recipe.ste_mask == "kept":
             yield Variable("masks", f"{stage.name}.ste", stage.inputs * batch, "bit")
+    last = network.stages[-1]
     for stage in network.stages:
-        yield from _honest_stage(stage, recipe, optimizer, batch)
-    yield from _honest_last(network.stages[-1], recipe, batch)
+        yield from _honest_stage(
+            stage, recipe, optimizer, batch, by_sign=recipe.by_sign and stage is not last
+        )
+    # The last stage's output has no next stage to retain it, and its own backward pass needs it.
+    yield Variable("X", "logits", last.normalised * batch, recipe.logits)
 
 
-def _honest_last(stage: Stage, recipe: Recipe, batch: int) -> Iterator[Variable]:
-    """The last stage's output has no next stage to retain it, and its own backward pass needs it."""
-    yield Variable("X", "logits", stage.normalised * batch, recipe.activation)
-
-
-def _honest_stage(stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int) -> Iterator[Variable]:
+def _honest_stage(
+    stage: Stage, recipe: Recipe, optimizer: Optimizer, batch: int, *, by_sign: bool
+) -> Iterator[Variable]:
     channels = stage.out_channels
     # μ and ψ (σ); ω where the backward pass approximates by signs; and the two moving averages, always float32:
     # an average over hundreds of steps cannot be held in float16 (its increments fall below half an ulp).
-    retained = 3 if recipe.by_sign else 2
+    retained = 3 if by_sign else 2
     yield Variable("mu_psi", stage.name, retained * channels, recipe.statistic)
     yield Variable("mu_psi", f"{stage.name}.moving", 2 * channels, "float32")
     yield Variable("beta", stage.name, 2 * channels, recipe.statistic)

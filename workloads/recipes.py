@@ -24,7 +24,8 @@ class Recipe(NamedTuple):
     straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
     element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, `l1_sign`, whose backward pass puts the
     retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which comes as
-    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. `gradient` is
+    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. Of the last stage
+    nobody retains signs, and its output is at hand as real numbers: there both are `l1`. `gradient` is
     the type of Y and ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling
     inputs, except `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 
@@ -70,6 +71,11 @@ class Recipe(NamedTuple):
     def by_sign(self) -> bool:
         """Whether signs, and with them ω, stand for the normalised output on the way back through the norm."""
         return self.norm in ("l1_sign", "l1_sign_centred")
+
+    @property
+    def logits(self) -> DType:
+        """Type of the retained output of the last stage: what its own norm's backward pass reads, real in any case."""
+        return "float16" if self.activation == "bit" else self.activation
 
     @property
     def overlap_mask(self) -> DType:
@@ -172,7 +178,9 @@ class Optimizer(NamedTuple):
 
     A workload's learning rate is Adam's, whose step has no unit. The factors on it are `rate` for binary weights with a
     real gradient, `sign_rate` for those with one of one bit, ±1/√N, which is far larger, `real_rate` for weights of
-    full-precision stages, and `beta_rate` for β. Bop's are γ, which so follows the schedule; it flips a weight where
+    full-precision stages, and `beta_rate` for β. Adam divides by the gradient's spread, so that its `sign_rate` is only
+    what taking the sign loses: of a normal gradient with mean m and a far larger spread s, Adam moves a weight by m/s a
+    step, and by √(2/π) m/s of its sign. Bop's are γ, which so follows the schedule; it flips a weight where
     the running mean of its gradients is beyond τ: `threshold`, or, of a mean of ±1, `sign_threshold`. What has no sign
     to flip, Bop leaves to Adam.
     """
@@ -189,7 +197,9 @@ class Optimizer(NamedTuple):
     sign_threshold: float = 0.0
 
 
-_ADAM = Optimizer("adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True)
+_ADAM = Optimizer(
+    "adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True, sign_rate=1.2533
+)  # √(π/2)
 _SGD = Optimizer(
     "sgd",
     "stochastic gradient descent with momentum",

@@ -246,8 +246,12 @@ def step(
         if shape.pool == "after_sign":
             assert stage.places is not None
             dxp = unpool(dxp, stage.places)
-        clipped = ste_mask and index + 1 < len(stages)
-        stage.dbeta, stage.dy = norm_backward(stage, betas[index], dxp, norm, clipped=clipped)
+        last = index + 1 == len(stages)
+        # The last stage's output is known as it is: no signs stand for it.
+        way_back = "l1" if last and norm != "l2" else norm
+        stage.dbeta, stage.dy = norm_backward(
+            stage, betas[index], dxp, way_back, clipped=ste_mask and not last
+        )
         if shape.pool == "before_norm":
             assert stage.places is not None
             stage.dy = unpool(stage.dy, stage.places)

@@ -17,16 +17,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 import float64_oracle as oracle
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
+SIGN_RATE = 1.2533  # √(π/2): what the sign of a normal gradient moves less by
 TASK = {"widths": [48, 64, 64, 5], "batch_size": 60, "items": 180, "steps": 50, "learning_rate": 0.003}
 # name: (norm, one-bit ∂W, allowed difference of an engine's loss, relative). float32 follows to rounding. In float16 a
-# sign near zero may fall either way and the trajectories part: up to 0.08 was seen over six seeds of the rounding.
+# sign near zero may fall either way and the trajectories part: over eight seeds of the rounding up to 0.11 was seen,
+# and 0.13 where the gradient goes by signs less their mean.
 TRAINERS = {
     "standard": ("l2", False, 0.001),
     "float16": ("l2", False, 0.12),
     "float16-booldw": ("l2", True, 0.12),
-    "float16-booldw-l1": ("l1", True, 0.12),
-    "lowmem": ("l1_sign", True, 0.12),
-    "lowmem-centred": ("l1_sign_centred", True, 0.12),
+    "float16-booldw-l1": ("l1", True, 0.14),
+    "lowmem": ("l1_sign", True, 0.14),
+    "lowmem-centred": ("l1_sign_centred", True, 0.17),
 }
 
 
@@ -74,8 +76,9 @@ def curve(norm: str, one_bit: bool) -> list[float]:
             for s, w in zip(record.stages, weights, strict=True)
         ]
         gradients += [stage.dbeta / batch for stage in record.stages]
-        for value, (first, second), gradient in zip(values, momenta, gradients, strict=True):
-            oracle.adam(value, first, second, gradient, TASK["learning_rate"], step + 1)
+        rates = [SIGN_RATE if one_bit else 1.0] * len(weights) + [1.0] * len(betas)
+        for value, (first, second), gradient, rate in zip(values, momenta, gradients, rates, strict=True):
+            oracle.adam(value, first, second, gradient, rate * TASK["learning_rate"], step + 1)
         if not one_bit:
             for weight in weights:
                 np.clip(weight, -1, 1, out=weight)

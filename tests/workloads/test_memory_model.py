@@ -103,15 +103,17 @@ def test_published_variables_of_binarynet():
 
 
 def test_honest_counts_what_the_paper_leaves_out():
-    """The image as pixels, the straight-through masks, ω, the moving averages, the momenta of β."""
+    """The image as pixels, the straight-through masks, ω, the moving averages, the momenta of β, the ten outputs."""
     paper = model("binarynet", "lowmem", convention="paper").by_variable()
     honest = model("binarynet", "lowmem").by_variable()
     pixels, inputs = 100 * 3 * 32 * 32, 100 * (291_840 - 3072)
     channels = NETWORKS["binarynet"].channels
     assert honest["input"] == pixels
-    assert paper["X"] - honest["X"] == pixels // 8 - 125  # the image's bits less those of the ten outputs
+    assert (
+        paper["X"] - honest["X"] == pixels // 8 - 100 * 10 * 2
+    )  # the image's bits less the outputs in float16
     assert honest["masks"] - paper["masks"] == inputs // 8
-    assert honest["mu_psi"] - paper["mu_psi"] == channels * (2 + 8)
+    assert honest["mu_psi"] - paper["mu_psi"] == channels * (2 + 8) - 10 * 2  # (no ω of the outputs)
     assert honest["momenta"] - paper["momenta"] == 2 * channels * 2
     assert honest["W"] == paper["W"]
 

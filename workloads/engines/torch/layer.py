@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workloads.engines.torch.gradients import WeightGradient
-from workloads.engines.torch.norm import scale_of
+from workloads.engines.torch.norm import Norm, scale_of
 from workloads.engines.torch.rounding import Dither, round_to_float16
 from workloads.engines.torch.scratch import Scratch
 from workloads.engines.torch.weights import LatentWeights, PackedWeights, RealWeights, Weights
@@ -41,8 +41,10 @@ class Layer:
         initial: float = 1.0,
     ) -> None:
         self.stage, self.recipe, self.scratch, self.is_last = stage, recipe, scratch, is_last
-        self.norm = recipe.norm
-        self.by_sign = recipe.by_sign
+        # The last stage's output is no input of another, so that nobody retains signs of it: its norm goes by the
+        # output itself.
+        self.by_sign = recipe.by_sign and not is_last
+        self.norm: Norm = "l1" if recipe.by_sign and is_last else recipe.norm
         self.read_by_sign = not is_last
         shape = (stage.out_channels, stage.fan_in)
         latent = latent or not stage.binary

@@ -164,7 +164,9 @@ class Adam(Update):
             root = second
         correction = math.sqrt(1 - decay2**self.steps_taken)
         root = torch.add(root, self.epsilon / slot.attenuation * correction, out=gradient)
-        values.addcdiv_(first, root, value=-learning_rate * correction / (1 - decay**self.steps_taken))
+        values.addcdiv_(
+            first, root, value=-learning_rate * slot.rate * correction / (1 - decay**self.steps_taken)
+        )
         if slot.clip:
             values.clamp_(-1, 1)
 

@@ -132,12 +132,17 @@ def _product(layer: Layer, x: Activations) -> Tensor:
 
 def _keep(layer: Layer, elements: int, *, with_mask: bool) -> Keep | None:
     """Return room for the packed signs (and mask) of so many elements, or None where real X⁺ is retained."""
-    if layer.recipe.activation != "bit":
+    if not _retains_signs(layer):
         return None
     bits = torch.empty(packed_bytes(elements), dtype=torch.uint8, device=layer.beta.device)
     return Keep(
         bits, torch.empty_like(bits) if with_mask and _keeps_mask(layer) else None, layer.stage.out_channels
     )
+
+
+def _retains_signs(layer: Layer) -> bool:
+    """Tell whether of a stage's output the signs are retained, for the next stage and for its own norm."""
+    return layer.recipe.activation == "bit" and not layer.is_last
 
 
 def _keeps_mask(layer: Layer) -> bool:
@@ -148,9 +153,9 @@ def _keeps_mask(layer: Layer) -> bool:
 class StageFunction(torch.autograd.Function):
     """The autograd node of a stage.
 
-    Retained under `lowmem`: its input's packed signs and mask, its output's packed signs, and μ, ψ, ω per channel;
-    under recipes with real activations: X, X⁺, μ and the scale; of a pooling, its mask. The gradients
-    of W and β go to the layer's own buffers, and ∂Y overwrites ∂X⁺.
+    Retained under `lowmem`: its input's packed signs and mask, its output's packed signs, and μ, ψ, ω per channel
+    (of the last stage: X⁺, μ, ψ); under recipes with real activations: X, X⁺, μ and the scale; of a pooling, its
+    mask. The gradients of W and β go to the layer's own buffers, and ∂Y overwrites ∂X⁺.
     """
 
     @staticmethod
@@ -240,7 +245,7 @@ def _before_pooling(layer: Layer, gradient: Tensor, places: Tensor | None) -> Te
 
 
 def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor) -> None:
-    if layer.recipe.activation == "bit":
+    if _retains_signs(layer):
         normalised: Normalised = FromSigns(known)
     else:
         normalised = FromOutput(known.view(len(gradient), layer.stage.out_channels, -1), layer.beta.detach())

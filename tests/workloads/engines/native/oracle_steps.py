@@ -119,12 +119,15 @@ def backward_stage(
     record.g = g
     record.dbeta = g.sum(axis=(0, 1, 2))
     v = g / record.scale
-    if norm == "l2":
-        d, factor = record.x_plus - beta, (v * (record.x_plus - beta)).mean(axis=(0, 1, 2))
+    normalised = record.x_plus - beta
+    if norm == "l2" or last:  # the last output is known: no signs stand for it
+        d, factor = normalised, (v * normalised).mean(axis=(0, 1, 2))
+        if norm != "l2":
+            d = sgn(d) - sgn(d).mean(axis=(0, 1, 2))
     else:
         d = sgn(record.x_plus)
         centred = norm == "l1_sign_centred"
-        omega = 0.48 if centred and not last else record.omega  # the clip lets nothing through but |X⁺| ≤ 1
+        omega = 0.48 if centred else record.omega  # the clip lets nothing through but |X⁺| ≤ 1
         factor = omega * (v * d).mean(axis=(0, 1, 2))
         if centred:
             factor = factor - beta * v.mean(axis=(0, 1, 2))

@@ -26,14 +26,15 @@ CASES = [(name, trainer) for name in golden.NETWORKS for trainer in golden.TRAIN
 # (network, trainer, optimizer): the largest difference of a step's loss from the torch engine's, relative, and of the
 # mean of the last ten. float32 follows to rounding; on `conv` only without Adam, which makes whole steps of gradients
 # that cancel but for rounding. float16 and 6 bits round each in its own noise, and a sign near zero may fall either
-# way: over four seeds of torch's, the perceptron's curves were 0.07 (6 bits: 0.19) apart at most under Adam.
+# way: over five seeds of torch's, the perceptron's curves were 0.08 (centred: 0.16, 6 bits: 0.13) apart at most with
+# Adam.
 BESIDE_TORCH = {
     ("mlp", "standard", "adam"): (1e-5, 1e-5),
     ("mlp", "standard", "sgd"): (1e-5, 1e-5),
     ("conv", "standard", "sgd"): (1e-5, 1e-5),
     ("mlp", "lowmem", "adam"): (0.15, 0.02),
     ("mlp", "lowmem", "sgd"): (0.25, 0.06),
-    ("mlp", "lowmem-centred", "adam"): (0.15, 0.02),
+    ("mlp", "lowmem-centred", "adam"): (0.22, 0.02),
     ("mlp", "lowmem-centred", "sgd"): (0.25, 0.06),
     ("mlp", "lowmem-q6", "adam"): (0.3, 0.05),
     ("mlp", "lowmem-q6", "sgd"): (0.25, 0.06),

@@ -121,15 +121,19 @@ def oracle_step(oracle: ModuleType, training: TorchTraining, images: memoryview,
 
 
 def is_clear(record: Any, norm: str, margin: float) -> bool:
-    """Tell whether no hidden activation is near 0 or ±1, where a sign or a mask could fall either way."""
+    """Tell whether no hidden activation is near 0 or ±1, where a sign or a mask could fall either way.
+
+    And whether there is a gradient at all: the exact l1 norm of a few items with few values may cancel all of it.
+    """
     hidden = [each.full for each in record.stages[:-1]]
     normalised = [np.moveaxis(each.y, 1, -1) - each.mean for each in record.stages]
     near = [np.abs(x).min() > margin and np.abs(np.abs(x) - 1).min() > margin for x in hidden]
-    near.append(np.abs(record.stages[-1].x_plus).min() > margin)
     if norm == "l1":  # its backward pass takes sgn(x̃)
-        near += [np.abs(each).min() > margin for each in normalised]
+        near += [np.abs(each).min() > margin for each in normalised[:-1]]
+    near.append(np.abs(normalised[-1]).min() > margin)  # as every norm's does in the last stage
     # A channel that is constant over a tiny batch is divided by next to nothing; see test_norm.py.
     near += [each.spread.min() > 0.05 for each in record.stages]
+    near += [np.abs(each.dw).max() > 0.01 for each in record.stages]
     return bool(all(near))
 
 

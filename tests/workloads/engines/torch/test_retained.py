@@ -33,14 +33,17 @@ def storages(tensors: list[torch.Tensor]) -> dict[int, int]:
 
 
 def test_lowmem_retains_packed_bits_the_pixels_and_three_numbers_a_channel(build: Build) -> None:
+    """Of the last stage, whose output no other reads by its signs: the output itself, and two numbers."""
     saved, _ = forward(build("lowmem", NETWORK, BATCH))
     packed = {each.numel() for each in saved if each.dtype == torch.uint8}
     channel = [each for each in saved if each.dtype == torch.float16]
     assert all(each.dtype in (torch.uint8, torch.float16) for each in saved)
-    assert packed == {BATCH * 13, -(-BATCH * 7 // 8), -(-BATCH * 5 // 8), -(-BATCH * 3 // 8)}
-    assert sorted(tuple(each.shape) for each in channel) == [(3, 3), (3, 5), (3, 7)]
-    signs_and_masks = 2 * (-(-BATCH * 7 // 8)) + 2 * (-(-BATCH * 5 // 8)) + -(-BATCH * 3 // 8)
-    assert sum(storages(saved).values()) == BATCH * 13 + signs_and_masks + 2 * 3 * (7 + 5 + 3)
+    assert packed == {BATCH * 13, -(-BATCH * 7 // 8), -(-BATCH * 5 // 8)}
+    logits = (BATCH, 3, 1, 1)
+    assert sorted(tuple(each.shape) for each in channel) == [(2, 3), (3, 5), (3, 7), logits]
+    signs_and_masks = 2 * (-(-BATCH * 7 // 8)) + 2 * (-(-BATCH * 5 // 8))
+    numbers = 3 * 7 + 3 * 5 + 2 * 3 + BATCH * 3
+    assert sum(storages(saved).values()) == BATCH * 13 + signs_and_masks + 2 * numbers
 
 
 def test_both_stages_retain_the_same_storage_once(build: Build) -> None:
@@ -54,7 +57,8 @@ def test_both_stages_retain_the_same_storage_once(build: Build) -> None:
 def test_the_real_output_is_not_retained_and_dies_with_its_last_reader(build: Build) -> None:
     saved, flow = forward(build("lowmem", NETWORK, BATCH))
     kept = storages(saved)
-    assert all(x.real.untyped_storage().data_ptr() not in kept for x in flow[1:])
+    assert all(x.real.untyped_storage().data_ptr() not in kept for x in flow[1:-1])
+    assert flow[-1].real.untyped_storage().data_ptr() in kept  # the logits
 
 
 def test_standard_retains_real_activations_and_two_numbers_a_channel(build: Build) -> None:

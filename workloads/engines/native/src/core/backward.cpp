@@ -3,7 +3,8 @@
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
 // (Wang et al. 2023, Algorithm 2), or, centred, d less its mean over the channel and factor = omega * mean(v o d) -
 // beta * mean(v), with the omega of what the straight-through clip lets through; in `standard` (float_norm.cpp) d is the
-// normalised output itself and there is no omega.
+// normalised output itself and there is no omega. The last stage's output x = X+ - beta is known: there d = sgn(x) less
+// its mean, and factor = mean(v o x), which is the l1 norm's derivative.
 #include <cmath>
 #include <cstring>
 
@@ -23,9 +24,22 @@ struct Pass {
   float inverse_step;  // of the 6-bit gradient
 };
 
+// X+ - beta of `rows` rows of the last stage.
+void load_output(const Network& net, const Stage& s, size_t row, size_t rows, float* x) {
+  const size_t channels = channels_of(s);
+  load_values(net, net.logits, logits_type(net), row * channels, rows * channels, x);
+  const float* beta = channel_values(net, kNormBeta);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t c = 0; c < channels; c++) x[r * channels + c] -= beta[c];
+}
+
 // d of `rows` rows that the next stage retains (pooled, where there is a pool), or that stand before the pool.
 void load_direction(const Network& net, const Stage& s, const Stage* next, bool before_pool, size_t row, size_t rows, float* d) {
-  const void* from = before_pool ? s.prepool : next ? next->x : net.logits;
+  if (s.last) {
+    load_output(net, s, row, rows, d);
+    return net.passes->signs(d, rows * channels_of(s), d);
+  }
+  const void* from = before_pool ? s.prepool : next->x;
   net.kernels->unpack_signs_f32((const uint64_t*)from + row * row_words(s.out_channels), rows, s.out_channels, d);
 }
 
@@ -40,8 +54,8 @@ void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, 
   }
 }
 
-// Sums of the gradient and of its product with d, over the gradient's own rows: what a pool has not selected
-// has gradient 0. partial 2, first value: the largest magnitude.
+// Sums of the gradient and of its product with d (of the last stage: with the output itself), over the gradient's own
+// rows: what a pool has not selected has gradient 0. partial 2, first value: the largest magnitude.
 void sum_gradient(Network& net, Stage& s, Stage* next) {
   const size_t channels = channels_of(s);
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
@@ -54,7 +68,10 @@ void sum_gradient(Network& net, Stage& s, Stage* next) {
     for_tiles(net, (size_t)chunk.images * s.pooled_pixels, channels, [&](size_t row, size_t rows) {
       float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
       load_gradient(net, s, first + row, rows, g);
-      load_direction(net, s, next, false, first + row, rows, d);
+      if (s.last)
+        load_output(net, s, first + row, rows, d);
+      else
+        load_direction(net, s, next, false, first + row, rows, d);
       net.passes->add_rows(g, rows, channels, sums);
       net.passes->add_products(g, d, rows, channels, products);
       const float largest = net.kernels->max_abs_f32(g, rows * channels);
@@ -86,19 +103,17 @@ void prepare_channels(Network& net, Stage& s) {
   reduce_partials(net, 0, channels, share, mean);
   reduce_partials(net, 1, channels, share, factor);
   load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
-  if (net.config.norm != HARNESS_NORM_L2)
-    load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
-  const bool centred = net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED;
-  if (centred && !s.last && net.config.ste_mask == HARNESS_STE_KEPT)
+  const bool by_sign = norm_by_sign(net, s), centred = by_sign && net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED;
+  if (by_sign) load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
+  if (centred && net.config.ste_mask == HARNESS_STE_KEPT)
     for (size_t c = 0; c < channels; c++) work[c] = kWithinClip;
   for (size_t c = 0; c < channels; c++) {
     slope[c] = 1.0f / slope[c];
     mean[c] *= slope[c];
-    factor[c] *= slope[c] * (net.config.norm == HARNESS_NORM_L2 ? 1.0f : work[c]);
+    factor[c] *= slope[c] * (by_sign ? work[c] : 1.0f);
   }
   if (!centred) return;
-  float* beta = channel_values(net, kNormBeta);
-  load_values(net, s.beta, net.config.statistic, 0, channels, beta);
+  const float* beta = channel_values(net, kNormBeta);
   for (size_t c = 0; c < channels; c++) factor[c] -= beta[c] * mean[c];
 }
 
@@ -254,7 +269,6 @@ float walk(const Pass& pass) {
 }
 
 void norm_backward_float(Network& net, Stage& s, Stage* next) {
-  load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kNormBeta));
   sum_gradient_float(net, s, next);
   prepare_channels(net, s);
   norm_gradient_float(net, s, next);
@@ -263,11 +277,12 @@ void norm_backward_float(Network& net, Stage& s, Stage* next) {
 }  // namespace
 
 void norm_backward(Network& net, Stage& s, Stage* next) {
+  load_values(net, s.beta, net.config.statistic, 0, channels_of(s), channel_values(net, kNormBeta));
   if (!bits_kept(net)) return norm_backward_float(net, s, next);
   sum_gradient(net, s, next);
   const float peak = largest_partial(net, 2);
   prepare_channels(net, s);
-  if (net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED) centre_direction(net, s, next);
+  if (s.last || net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED) centre_direction(net, s, next);
   rescale_channels(net, s, peak);
   if (net.config.output_gradient == HARNESS_INT6) {
     const float largest = walk({net, s, next, kMeasure, 0});

@@ -111,6 +111,9 @@ inline size_t row_words(int32_t channels) { return (size_t)words_for(channels); 
 inline size_t weight_rows(const Stage& s) { return (size_t)s.out_channels * (size_t)(s.kernel * s.kernel); }
 inline bool one_buffer(const Network& net) { return net.config.single_buffer != 0; }
 inline bool bits_kept(const Network& net) { return net.config.activation == HARNESS_BIT; }
+// The output of the last stage is no input of another: it is retained as real numbers, and the norm's way back is exact.
+inline int32_t logits_type(const Network& net) { return bits_kept(net) ? (int32_t)HARNESS_F16 : net.config.activation; }
+inline bool norm_by_sign(const Network& net, const Stage& s) { return net.config.norm != HARNESS_NORM_L2 && !s.last; }
 
 inline int32_t chunk_count(const Network& net) {
   const int32_t each = (net.items + kChunks - 1) / kChunks;

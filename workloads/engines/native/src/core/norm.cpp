@@ -67,12 +67,12 @@ void retain_statistics(Network& net, Stage& s) {
   store_values(net, scale, channels, net.config.statistic, s.statistics, channels);
 }
 
-// Rows of X+ (float32) as bits to the next stage's retained input, or to the logits.
+// Rows of X+ (float32) as bits to the next stage's retained input, or as they are to the logits.
 void retain(Network& net, Stage& s, Stage* next, const float* x, size_t row, size_t rows) {
-  const size_t words = row_words(s.out_channels);
-  void* to = next ? next->x : net.logits;
-  net.kernels->pack_signs_f32(x, rows, s.out_channels, (uint64_t*)to + row * words);
-  if (next && next->ste) net.kernels->pack_ste_mask_f32(x, rows, s.out_channels, next->ste + row * words);
+  const size_t words = row_words(s.out_channels), channels = channels_of(s);
+  if (!next) return store_values(net, x, rows * channels, logits_type(net), net.logits, row * channels);
+  net.kernels->pack_signs_f32(x, rows, s.out_channels, (uint64_t*)next->x + row * words);
+  if (next->ste) net.kernels->pack_ste_mask_f32(x, rows, s.out_channels, next->ste + row * words);
 }
 
 // The same where a pool stands after the sign: two rows of pixels at a time. x: [2 * width][channels]
@@ -132,7 +132,7 @@ void normalise(Network& net, Stage& s, Stage* next) {
   retain_statistics(net, s);
   prepare_affine(net, s, channel_values(net, kMean), channel_values(net, kSpread));
   emit(net, s, next);
-  if (net.config.norm == HARNESS_NORM_L2) return;
+  if (!norm_by_sign(net, s)) return;
   float* omega = channel_values(net, kBeta);
   reduce_partials(net, 2, channels, share, omega);
   store_values(net, omega, channels, net.config.statistic, s.statistics, 2 * channels);

@@ -113,11 +113,11 @@ uint64_t variable_bytes(const Network& net, int32_t role, int32_t stage) {
       return rows_bytes(c.activation, inputs, (size_t)s.in_channels);
     case HARNESS_X_PREPOOL:
       return s.pool == HARNESS_POOL_AFTER_SIGN ? rows_bytes(c.activation, batch * s.out_pixels, channels) : 0;
-    case HARNESS_LOGITS: return s.last ? rows_bytes(c.activation, batch, channels) : 0;
+    case HARNESS_LOGITS: return s.last ? rows_bytes(logits_type(net), batch, channels) : 0;
     case HARNESS_STE_MASK:
       return c.ste_mask == HARNESS_STE_KEPT && !s.first ? rows_bytes(HARNESS_BIT, inputs, (size_t)s.in_channels) : 0;
     case HARNESS_POOL_MASK: return pool_mask_bytes(net, s, batch);
-    case HARNESS_STATISTICS: return type_bytes(c.statistic, (c.norm == HARNESS_NORM_L2 ? 2 : 3) * channels);
+    case HARNESS_STATISTICS: return type_bytes(c.statistic, (norm_by_sign(net, s) ? 3 : 2) * channels);
     case HARNESS_MOVING: return 2 * channels * sizeof(float);
     case HARNESS_BETA: return type_bytes(c.statistic, 2 * channels);
     case HARNESS_WEIGHTS:
