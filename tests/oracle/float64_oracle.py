@@ -196,7 +196,7 @@ def cross_entropy(logits: Array, labels: NDArray[np.int64]) -> tuple[float, Arra
     return loss / len(labels), gradient
 
 
-def po2(values: Array) -> Array:
+def po2(values: Array, elements: int) -> Array:
     """Round to signs times powers of two of 4-bit exponents, the largest 2^7 below the bias (Wang et al. 2021)."""
     bias = 8 - np.round(np.log2(np.abs(values).max()))
     with np.errstate(divide="ignore"):
@@ -205,14 +205,17 @@ def po2(values: Array) -> Array:
     return quantised
 
 
-def int6(values: Array) -> Array:
-    """Round to 63 steps, the largest magnitude being 31 of them."""
-    size = np.abs(values).max() / 31
-    quantised: Array = np.round(values / size) * size
+def int6(values: Array, elements: int) -> Array:
+    """Round to 63 steps; 31 of them are the largest magnitude, or eight times the root mean square, if that is less.
+
+    (The mean is over as many values as a pooling has selected.)
+    """
+    size = min(np.abs(values).max(), 8 * np.sqrt((values**2).sum() / elements)) / 31
+    quantised: Array = np.clip(np.round(values / size), -31, 31) * size
     return quantised
 
 
-QUANTISERS: dict[str, Callable[[Array], Array]] = {"po2": po2, "int6": int6}
+QUANTISERS: dict[str, Callable[[Array, int], Array]] = {"po2": po2, "int6": int6}
 
 
 def step(
@@ -256,7 +259,7 @@ def step(
             assert stage.places is not None
             stage.dy = unpool(stage.dy, stage.places)
         operand = stage.x if index == 0 else sgn(stage.x)
-        dy = quantiser(stage.dy) if quantiser and stage.dy.any() else stage.dy
+        dy = quantiser(stage.dy, stage.x_plus.size) if quantiser and stage.dy.any() else stage.dy
         stage.dw, dx = product_backward(dy, operand, sgn(weights[index]), shape)
         if index > 0:
             stage.dx = dxp = dx * (np.abs(stage.x) <= 1) if ste_mask else dx

@@ -1,8 +1,9 @@
-"""∂Y in fewer bits than a float16: 5-bit powers of two, 6-bit whole numbers; a tensor is scaled by its largest element.
+"""∂Y in fewer bits than a float16: 5-bit powers of two, 6-bit whole numbers; a tensor has one scale.
 
 `po2` is that of the earlier version of Wang et al. (ICLR 2021 submission): a sign and a 4-bit exponent, no zero code,
-kept as five bit planes. `int6` is round to nearest of ∂Y · 31 / max|∂Y|, each in a byte, as table-lookup
-products read it.
+kept as five bit planes. `int6` is round to nearest of ∂Y · 31 / r, at most 31, each in a byte, as table-lookup
+products read it; r is max|∂Y|, or eight times the root of its mean square, if that is less: a few items that are not
+learned yet have by far the largest ∂Y, for whose sake that of all others would be below a step.
 """
 
 import math
@@ -17,15 +18,19 @@ from workloads.engines.torch.scratch import Scratch
 from workloads.recipes import DType
 
 _INT6_LEVELS = 31
+_INT6_DEVIATIONS = 8
 _PO2_PLANES = 5
 # Exponents of po2 run from −8 to 7; codes are exponent + 8.
 _PO2_LEAST, _PO2_MOST = -8, 7
 
 
-def quantise(gradient: Tensor, kind: DType, scratch: Scratch) -> OutputGradient:
-    """Return ∂Y (batch × outputs) in the codes of `kind`: `po2` or `int6`."""
+def quantise(gradient: Tensor, kind: DType, scratch: Scratch, elements: int | None = None) -> OutputGradient:
+    """Return ∂Y (batch × outputs) in the codes of `kind`: `po2` or `int6`.
+
+    `elements`: how many a pooling has selected, if there is one: the others are 0, or next to it.
+    """
     if kind == "int6":
-        return Int6Gradient(gradient, scratch)
+        return Int6Gradient(gradient, scratch, elements or gradient.numel())
     return PowerOfTwoGradient(gradient, scratch)
 
 
@@ -37,19 +42,22 @@ def _peak(gradient: Tensor) -> float:
 class Int6Gradient:
     """Whole numbers in ±31, one a byte, and one scale."""
 
-    def __init__(self, gradient: Tensor, scratch: Scratch) -> None:
-        self._peak = _peak(gradient)
+    def __init__(self, gradient: Tensor, scratch: Scratch, elements: int) -> None:
+        squares = sum(float(block.square_().sum()) for _, block in blocks(gradient.unsqueeze(2), scratch))
+        most = _INT6_DEVIATIONS * math.sqrt(squares / elements)
+        self._range = min(_peak(gradient), most) if most else _peak(gradient)
         self.codes = torch.empty(gradient.shape, dtype=torch.int8, device=gradient.device)
         self.nbytes: int = self.codes.nbytes
         for rows, block in blocks(gradient.unsqueeze(2), scratch):
-            block.mul_(_INT6_LEVELS / self._peak if self._peak else 0.0).round_()
+            block.mul_(_INT6_LEVELS / self._range if self._range else 0.0).round_()
+            block.clamp_(-_INT6_LEVELS, _INT6_LEVELS)
             self.codes[rows].copy_(block.squeeze(2))
 
     def rows(self, rows: slice, scratch: Scratch) -> Tensor:
         """Return those rows, decoded, in scratch."""
         codes = self.codes[rows]
         value = scratch.take(tuple(codes.shape), torch.float32)
-        return value.copy_(codes).mul_(self._peak / _INT6_LEVELS)
+        return value.copy_(codes).mul_(self._range / _INT6_LEVELS)
 
 
 class PowerOfTwoGradient:

@@ -275,7 +275,8 @@ def output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
     if kind in DTYPES:
         dy: OutputGradient = RealGradient(gradient)
     else:
-        dy = quantise(gradient.view(gradient.shape[0], -1), kind, layer.scratch)
+        batch = gradient.shape[0]
+        dy = quantise(gradient.view(batch, -1), kind, layer.scratch, batch * layer.stage.pooled_outputs)
         layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
         release(gradient)
     layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)

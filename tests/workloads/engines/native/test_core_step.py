@@ -209,6 +209,17 @@ def test_first_weight_gradient_is_the_sum_of_its_own_terms(compared: Compared) -
     assert (signs == (expected >= 0))[sure].all()
 
 
+def test_six_bits_reach_to_the_maximum_or_to_eight_deviations(compared: Compared) -> None:
+    if compared.recipe.output_gradient != "int6" or compared.recipe.single_buffer:
+        pytest.skip("∂Y is not in six bits, or has no place of its own")
+    record = compared.records[0]
+    codes = support.values(compared.training, "dY", -1, "int8")[: record.dy.size].astype(np.float64)
+    expected = record.dy.reshape(-1)
+    selected = record.dy.size if record.select is None else record.select.sum()
+    reach = min(np.abs(expected).max(), 8 * np.sqrt((expected**2).sum() / selected))
+    assert (codes * expected).sum() / (expected**2).sum() == pytest.approx(31 / reach, rel=0.1)
+
+
 def test_applied_weight_gradients(compared: Compared) -> None:
     """Where ∂W has no place of its own: the first momentum is a tenth of it, 0.1·sgn(∂W)."""
     if not compared.recipe.single_buffer:

@@ -46,11 +46,28 @@ def test_po2_is_the_published_formula(
 @pytest.mark.parametrize("shape", [(16, 10), (9, 7), (40, 33)])
 def test_int6_rounds_to_nearest_of_31_levels(shape: tuple[int, int], scratch: Scratch) -> None:
     values = gradient(*shape).double().numpy()
+    values = np.clip(values, -3, 3)  # so that none is eight deviations out
     step = np.abs(values).max() / 31
     actual = decoded(torch.from_numpy(values).half(), "int6", scratch)
     assert np.abs(actual - values).max() <= step * (0.5 + 1e-6)
     np.testing.assert_allclose(actual / step, np.round(actual / step), atol=1e-5)
     assert np.abs(actual).max() == pytest.approx(np.abs(values).max(), rel=1e-6)
+
+
+def test_int6_reaches_to_eight_deviations_of_what_a_pool_selects(scratch: Scratch) -> None:
+    """A few values are far larger than all others: they are cut off, so that those are not below a step."""
+    values = np.random.default_rng(3).uniform(-1, 1, (40, 33))
+    values[3, 4], values[5, 6] = 60.0, -70.0
+    values = values.astype(np.float16).astype(np.float64)
+    for share in (1, 4):  # a quarter of them, where there is a pool
+        elements = values.size // share
+        reach = 8 * np.sqrt((values**2).sum() / elements)
+        step = min(reach, 70.0) / 31
+        codes = quantise(torch.from_numpy(values).half(), "int6", scratch, elements)
+        with scratch:
+            actual = codes.rows(slice(0, len(values)), scratch).double().numpy().copy()
+        np.testing.assert_allclose(actual, np.clip(np.round(values / step), -31, 31) * step, atol=1e-5)
+    assert reach < 70.0
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("po2", 5), ("int6", 8)])

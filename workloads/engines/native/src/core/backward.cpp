@@ -169,22 +169,26 @@ void store_gradient(const Pass& pass, const float* g, size_t rows, size_t row, v
   }
 }
 
-void take_rows(const Pass& pass, float* g, const float* d, size_t rows, float* peak) {
+// g of some rows of chunk `index` becomes the gradient of Y. partial 2, first value: the largest magnitude; partial 1: the
+// sums of the squares, where they are wanted.
+void take_rows(const Pass& pass, float* g, const float* d, size_t rows, int32_t index) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s);
+  float* peak = partial(net, 2, index);
   net.passes->norm_gradient(g, d, rows, channels, channel_values(net, kNormSlope), channel_values(net, kNormMean), channel_values(net, kNormFactor));
   const float largest = net.kernels->max_abs_f32(g, rows * channels);
   *peak = largest > *peak ? largest : *peak;
+  if (pass.mode == kMeasure) net.passes->add_products(g, g, rows, channels, partial(net, 1, index));
 }
 
-void plain_rows(const Pass& pass, Chunk chunk, float* peak, int32_t thread) {
+void plain_rows(const Pass& pass, Chunk chunk, int32_t index, int32_t thread) {
   const Network& net = pass.net;
   const size_t channels = channels_of(pass.s), first = (size_t)chunk.first * pass.s.out_pixels;
   for_tiles(net, (size_t)chunk.images * pass.s.out_pixels, channels, [&](size_t row, size_t rows) {
     float *g = tile_of(net, thread, 0), *d = tile_of(net, thread, 1);
     load_gradient(net, pass.s, first + row, rows, g);
     load_direction(net, pass.s, pass.next, false, first + row, rows, d);
-    take_rows(pass, g, d, rows, peak);
+    take_rows(pass, g, d, rows, index);
     if (pass.mode == kStore) store_gradient(pass, g, rows, first + row, net.grad_y, (first + row) * channels, thread);
   });
 }
@@ -211,7 +215,7 @@ void clear_odd_row(const Pass& pass, int32_t image) {
   memset((uint8_t*)pass.net.grad_y + at * size, 0, row * size);
 }
 
-void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t thread) {
+void rows_pooled_before(const Pass& pass, int32_t image, int32_t index, int32_t thread) {
   const Network& net = pass.net;
   const Stage& s = pass.s;
   const size_t channels = channels_of(s), half = (size_t)s.out_width / 2, size = type_bytes(net.config.output_gradient, 1);
@@ -220,7 +224,7 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
     const size_t row = (size_t)image * s.pooled_pixels + (size_t)py * half;
     load_gradient(net, s, row, half, g);
     load_direction(net, s, pass.next, false, row, half, d);
-    take_rows(pass, g, d, half, peak);
+    take_rows(pass, g, d, half, index);
     if (pass.mode == kMeasure) continue;
     if (one_buffer(net)) {
       store_gradient(pass, g, half, row, net.grad_y, row * channels, thread);
@@ -234,7 +238,7 @@ void rows_pooled_before(const Pass& pass, int32_t image, float* peak, int32_t th
   if (pass.mode == kStore && !one_buffer(net)) clear_odd_row(pass, image);
 }
 
-void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thread) {
+void rows_pooled_after(const Pass& pass, int32_t image, int32_t index, int32_t thread) {
   const Network& net = pass.net;
   const Stage& s = pass.s;
   const size_t channels = channels_of(s), width = (size_t)s.out_width;
@@ -249,7 +253,7 @@ void rows_pooled_after(const Pass& pass, int32_t image, float* peak, int32_t thr
       unpool_row(pass, image, y / 2, pooled, g, thread);
     }
     load_direction(net, s, pass.next, true, at, rows, d);
-    take_rows(pass, g, d, rows, peak);
+    take_rows(pass, g, d, rows, index);
     if (pass.mode == kStore) store_gradient(pass, g, rows, at, net.grad_y, at * channels, thread);
   }
 }
@@ -259,13 +263,24 @@ float walk(const Pass& pass) {
   Network& net = pass.net;
   net.threads.run(chunk_count(net), [&](int32_t index, int32_t thread) {
     const Chunk chunk = chunk_at(net, index);
-    float* peak = partial(net, 2, index);
-    *peak = 0;
-    if (pass.s.pool == HARNESS_POOL_NONE) return plain_rows(pass, chunk, peak, thread);
+    *partial(net, 2, index) = 0;
+    memset(partial(net, 1, index), 0, channels_of(pass.s) * sizeof(float));
+    if (pass.s.pool == HARNESS_POOL_NONE) return plain_rows(pass, chunk, index, thread);
     const auto rows = pass.s.pool == HARNESS_POOL_BEFORE_NORM ? rows_pooled_before : rows_pooled_after;
-    for (int32_t i = 0; i < chunk.images; i++) rows(pass, chunk.first + i, peak, thread);
+    for (int32_t i = 0; i < chunk.images; i++) rows(pass, chunk.first + i, index, thread);
   });
   return largest_partial(net, 2);
+}
+
+// What 31 steps reach to: the largest magnitude of the gradient, or eight times the root of its mean square, if that is
+// less. Few values are far beyond that, the ones of items that are not learned yet; for their sake all the others
+// would be below a step. The mean is over as many values as the pool selects: the others are next to 0.
+float int6_range(const Network& net, const Stage& s, float largest) {
+  double squares = 0;
+  for (int32_t chunk = 0; chunk < chunk_count(net); chunk++)
+    for (size_t c = 0; c < channels_of(s); c++) squares += (double)partial(net, 1, chunk)[c];
+  const float most = kMostDeviations * (float)sqrt(squares / ((double)net.items * (double)s.pooled_pixels * (double)s.out_channels));
+  return most > 0 && most < largest ? most : largest;
 }
 
 void norm_backward_float(Network& net, Stage& s, Stage* next) {
@@ -285,8 +300,8 @@ void norm_backward(Network& net, Stage& s, Stage* next) {
   if (s.last || net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED) centre_direction(net, s, next);
   rescale_channels(net, s, peak);
   if (net.config.output_gradient == HARNESS_INT6) {
-    const float largest = walk({net, s, next, kMeasure, 0});
-    net.inverse_step = largest > 0 ? 31.0f / largest : 1.0f;
+    const float range = int6_range(net, s, walk({net, s, next, kMeasure, 0}));
+    net.inverse_step = range > 0 ? 31.0f / range : 1.0f;
     walk({net, s, next, kStore, net.inverse_step});
   } else {
     const float largest = walk({net, s, next, kStore, 0});
