@@ -68,7 +68,7 @@ def wrapped_in_the_window(document, log):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    """Run it, again where this machine stood still, and longer where that was too quick for a window or a wrap in it."""
+    """Run it, again where this machine stood still, longer where that was too quick for a window or a wrap in it."""
     steps = 500
     for _ in range(5):
         document, log = run_in(tmp_path_factory.mktemp("live"), steps)
