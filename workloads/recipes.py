@@ -197,9 +197,8 @@ class Optimizer(NamedTuple):
     sign_threshold: float = 0.0
 
 
-_ADAM = Optimizer(
-    "adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True, sign_rate=1.2533
-)  # √(π/2)
+# 1.2533 is √(π/2): what the sign of a normal gradient moves a weight less by.
+_ADAM = Optimizer("adam", "Adam (Kingma & Ba 2015)", momenta=2, latent_weights=True, sign_rate=1.2533)
 _SGD = Optimizer(
     "sgd",
     "stochastic gradient descent with momentum",

@@ -85,9 +85,11 @@ class CoreData:
         flip: bool,
     ) -> None:
         """Shift and mirror the images of a batch in place, `most` (right, down) pixels at most."""
-        from workloads.engines.native.moves import move
+        from workloads.engines.native.moves import Moves
 
-        move(images, items, key, shape, most, flip)
+        numbers, row = numbers_of(items), (c_uint8 * shape[2])()
+        moves = Moves(key, ctypes.addressof(row), *shape, *most, flip)
+        library.load().harness_items_move(byref(moves), address_of(numbers), len(numbers), pointer_to(images))
 
 
 def numbers_of(items: Sequence[int]) -> "array[int]":

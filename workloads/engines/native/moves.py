@@ -1,14 +1,9 @@
-"""Shifts and mirrors done by the core. Imported only where images are augmented."""
+"""What the core is told of shifts and mirrors. Imported only where images are augmented."""
 
-import ctypes
-from collections.abc import Sequence
-from ctypes import byref, c_int32, c_uint8, c_uint64, c_void_p
-
-from workloads.engines.native import library
-from workloads.engines.native.data import address_of, numbers_of, pointer_to
+from ctypes import Structure, c_int32, c_uint64, c_void_p
 
 
-class _Moves(ctypes.Structure):
+class Moves(Structure):
     """See `harness_moves`."""
 
     _fields_ = [
@@ -16,17 +11,3 @@ class _Moves(ctypes.Structure):
         ("row", c_void_p),
         *[(name, c_int32) for name in ("channels", "height", "width", "max_dx", "max_dy", "flips")],
     ]
-
-
-def move(
-    images: memoryview,
-    items: Sequence[int],
-    key: int,
-    shape: tuple[int, int, int],
-    most: tuple[int, int],
-    flip: bool,
-) -> None:
-    """Shift and mirror the images of a batch in place, `most` (right, down) pixels at most."""
-    numbers, row = numbers_of(items), (c_uint8 * shape[2])()
-    moves = _Moves(key, ctypes.addressof(row), *shape, *most, flip)
-    library.load().harness_items_move(byref(moves), address_of(numbers), len(numbers), pointer_to(images))
