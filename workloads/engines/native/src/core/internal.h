@@ -60,6 +60,14 @@ void emit_float(Network& net, Stage& s, Stage* next, const float* slope, const f
 void sum_gradient_float(Network& net, Stage& s, Stage* next);
 void norm_gradient_float(Network& net, Stage& s, Stage* next);
 
+// backward.cpp, of the norm of bits. d is what stands for the normalised output: the signs that the next stage retains
+// (pooled, where there is a pool), or those before the pool; of the last stage, those of its output.
+void load_direction(const Network& net, const Stage& s, const Stage* next, bool before_pool, size_t row, size_t rows, float* d);
+// Rows of the gradient of X+ as float32; 8-bit ones by the scale of their image.
+void load_gradient(const Network& net, const Stage& s, size_t row, size_t rows, float* g);
+// output_gradient.cpp: slope, mean and factor in the channel scratch -> the gradient of Y, in its type and at its place.
+void store_output_gradient(Network& net, Stage& s, Stage* next);
+
 // Y of one image of a streamed stage, computed into the thread's scratch.
 const void* stream_image(Network& net, Stage& s, int32_t image, int32_t thread);
 

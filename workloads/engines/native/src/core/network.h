@@ -157,6 +157,7 @@ inline const float* view_values(const Network& net, const void* from, int32_t dt
 void store_values(const Network& net, const float* from, size_t count, int32_t dtype, void* to, size_t at);
 // Sums of the partials of every chunk, in order.
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out);
+float largest_partial(const Network& net, int32_t index);  // of their first values
 
 // ---- steps, each over one stage
 void pack_weight_signs(Network& net, Stage& s);

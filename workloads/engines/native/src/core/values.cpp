@@ -33,6 +33,15 @@ void reduce_partials(const Network& net, int32_t index, size_t channels, double 
   }
 }
 
+float largest_partial(const Network& net, int32_t index) {
+  float largest = 0;
+  for (int32_t chunk = 0; chunk < chunk_count(net); chunk++) {
+    const float value = *partial(net, index, chunk);
+    largest = value > largest ? value : largest;
+  }
+  return largest;
+}
+
 // Packs sgn(W) for the products of this stage.
 void pack_weight_signs(Network& net, Stage& s) {
   if (net.config.optimizer == HARNESS_BOP) return;
