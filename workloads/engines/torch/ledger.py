@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from workloads.engines.torch.bits import table_bytes
+from workloads.engines.torch.flow import Activations
 from workloads.engines.torch.layer import Layer
 from workloads.engines.torch.optimizers import Update
 from workloads.engines.torch.scratch import Scratch
-from workloads.engines.torch.stage import Activations
 from workloads.errors import WorkloadError
 from workloads.memory_model import CLASSES
 

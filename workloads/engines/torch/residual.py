@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from workloads.engines.torch import residual_backward, residual_forward, stage
+from workloads.engines.torch.flow import Activations
 from workloads.engines.torch.layer import DTYPES, Layer
-from workloads.engines.torch.stage import Activations
 
 
 def connect(layers: list[Layer]) -> None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from workloads.engines.torch import averaging, conv, overlapping, stage
+from workloads.engines.torch import averaging, conv, flow, overlapping
+from workloads.engines.torch.flow import Activations
 from workloads.engines.torch.gradients import OutputGradient
 from workloads.engines.torch.layer import Layer
 from workloads.engines.torch.norm import (
@@ -23,7 +24,7 @@ from workloads.engines.torch.norm import (
 from workloads.engines.torch.residual_forward import Output, source_of
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.sources import Source, ValueSource
-from workloads.engines.torch.stage import Activations
+from workloads.engines.torch.stage_backward import output_gradient, release, through_norm
 
 
 class Kept(NamedTuple):
@@ -78,8 +79,8 @@ def _normalised(layer: Layer, kept: Kept) -> Normalised:
 def _through_norm(layer: Layer, gradient: Tensor, kept: Kept) -> OutputGradient:
     """Overwrite the gradient of the norm's output with ∂Y, and return that in the recipe's type."""
     assert kept.channel is not None
-    stage.through_norm(layer, gradient, _normalised(layer, kept), kept.channel, clipped=False)
-    return stage.output_gradient(layer, gradient)
+    through_norm(layer, gradient, _normalised(layer, kept), kept.channel, clipped=False)
+    return output_gradient(layer, gradient)
 
 
 def _weights(layer: Layer, dy: OutputGradient, batch: int, source: Source) -> None:
@@ -94,9 +95,9 @@ def of_first(layer: Layer, gradient: Tensor, kept: Kept) -> None:
     maps = full.view(batch, each.out_channels, each.out_height, each.out_width)
     pooled = gradient.view(batch, each.out_channels, (each.out_height + 1) // 2, -1)
     overlapping.max_unpool(pooled, kept.places, maps, layer.scratch)
-    stage.release(gradient)
+    release(gradient)
     dy = _through_norm(layer, full, kept)
-    _weights(layer, dy, batch, stage.source_of(layer, Activations(kept.input, kept.bits)))
+    _weights(layer, dy, batch, flow.source_of(layer, Activations(kept.input, kept.bits)))
 
 
 def of_sum(layer: Layer, gradient: Tensor, kept: Kept) -> tuple[Tensor, Tensor | None]:
@@ -125,7 +126,7 @@ def of_head(layer: Layer, gradient: Tensor, kept: Kept) -> Tensor:
     batch = len(gradient)
     sums = total(per_channel(block) for _, block in blocks(gradient.unsqueeze(2), layer.scratch))
     layer.saturated += saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
-    dy = stage.output_gradient(layer, gradient)
+    dy = output_gradient(layer, gradient)
     averages = _average_gradient(layer, dy, batch, kept)
     dx = layer.allocate("dX_Y", batch, layer.stage.arriving)
     averaging.add_spread(layer, averages, dx, onto=False)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.engines.torch import averaging, conv, overlapping, stage
+from workloads.engines.torch import averaging, conv, flow, overlapping
 from workloads.engines.torch.bits import packed_bytes
+from workloads.engines.torch.flow import Activations
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.norm import Keep, blocks, normalise_
 from workloads.engines.torch.rounding import saturate_into
 from workloads.engines.torch.sources import RealSource, Source, ValueSource
-from workloads.engines.torch.stage import Activations, Statistics
+from workloads.engines.torch.stage import Statistics
 
 
 class Output(NamedTuple):
@@ -56,7 +57,7 @@ def source_of(layer: Layer, x: Activations, averaged: Tensor | None) -> Source:
     if averaged is not None or not (each.binary or each.real_input):
         return ValueSource(x.real if averaged is None else averaged)
     if each.real_input or layer.recipe.activation == "bit":
-        return stage.source_of(layer, x)
+        return flow.source_of(layer, x)
     clip_at = None if layer.recipe.ste_mask == "none" else each.clip_at
     return RealSource(x.real, clip_at, polynomial=each.straight_through == "polynomial")
 

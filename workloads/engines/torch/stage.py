@@ -11,49 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.engines.torch import conv, dense
+from workloads.engines.torch import conv, dense, stage_backward
 from workloads.engines.torch.bits import packed_bytes
-from workloads.engines.torch.gradients import OutputGradient, RealGradient
+from workloads.engines.torch.flow import Activations, keeps_mask, retains_signs, source_of
 from workloads.engines.torch.layer import DTYPES, Layer
-from workloads.engines.torch.norm import (
-    WITHIN_CLIP,
-    FromOutput,
-    FromSigns,
-    Keep,
-    Normalised,
-    backward_,
-    moments,
-    normalise_,
-    scale_of,
-)
-from workloads.engines.torch.pooling import max_pool, max_unpool, sign_pool, sign_unpool
-from workloads.engines.torch.quantise import quantise
-from workloads.engines.torch.rounding import saturate_into
-from workloads.engines.torch.sources import ImageSource, PackedSource, RealSource, Source
-
-
-class Activations(NamedTuple):
-    """What flows from stage to stage. `real` is X⁺ (batch × features), or the image's pixels (uint8).
-
-    Of X, `bits` and `mask` are the packed signs and straight-through mask where the recipe retains those; of an
-    image, `bits` is the retained real image where the recipe keeps one. `branch` is the result of a projection that the
-    next stage adds to its own (see `residual`).
-    """
-
-    real: Tensor
-    bits: Tensor | None = None
-    mask: Tensor | None = None
-    branch: Tensor | None = None
-
-
-def source_of(layer: Layer, x: Activations) -> Source:
-    """Return the view of a stage's input that its products read."""
-    if layer.stage.real_input:
-        return ImageSource(x.real, x.bits)
-    if layer.recipe.activation == "bit":
-        assert x.bits is not None
-        return PackedSource(x.bits, x.mask, layer.stage.inputs)
-    return RealSource(x.real, None if layer.recipe.ste_mask == "none" else 1.0)
+from workloads.engines.torch.norm import Keep, moments, normalise_, scale_of
+from workloads.engines.torch.pooling import max_pool, sign_pool
 
 
 class Output(NamedTuple):
@@ -132,22 +95,12 @@ def _product(layer: Layer, x: Activations) -> Tensor:
 
 def _keep(layer: Layer, elements: int, *, with_mask: bool) -> Keep | None:
     """Return room for the packed signs (and mask) of so many elements, or None where real X⁺ is retained."""
-    if not _retains_signs(layer):
+    if not retains_signs(layer):
         return None
     bits = torch.empty(packed_bytes(elements), dtype=torch.uint8, device=layer.beta.device)
     return Keep(
-        bits, torch.empty_like(bits) if with_mask and _keeps_mask(layer) else None, layer.stage.out_channels
+        bits, torch.empty_like(bits) if with_mask and keeps_mask(layer) else None, layer.stage.out_channels
     )
-
-
-def _retains_signs(layer: Layer) -> bool:
-    """Tell whether of a stage's output the signs are retained, for the next stage and for its own norm."""
-    return layer.recipe.activation == "bit" and not layer.is_last
-
-
-def _keeps_mask(layer: Layer) -> bool:
-    """Tell whether |X⁺| ≤ 1 is retained of a stage's output, and ∂X⁺ clipped by it."""
-    return layer.recipe.ste_mask == "kept" and not layer.is_last
 
 
 class StageFunction(torch.autograd.Function):
@@ -189,10 +142,10 @@ class StageFunction(torch.autograd.Function):
         real, bits, mask, known, channel, places = ctx.saved_tensors
         gradient = gradients[0]
         assert gradient is not None
-        gradient = _before_pooled_signs(layer, gradient, known, places)
-        _through_norm(layer, gradient, known, channel)
-        gradient = _before_pooling(layer, gradient, places)
-        return None, _through_product(layer, gradient, real, bits, mask), None, None, None
+        gradient = stage_backward.before_pooled_signs(layer, gradient, known, places)
+        stage_backward.through_own_norm(layer, gradient, known, channel)
+        gradient = stage_backward.before_pooling(layer, gradient, places)
+        return None, stage_backward.through_product(layer, gradient, real, bits, mask), None, None, None
 
 
 def _name(layer: Layer, channel: Tensor, out: Output) -> None:
@@ -202,103 +155,3 @@ def _name(layer: Layer, channel: Tensor, out: Output) -> None:
         layer.retained[out.places.untyped_storage().data_ptr()] = "masks"
     if layer.stage.pool == "after_sign":
         layer.retained[out.known.untyped_storage().data_ptr()] = "X"
-
-
-def release(gradient: Tensor) -> None:
-    """Give a gradient's memory back although autograd still holds the tensor; nobody reads it again."""
-    gradient.untyped_storage().resize_(0)
-
-
-def _unpooled(layer: Layer, batch: int) -> Tensor:
-    stage = layer.stage
-    full = layer.allocate("dX_Y", batch, stage.outputs)
-    return full.view(batch, stage.out_channels, stage.out_height, stage.out_width)
-
-
-def _windows(layer: Layer, gradient: Tensor) -> Tensor:
-    stage = layer.stage
-    return gradient.view(len(gradient), stage.out_channels, stage.out_height // 2, stage.out_width // 2)
-
-
-def _before_pooled_signs(layer: Layer, gradient: Tensor, known: Tensor, places: Tensor | None) -> Tensor:
-    """Go back through a pooling of signs, if there is one: ∂X⁺ at the size of X⁺."""
-    if layer.stage.pool != "after_sign":
-        return gradient
-    full = _unpooled(layer, len(gradient))
-    if places is None:
-        sign_unpool(_windows(layer, gradient), known, full, layer.scratch)
-    else:
-        max_unpool(_windows(layer, gradient), places, full, layer.scratch)
-    release(gradient)
-    return full
-
-
-def _before_pooling(layer: Layer, gradient: Tensor, places: Tensor | None) -> Tensor:
-    """Go back through a pooling before the norm, if there is one: ∂Y at the size of Y."""
-    if layer.stage.pool != "before_norm":
-        return gradient
-    assert places is not None
-    full = _unpooled(layer, len(gradient))
-    max_unpool(_windows(layer, gradient), places, full, layer.scratch)
-    release(gradient)
-    return full
-
-
-def _through_norm(layer: Layer, gradient: Tensor, known: Tensor, channel: Tensor) -> None:
-    if _retains_signs(layer):
-        normalised: Normalised = FromSigns(known)
-    else:
-        normalised = FromOutput(known.view(len(gradient), layer.stage.out_channels, -1), layer.beta.detach())
-    through_norm(layer, gradient, normalised, channel, clipped=_keeps_mask(layer))
-
-
-def through_norm(
-    layer: Layer, gradient: Tensor, normalised: Normalised, channel: Tensor, *, clipped: bool
-) -> None:
-    """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω.
-
-    `clipped`: whether ∂X⁺ is 0 where |X⁺| > 1. It is not where a shortcut is added to X⁺ before the sign is taken.
-    """
-    shape = (len(gradient), layer.stage.out_channels, -1)
-    omega = channel[2] if layer.by_sign else None
-    if omega is not None and clipped and layer.norm == "l1_sign_centred":
-        omega = torch.full_like(omega, WITHIN_CLIP)
-    sums, saturated = backward_(
-        gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch, layer.beta
-    )
-    layer.saturated += saturated + saturate_into(layer.beta_gradient, sums.mul_(layer.unscale))
-
-
-def output_gradient(layer: Layer, gradient: Tensor) -> OutputGradient:
-    """Return ∂Y in the recipe's type. A quantised ∂Y gives the memory of the real one back before ∂X is allocated."""
-    kind = layer.recipe.output_gradient
-    if kind in DTYPES:
-        dy: OutputGradient = RealGradient(gradient)
-    else:
-        batch = gradient.shape[0]
-        dy = quantise(gradient.view(batch, -1), kind, layer.scratch, batch * layer.stage.pooled_outputs)
-        layer.transient["dX_Y"] = max(layer.transient["dX_Y"], gradient.nbytes)
-        release(gradient)
-    layer.transient["dY"] = max(layer.transient["dY"], dy.nbytes)
-    return dy
-
-
-def _through_product(
-    layer: Layer, gradient: Tensor, real: Tensor | None, bits: Tensor | None, mask: Tensor | None
-) -> Tensor | None:
-    """Leave ∂W in the layer; return ∂X, or None where the input is the image."""
-    stage, scratch, batch = layer.stage, layer.scratch, len(gradient)
-    source = source_of(layer, Activations(gradient if real is None else real, bits, mask))
-    dy = output_gradient(layer, gradient.flatten(1))
-    if stage.kind == "conv":
-        layer.saturated += conv.weight_gradient(stage, dy, batch, source, layer.gradient, scratch)
-    else:
-        layer.saturated += dense.weight_gradient(dy, batch, source, layer.gradient, scratch)
-    if stage.real_input:
-        return None
-    dx = layer.allocate("dX_Y", batch, stage.inputs)
-    if stage.kind == "conv":
-        layer.saturated += conv.input_gradient(stage, dy, layer.weights, source, dx, scratch)
-    else:
-        layer.saturated += dense.input_gradient(dy, layer.weights, source, dx, scratch)
-    return dx

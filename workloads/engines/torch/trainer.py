@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from workloads.engines.base import Batch, Job, Mark, Phase, Snapshot
-from workloads.engines.torch import devices, processes, residual, stage
+from workloads.engines.torch import devices, processes, residual
+from workloads.engines.torch.flow import Activations
 from workloads.engines.torch.layer import DTYPES, Layer
 from workloads.engines.torch.ledger import Ledger
 from workloads.engines.torch.loss import cross_entropy, propagate
@@ -186,17 +187,17 @@ class TorchTraining:
         for name in ("accumulation", "updates", "scratch", "generator", "dither", "beta"):
             self.__dict__.pop(name, None)
 
-    def _first(self, images: memoryview) -> stage.Activations:
+    def _first(self, images: memoryview) -> Activations:
         """Return the pixels, and the real image where the recipe retains that."""
         pixels = _tensor(images).to(self.device).view(-1, self.layers[0].stage.inputs)
         if self.job.recipe.image == "uint8":
-            return stage.Activations(pixels)
+            return Activations(pixels)
         dtype = DTYPES[self.job.recipe.image]
         real = torch.empty(pixels.shape, dtype=dtype, device=self.device)
         with self.scratch:
             block = self.scratch.take(tuple(pixels.shape), torch.float32) if dtype != torch.float32 else real
             real.copy_(real_image(pixels, block))
-        return stage.Activations(pixels, real)
+        return Activations(pixels, real)
 
 
 def _tensor(data: memoryview) -> Tensor:

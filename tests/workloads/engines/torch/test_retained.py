@@ -7,12 +7,13 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 from tests_support import Build, odd_network, pixels_and_labels  # noqa: E402
 
 from workloads.engines.torch import stage  # noqa: E402
+from workloads.engines.torch.flow import Activations  # noqa: E402
 from workloads.engines.torch.trainer import TorchTraining  # noqa: E402
 
 NETWORK, BATCH = odd_network(13, 7, 5, 3), 6
 
 
-def forward(training: TorchTraining) -> tuple[list[torch.Tensor], list[stage.Activations]]:
+def forward(training: TorchTraining) -> tuple[list[torch.Tensor], list[Activations]]:
     """Run the forward pass; return every tensor that autograd saved and what flowed between the stages."""
     saved: list[torch.Tensor] = []
 
