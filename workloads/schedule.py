@@ -16,16 +16,17 @@ def learning_rate(initial: float, schedule: str, step: int, steps: int) -> float
     raise ValueError(f"unknown schedule '{schedule}'; there is: constant, cosine")
 
 
-def average_share(batch: int, cooled: float) -> float:
+def average_share(batch: int, cooled: float, items: int) -> float:
     """Return the share of the batch of that number, from 1, in the moving averages of batch normalisation.
 
-    The first ten batches count alike. Then a batch has a tenth at the full learning rate, and less as the rate falls,
-    down to a hundredth: the slower the weights move, the further back their statistics may reach. A fixed tenth
-    follows the noise of some 20 batches to the end, which costs a binary network 0.1 to 0.2 points of accuracy; a
-    fixed hundredth remembers, at the full rate, statistics of weights long gone.
+    A share s errs by noise and by age. The noise of 2/s batches has the variance s/(2 · items); the weights have moved
+    on by rate/s since, which counts squared. The sum is least where s goes by the cube root of rate² · items. Of 100
+    items at the full rate it is best at a fifth, and flat around it (`benchmarks/README.md`). It is never below a
+    hundredth, and until then all batches count alike.
 
     Args:
         batch: how many batches have been seen, this one included.
         cooled: the learning rate of the last step as a share of the largest so far, 0 to 1.
+        items: how many items the batch has.
     """
-    return max(1 / batch, 0.01, 0.1 * cooled)
+    return min(1.0, max(1 / batch, 0.01, 0.2 * (cooled * cooled * items / 100) ** (1 / 3)))

@@ -21,8 +21,18 @@ def test_an_unknown_schedule_names_those_there_are():
 
 
 @pytest.mark.parametrize(
-    ("batch", "cooled", "share"),
-    [(1, 1.0, 1.0), (5, 0.0, 0.2), (100, 1.0, 0.1), (100, 0.5, 0.05), (1000, 0.01, 0.01), (50, 0.0, 0.02)],
+    ("batch", "cooled", "items", "share"),
+    [
+        (1, 1.0, 100, 1.0),
+        (4, 0.0, 100, 0.25),
+        (4, 1.0, 100, 0.25),
+        (6, 1.0, 100, 0.2),
+        (100, 0.125, 100, 0.05),
+        (100, 1.0, 800, 0.4),
+        (100, 1.0, 100_000, 1.0),
+        (1000, 0.001, 100, 0.01),
+        (50, 0.0, 100, 0.02),
+    ],
 )
-def test_a_batch_has_its_share_in_the_averages(batch, cooled, share):
-    assert average_share(batch, cooled) == pytest.approx(share)
+def test_a_batch_has_its_share_in_the_averages(batch, cooled, items, share):
+    assert average_share(batch, cooled, items) == pytest.approx(share)

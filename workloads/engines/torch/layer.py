@@ -70,10 +70,10 @@ class Layer:
         self.saturated = 0
         self.transient = {"dX_Y": 0, "dY": 0}
 
-    def observe(self, mean: Tensor, spread: Tensor) -> None:
-        """Take one batch's μ and spread (float32) into the moving averages."""
+    def observe(self, mean: Tensor, spread: Tensor, items: int) -> None:
+        """Take μ and spread (float32) of one batch of so many items into the moving averages."""
         self.batches_seen += 1
-        share = average_share(self.batches_seen, self.cooled)
+        share = average_share(self.batches_seen, self.cooled, items)
         self.moving[0].lerp_(mean, share)
         self.moving[1].lerp_(spread, share)
 

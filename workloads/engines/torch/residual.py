@@ -65,7 +65,7 @@ class ResidualFunction(torch.autograd.Function):
         seen: list[Tensor] = []
 
         def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-            seen.extend(stage.batch_statistics(layer, y, layer.observe))
+            seen.extend(stage.observed_statistics(layer, y))
             return seen[0], seen[1]
 
         x = Activations(real, bits, mask, branch)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.engines.torch import conv, dense, stage_backward
+from workloads.engines.torch import conv, dense, processes, stage_backward
 from workloads.engines.torch.bits import packed_bytes
 from workloads.engines.torch.flow import Activations, keeps_mask, retains_signs, source_of
 from workloads.engines.torch.layer import DTYPES, Layer
@@ -59,6 +59,12 @@ def batch_statistics(
     mean, spread = moments(y, layer.norm, layer.scratch)
     tell(mean, spread)
     return mean, scale_of(spread, layer.norm)
+
+
+def observed_statistics(layer: Layer, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return μ and the scale of Y over the batch, and take the batch into the moving averages."""
+    items = len(y) * processes.current().count
+    return batch_statistics(layer, y, lambda mean, spread: layer.observe(mean, spread, items))
 
 
 def _forward(layer: Layer, x: Activations, statistics: Statistics) -> Output:
@@ -119,7 +125,7 @@ class StageFunction(torch.autograd.Function):
         seen: list[Tensor] = []
 
         def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-            seen.extend(batch_statistics(layer, y, layer.observe))
+            seen.extend(observed_statistics(layer, y))
             return seen[0], seen[1]
 
         out = _forward(layer, Activations(real, bits, mask), statistics)

@@ -221,7 +221,7 @@ def test_the_moving_averages_follow_the_schedule(trainer: str) -> None:
     training = support.make(trainer, network, 8)
     expected, cooled = np.zeros_like(known[0]), 1.0
     for number in range(1, 251):
-        expected += average_share(number, cooled) * (known[number % 2] - expected)
+        expected += average_share(number, cooled, 8) * (known[number % 2] - expected)
         cooled = 1.0 if number < 100 else 0.3
         training.step(*batches[number % 2], 1e-30 * cooled, lambda phase: None)
         if number in (1, 9, 60, 250):

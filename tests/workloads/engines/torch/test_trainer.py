@@ -139,7 +139,7 @@ def test_the_moving_averages_follow_the_schedule(build: Build) -> None:
     training = build("lowmem", NETWORK, BATCH)
     expected, cooled = torch.zeros_like(known[0]), 1.0
     for number in range(1, 151):
-        expected += average_share(number, cooled) * (known[number % 2] - expected)
+        expected += average_share(number, cooled, BATCH) * (known[number % 2] - expected)
         cooled = 1.0 if number < 50 else 0.3
         training.step(*batches[number % 2], 1e-30 * cooled, lambda phase: None)
     torch.testing.assert_close(training.layers[0].moving.double(), expected, rtol=1e-4, atol=1e-4)

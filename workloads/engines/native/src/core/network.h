@@ -22,8 +22,8 @@ constexpr float kEpsilon = 1e-5f;           // in sigma
 constexpr float kWithinClip = 0.48f;        // mean |X+| where |X+| <= 1: 0.474 for beta 0, 0.5 for a large one
 constexpr float kMostDeviations = 8.0f;     // of the gradient of Y, that 6 bits reach to
 constexpr float kPsiFloor = 1.0f / 256;     // least psi: a constant channel has psi 0
-// Share of a new batch in the moving averages: at most and at least; schedule.py says why.
-constexpr float kMostShare = 0.1f, kLeastShare = 0.01f;
+// Share of a new batch in the moving averages: of 100 items at the full rate, and at least; schedule.py says why.
+constexpr float kFullShare = 0.2f, kLeastShare = 0.01f;
 
 // What one stage is. Pointers are set by bind(); types are those of the configuration.
 struct Stage {

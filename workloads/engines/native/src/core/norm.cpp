@@ -44,8 +44,9 @@ void sum_spread(Network& net, Stage& s) {
 // `average_share` of schedule.py.
 float average_share(const Network& net, float batch) {
   const float cooled = net.largest_rate > 0 ? net.last_rate / net.largest_rate : 1.0f;
-  const float share = kMostShare * cooled > kLeastShare ? kMostShare * cooled : kLeastShare;
-  return 1.0f / batch > share ? 1.0f / batch : share;
+  const float best = kFullShare * cbrtf(cooled * cooled * (float)net.items / 100.0f);
+  const float share = best > kLeastShare ? best : kLeastShare;
+  return 1.0f / batch > share ? 1.0f / batch : share < 1.0f ? share : 1.0f;
 }
 
 void average(const Network& net, Stage& s) {
