@@ -91,11 +91,13 @@ def _part(split: Split, start: int, count: int) -> Split:
 class Feed:
     """Training batches as the worker feeds them: shuffled, moved and mirrored as the workload says."""
 
-    def __init__(self, data: PreparedDataset, row: Workload, seed: int, core: DataCore | None) -> None:
+    def __init__(
+        self, data: PreparedDataset, row: Workload, seed: int, core: DataCore | None, batch: int = BATCH
+    ) -> None:
         self._data, self._row, self._seed, self._core = data, row, seed, core
-        self._reader = BatchReader(data.train, BATCH, seed, shuffle=True, core=core)
-        self._images = memoryview(bytearray(BATCH * data.train.image_bytes))
-        self._labels = memoryview(bytearray(BATCH))
+        self._reader = BatchReader(data.train, batch, seed, shuffle=True, core=core)
+        self._images = memoryview(bytearray(batch * data.train.image_bytes))
+        self._labels = memoryview(bytearray(batch))
         self.batches = self._reader.batches_per_epoch
 
     def seek(self, epoch: int) -> None:
@@ -110,18 +112,18 @@ class Feed:
         return self._images, self._labels
 
 
-def in_order(split: Split, items: int) -> Iterator[Batch]:
+def in_order(split: Split, items: int, batch: int = BATCH) -> Iterator[Batch]:
     """Yield the first items of a split in the files' order, through one buffer."""
-    images, labels = memoryview(bytearray(BATCH * split.image_bytes)), memoryview(bytearray(BATCH))
-    reader = BatchReader(split, BATCH, shuffle=False)
-    for _ in range(items // BATCH):
+    images, labels = memoryview(bytearray(batch * split.image_bytes)), memoryview(bytearray(batch))
+    reader = BatchReader(split, batch, shuffle=False)
+    for _ in range(items // batch):
         reader.read_into(images, labels)
         yield images, labels
 
 
-def accuracy(training: Training, test: Split) -> float:
+def accuracy(training: Training, test: Split, batch: int = BATCH) -> float:
     """Return the share of the whole test set classified rightly, in percent."""
-    return 100 * sum(training.evaluate(*batch) for batch in in_order(test, test.count)) / test.count
+    return 100 * sum(training.evaluate(*each) for each in in_order(test, test.count, batch)) / test.count
 
 
 class Run:

@@ -29,4 +29,4 @@ def average_share(batch: int, cooled: float, items: int) -> float:
         cooled: the learning rate of the last step as a share of the largest so far, 0 to 1.
         items: how many items the batch has.
     """
-    return min(1.0, max(1 / batch, 0.01, 0.2 * (cooled * cooled * items / 100) ** (1 / 3)))
+    return min(1.0, max(1 / batch, 0.01, 0.2 * math.cbrt(cooled * cooled * items / 100)))

@@ -1,8 +1,8 @@
 // Softmax cross-entropy over the normalised outputs of the last stage, and the gradient of the summed loss.
 //
-// Signs are all that `lowmem` retains of the logits, so their real values are computed again from Y, which is still
-// there. The gradient goes where Y was, scaled so that its largest element lies in [16, 32): it is never divided by the
-// batch, which would lead float16 into its subnormals.
+// The logits are retained in float16, for the norm's way back; the loss takes them from Y, which is still there. The
+// gradient goes where Y was, scaled so that its largest element lies in [16, 32): it is never divided by the batch, which
+// would lead float16 into its subnormals.
 #include <cmath>
 
 #include "internal.h"
