@@ -73,7 +73,7 @@ class Accumulation:
 
     def __init__(self, layers: list[Layer], beta: Tensor, count: int) -> None:
         """`beta` is β and ∂β of all layers (2 × channels). Call before the optimizer takes the layers' gradients."""
-        self._layers, self._beta, self._count = layers, beta, count
+        self._layers, self._beta, self.count = layers, beta, count
         self._taken, self._unscale = 0, 1.0
         self.sum = torch.zeros_like(beta[1])
         self._gradients: list[SummedGradient] = []
@@ -96,7 +96,7 @@ class Accumulation:
             self.sum.copy_(self._beta[1])
         else:
             self.sum.add_(self._beta[1])
-        if self._taken < self._count:
+        if self._taken < self.count:
             return False
         self._taken = 0
         self._beta[1].copy_(self.sum)

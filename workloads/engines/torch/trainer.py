@@ -128,10 +128,14 @@ class TorchTraining:
         mark(phase)
 
     def cool(self, learning_rate: float) -> None:
-        """Tell the moving averages the rate of the last step; see `schedule.average_share`."""
+        """Tell the moving averages how fast weights move; see `schedule.average_share`.
+
+        Of a step of several micro-batches, each of which the averages see, the rate is shared among those.
+        """
         self.largest_rate = max(self.largest_rate, learning_rate)
+        seen = self.accumulation.count if self.accumulation else 1
         for layer in self.layers:
-            layer.cooled = learning_rate / self.largest_rate if self.largest_rate else 1.0
+            layer.cooled = learning_rate / self.largest_rate / seen if self.largest_rate else 1.0
 
     @memory_errors()
     def recalibrate(self, batches: Iterable[Batch]) -> None:

@@ -85,6 +85,7 @@ def test_the_same_micro_batch_twice_updates_as_once_bit_for_bit(method, network,
         assert torch.equal(layer.beta, other.beta)
     assert two.updates[0].steps_taken == 4
     assert two.layers[0].batches_seen == 8  # each micro-batch is one for the moving averages
+    assert (one.layers[0].cooled, two.layers[0].cooled) == (1.0, 0.5)  # between two, weights move half as far
 
 
 def test_only_the_last_micro_batch_updates(build: Build) -> None:
