@@ -16,6 +16,7 @@ seed.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -126,6 +127,34 @@ def accuracy(training: Training, test: Split, batch: int = BATCH) -> float:
     return 100 * sum(training.evaluate(*each) for each in in_order(test, test.count, batch)) / test.count
 
 
+@contextlib.contextmanager
+def fresh_statistics(training: Training, batches: Iterator[Batch]) -> Iterator[None]:
+    """Have the training hold the statistics of these batches; then put all back as it was."""
+    snapshot = training.snapshot()
+    before = [bytes(block.data) for block in snapshot.blocks]
+    training.recalibrate(batches)
+    yield
+    for block, kept in zip(snapshot.blocks, before, strict=True):
+        block.data.cast("B")[:] = kept
+    snapshot.adopt()
+
+
+def train_epoch(training: Training, feed: Feed, epoch: int, epochs: int, rate: float) -> float:
+    """Train one of the epochs, the rate falling along the cosine, and return the mean training loss."""
+    total, steps = 0.0, epochs * feed.batches
+    for index in range(feed.batches):
+        eta = learning_rate(rate, "cosine", epoch * feed.batches + index, steps)
+        total += training.step(*feed.next(), eta, lambda phase: None)
+    return total / feed.batches
+
+
+def prepared(row: Workload) -> PreparedDataset:
+    """Return the whole data set of a workload, from the folder that HARNESS_DATA names."""
+    dataset = import_module(f"workloads.datasets.{row.dataset}")
+    found: PreparedDataset = dataset.prepare(row.dataset, Path(os.environ["HARNESS_DATA"]), Cache())
+    return found
+
+
 class Run:
     """One training with its record."""
 
@@ -169,7 +198,7 @@ class Run:
         feed.seek(len(curve))
         started, seconds = time.process_time(), before
         for epoch in range(len(curve), self._last_epoch):
-            loss = self._epoch(feed, epoch)
+            loss = train_epoch(self._training, feed, epoch, self._epochs, self._rate)
             reached = accuracy(self._training, data.test)
             curve.append({"epoch": epoch + 1, "train_loss": loss, "test_accuracy": reached})
             if self._recalibrate_every and (epoch + 1) % self._recalibrate_every == 0:
@@ -188,15 +217,8 @@ class Run:
 
     def _recalibrated(self, data: PreparedDataset) -> float:
         """Return the accuracy with statistics of some training images, and leave the training as it was."""
-        blocks = self._training.snapshot().blocks
-        before = [bytes(block.data) for block in blocks]
-        self._training.recalibrate(in_order(data.train, 2_000))
-        reached = accuracy(self._training, data.test)
-        snapshot = self._training.snapshot()
-        for block, kept in zip(snapshot.blocks, before, strict=True):
-            block.data.cast("B")[:] = kept
-        snapshot.adopt()
-        return reached
+        with fresh_statistics(self._training, in_order(data.train, 2_000)):
+            return accuracy(self._training, data.test)
 
     def _resumed(self) -> tuple[list[dict[str, Any]], float]:
         """Return the curve so far and the processor's time it took: those of a checkpoint, if there is one."""
@@ -213,14 +235,6 @@ class Run:
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
         head = {"curve": curve, "cpu_seconds": seconds}
         checkpoint.write(self._checkpoint, head, self._training.snapshot().blocks)
-
-    def _epoch(self, feed: Feed, epoch: int) -> float:
-        """Train one epoch and return the mean training loss."""
-        total, steps = 0.0, self._epochs * feed.batches
-        for index in range(feed.batches):
-            eta = learning_rate(self._rate, "cosine", epoch * feed.batches + index, steps)
-            total += self._training.step(*feed.next(), eta, lambda phase: None)
-        return total / feed.batches
 
     def _write(self, data: PreparedDataset, figures: dict[str, Any]) -> None:
         about = {"dataset_variant": data.variant, "test_items": data.test.count}
@@ -260,8 +274,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.accelerator != "cpu" and args.engine != "torch":
         parser.error("--accelerator is the torch engine's")
-    dataset = import_module(f"workloads.datasets.{workload(args.workload).dataset}")
-    data = dataset.prepare(workload(args.workload).dataset, Path(os.environ["HARNESS_DATA"]), Cache())
+    data = prepared(workload(args.workload))
     if args.held_out:
         data = held_out(data, args.held_out)
     for variant in args.variant or ["default"]:

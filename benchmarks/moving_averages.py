@@ -12,17 +12,14 @@ which have no age. The native engine's own averages tell what a batch's statisti
 import argparse
 import json
 import math
-import os
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from accuracy import Feed, accuracy, commit, in_order
+from accuracy import Feed, accuracy, commit, fresh_statistics, in_order, prepared
 
 from workloads.datasets.base import PreparedDataset
-from workloads.datasets.cache import Cache
 from workloads.engines import native
 from workloads.engines.base import Job
 from workloads.engines.native.training import NativeTraining
@@ -54,7 +51,7 @@ class Watched:
     """A training whose batches' statistics are seen."""
 
     def __init__(self, given: argparse.Namespace, row: Workload, data: PreparedDataset) -> None:
-        self._given, self._row, self._data, self.items = given, row, data, given.batch_size
+        self._rate_at_first, self._data, self.items = row.learning_rate, data, given.batch_size
         job = Job(
             row.specification(), recipe(given.trainer), optimizer("adam"), given.batch_size, 1, given.seed, {}
         )
@@ -68,7 +65,7 @@ class Watched:
         self.own: Averages = [np.frombuffer(view, np.float32) for view in views]
 
     def _rate(self, step: int) -> float:
-        return learning_rate(self._row.learning_rate, "cosine", step, self._steps)
+        return learning_rate(self._rate_at_first, "cosine", step, self._steps)
 
     def epochs(self, count: int) -> None:
         """Train until so many epochs are done."""
@@ -82,8 +79,8 @@ class Watched:
     def batch_statistics(self) -> tuple[Averages, float]:
         """Train one step; return the statistics of its batch, and the rate before it as a part of the largest."""
         before = [each.astype(np.float64) for each in self.own]
-        cooled = self._rate(self._step - 1) / self._row.learning_rate
-        share = average_share(self._step + 1, cooled, self._given.batch_size)
+        cooled = self._rate(self._step - 1) / self._rate_at_first
+        share = average_share(self._step + 1, cooled, self.items)
         self._train()
         return [old + (new - old) / share for old, new in zip(before, self.own, strict=True)], cooled
 
@@ -91,20 +88,17 @@ class Watched:
         """Classify the test set with these, and put the training's own back."""
         before = [each.copy() for each in self.own]
         self._set(averages)
-        reached = accuracy(self.training, self._data.test, self._given.batch_size)
+        reached = self._accuracy()
         self._set(before)
         return reached
 
-    def fresh(self) -> Averages:
-        """Return the statistics of 2,000 training images as the network is now."""
-        snapshot = self.training.snapshot()
-        kept = [bytes(block.data) for block in snapshot.blocks]
-        self.training.recalibrate(in_order(self._data.train, 2_000, self._given.batch_size))
-        found = [each.copy() for each in self.own]
-        for block, data in zip(snapshot.blocks, kept, strict=True):
-            block.data.cast("B")[:] = data
-        snapshot.adopt()
-        return found
+    def accuracy_fresh(self) -> float:
+        """Classify it with the statistics of 2,000 training images as the network is now."""
+        with fresh_statistics(self.training, in_order(self._data.train, 2_000, self.items)):
+            return self._accuracy()
+
+    def _accuracy(self) -> float:
+        return accuracy(self.training, self._data.test, self.items)
 
     def _set(self, averages: Averages) -> None:
         for own, each in zip(self.own, averages, strict=True):
@@ -124,7 +118,7 @@ def compare(watched: Watched, points: int) -> dict[str, float]:
         if step >= LEAD and (step - LEAD) % GAP == 0:
             for name, own in averages.items():
                 reached[name].append(watched.accuracy_with(own))
-            reached["fresh"].append(watched.accuracy_with(watched.fresh()))
+            reached["fresh"].append(watched.accuracy_fresh())
     return {name: round(fmean(each), 3) for name, each in reached.items()}
 
 
@@ -140,10 +134,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     row = workload(given.workload)
-    module = import_module(f"workloads.datasets.{row.dataset}")
-    data = module.prepare(row.dataset, Path(os.environ["HARNESS_DATA"]), Cache())
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    watched = Watched(given, row, data)
+    watched = Watched(given, row, prepared(row))
     for after in sorted(given.after):
         watched.epochs(after)
         reached = compare(watched, given.points)

@@ -11,23 +11,19 @@ Adam, cosine to 0, as `accuracy.py`. Adds to benchmarks/results/weight_motion.js
 
 import argparse
 import json
-import os
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import BATCH, Feed, commit
+from accuracy import BATCH, Feed, commit, prepared, train_epoch
 
 from workloads.datasets.base import PreparedDataset
-from workloads.datasets.cache import Cache
 from workloads.engines import native
 from workloads.engines.base import Job
 from workloads.engines.native.training import NativeTraining
 from workloads.recipes import optimizer, recipe
 from workloads.registry import Workload, workload
-from workloads.schedule import learning_rate
 
 RESULTS = Path(__file__).parent / "results" / "weight_motion.json"
 MOVES = 3
@@ -42,10 +38,7 @@ def weights_by_epoch(
     training.set_up()
     feed, seen = Feed(data, row, given.seed, native.data_core()), []
     for epoch in range(given.after + MOVES):
-        for index in range(feed.batches):
-            step = epoch * feed.batches + index
-            rate = learning_rate(row.learning_rate, "cosine", step, given.epochs * feed.batches)
-            training.step(*feed.next(), rate, lambda phase: None)
+        train_epoch(training, feed, epoch, given.epochs, row.learning_rate)
         if epoch + 1 >= given.after:
             stages = range(len(network.stages))
             seen.append([_weights(training, stage, trained.weight) for stage in stages])
@@ -82,8 +75,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     row = workload(given.workload)
-    module = import_module(f"workloads.datasets.{row.dataset}")
-    data = module.prepare(row.dataset, Path(os.environ["HARNESS_DATA"]), Cache())
+    data = prepared(row)
     records: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for trainer in given.trainer or ["standard", "lowmem"]:
         ends = weights_by_epoch(given, row, data, trainer)
