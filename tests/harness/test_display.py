@@ -30,7 +30,10 @@ def test_the_display_suits_where_it_goes(make_plan, terminal, quiet, kind):
 
 
 def test_a_terminal_follows_trial_phase_step_loss_memory_and_time_left(make_plan):
-    screen, plan = console(terminal=True), make_plan({"fail_at": "evaluate", "fail_how": "raise"}, steps=12)
+    # The parent looks at the worker's memory every 50 ms: a trial without work may be over before.
+    work = {"step_s": 0.02}
+    plan = make_plan({"fail_at": "evaluate", "fail_how": "raise"}, settings=work, steps=12)
+    screen = console(terminal=True)
     with display(screen, plan, quiet=False) as observer:
         observer._live.auto_refresh = False  # every change is drawn, however fast the trial
         hear, look = observer.message, observer.residency
