@@ -23,9 +23,10 @@ class Recipe(NamedTuple):
     `activation` is what is retained of X between forward and backward. `ste_mask` says where the clip of the
     straight-through estimator 1[|X| ≤ 1] comes from: `derived` from a retained real X, `kept` as a bit an
     element, or `none`. `norm` is the batch normalisation: `l2`, `l1`, `l1_sign`, whose backward pass puts the
-    retained sign times its mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which comes as
-    near to `l1` as signs can: less the sign's mean, less β, with the ω of what the clip lets through. Of the last stage
-    nobody retains signs, and its output is at hand as real numbers: there both are `l1`. `gradient` is
+    retained sign times a mean magnitude ω in place of the normalised output, or `l1_sign_centred`, which comes as
+    near to `l1` as signs can: less the sign's mean and less β. ω is that of the elements that get a gradient at all:
+    0.48 behind a clip, the retained mean of all where there is none, as in the paper. Of the last stage nobody retains
+    signs, and its output is at hand as real numbers: there both are `l1`. `gradient` is
     the type of Y and ∂X, `output_gradient` that of ∂Y as the products read it. `pool_mask` is kept at the pooling
     inputs, except `code2`, which is kept at the pooled outputs. `image` is how the retained first input is held.
 

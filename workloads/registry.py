@@ -93,7 +93,7 @@ def _residual(name: str, summary: str, model: str) -> Workload:
 MOST_NATIVE_THREADS = 64  # kMaxThreads of src/core/threads.h
 _WORKLOADS = (
     Workload("mlp-mnist", "784-256×4-10 on MNIST", "mlp", "mnist", 100, 1e-3, "cosine", 4),
-    Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-3, "cosine", 1, "shift-flip"),
+    Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-2, "cosine", 1, "shift-flip"),
     Workload("cnv-svhn", "CNV on SVHN", "cnv", "svhn", 100, 1e-3, "cosine", 1, "shift"),
     Workload(
         "binarynet-cifar10",

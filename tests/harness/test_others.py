@@ -164,5 +164,5 @@ def test_a_run_keeps_both_stretches(make_plan):
     use = list(runner.trials(plan, Quiet()))[1].validity
     assert use.others_reason is None
     assert use.others_before.duration_s >= 0.2
-    assert use.others_window.duration_s >= 0.3
+    assert use.others_window.duration_s >= 0.2  # of 0.3: a busy machine shows the parent the begin late
     assert use.others_window.own_s < 2 * use.others_window.duration_s

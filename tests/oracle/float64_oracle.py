@@ -174,7 +174,7 @@ def norm_backward(
         else:
             direction = sgn(x_plus)
             centred = norm == "l1_sign_centred"
-            omega = 0.48 if centred and clipped else np.mean(np.abs(x_plus))
+            omega = 0.48 if clipped else np.mean(np.abs(x_plus))
             factor = omega * np.mean(v * direction)
             if centred:
                 factor -= beta[channel] * np.mean(v)
@@ -205,12 +205,17 @@ def po2(values: Array, elements: int) -> Array:
     return quantised
 
 
-def int6(values: Array, elements: int) -> Array:
-    """Round to 63 steps; 31 of them are the largest magnitude, or eight times the root mean square, if that is less.
+def int6_step(values: Array, elements: int) -> float:
+    """Return the step; 31 of them are the largest magnitude, or eight times the root mean square, if that is less.
 
     (The mean is over as many values as a pooling has selected.)
     """
-    size = min(np.abs(values).max(), 8 * np.sqrt((values**2).sum() / elements)) / 31
+    return float(min(np.abs(values).max(), 8 * np.sqrt((values**2).sum() / elements)) / 31)
+
+
+def int6(values: Array, elements: int) -> Array:
+    """Round to 63 steps."""
+    size = int6_step(values, elements)
     quantised: Array = np.clip(np.round(values / size), -31, 31) * size
     return quantised
 

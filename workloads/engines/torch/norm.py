@@ -21,9 +21,10 @@ CENTRED: tuple[Norm, ...] = ("l1", "l1_sign_centred")
 """Those whose backward pass takes the mean off the sign, as the derivative of ψ = mean|Y − μ| does."""
 
 WITHIN_CLIP = 0.48
-"""What `l1_sign_centred` takes for mean|X⁺| of the elements that the straight-through clip |X⁺| ≤ 1 lets through.
+"""What ω is where the straight-through clip is behind the norm: mean|X⁺| of the elements with |X⁺| ≤ 1.
 
-Of a normal X⁺ with mean|X⁺| = 1 it is 0.474 at β = 0, and near 0.5 where |β| is large and the density all but even.
+The others get no gradient, so that the mean of all, the paper's ω, is twice too large for it. Of a normal X⁺ with
+mean|X⁺| = 1 it is 0.474 at β = 0, and near 0.5 where |β| is large and the density all but even.
 """
 
 EPSILON = 1e-5
@@ -178,8 +179,8 @@ def backward_(
     l1_sign  ∂Y = v − mean(v) − X̂⁺ · ω · mean(v ∘ X̂⁺)   (Wang et al. 2023, Algorithm 2)
     l1_sign_centred  ∂Y = v − mean(v) − (X̂⁺ − mean(X̂⁺)) · (ω · mean(v ∘ X̂⁺) − β · mean(v))
     The last is `l1` with what signs can tell. Without the mean of X̂⁺, ∂Y has a mean where signs have one, though a
-    shift of Y, which the norm takes off, changes nothing; x̃ is X⁺ − β; and where the clip has made v 0, ω is to be the
-    mean |X⁺| of the others (`WITHIN_CLIP`), which is about half of that of all.
+    shift of Y, which the norm takes off, changes nothing; and x̃ is X⁺ − β. Where a clip has made v 0, ω is to be
+    `WITHIN_CLIP`.
     """
     sums, moment, signs = _sums(gradient, norm, known, scratch)
     everyone = processes.current()

@@ -67,11 +67,12 @@ def through_norm(
 ) -> None:
     """Overwrite ∂X⁺ with ∂Y and leave ∂β in the layer; `channel` is what was retained: μ, the scale and ω.
 
-    `clipped`: whether ∂X⁺ is 0 where |X⁺| > 1. It is not where a shortcut is added to X⁺ before the sign is taken.
+    `clipped`: whether ∂X⁺ is 0 where |X⁺| > 1, so that ω is to be of the others alone. It is not where a shortcut is
+    added to X⁺ before the sign is taken.
     """
     shape = (len(gradient), layer.stage.out_channels, -1)
     omega = channel[2] if layer.by_sign else None
-    if omega is not None and clipped and layer.norm == "l1_sign_centred":
+    if omega is not None and clipped:
         omega = torch.full_like(omega, WITHIN_CLIP)
     sums, saturated = backward_(
         gradient.view(shape), layer.norm, channel[1], omega, normalised, layer.scratch, layer.beta

@@ -50,6 +50,15 @@ NETWORKS = {"mlp": mlp, "padded": padded_conv, "valid": valid_conv, "odd": odd_p
 WIDE = {"wide": wide_conv, "long": long_mlp}  # for `standard`
 
 
+NO_MASK = " without a mask"
+
+
+def recipe_of(trainer: str) -> recipes.Recipe:
+    """Return the recipe; `lowmem without a mask` is `lowmem` whose straight-through estimator clips nothing."""
+    found = recipes.recipe(trainer.removesuffix(NO_MASK))
+    return found._replace(ste_mask="none") if trainer.endswith(NO_MASK) else found
+
+
 def make(
     trainer: str,
     network: Specification,
@@ -60,7 +69,7 @@ def make(
     optimizer: str = "adam",
     border: Literal["cancel", "clip"] | None = None,
 ) -> NativeTraining:
-    recipe = recipes.recipe(trainer)
+    recipe = recipe_of(trainer)
     recipe = recipe if border is None else recipe._replace(border=border)
     job = Job(network, recipe, recipes.optimizer(optimizer), batch, threads, seed, {})
     training = native.create(job)

@@ -111,9 +111,18 @@ def forward_stage(
 
 
 def backward_stage(
-    record: Record, g: Array, weight: Array, beta: Array, stage: Stage, norm: str, *, first: bool, last: bool
+    record: Record,
+    g: Array,
+    weight: Array,
+    beta: Array,
+    stage: Stage,
+    norm: str,
+    *,
+    first: bool,
+    last: bool,
+    clip: bool,
 ) -> Array:
-    """Fill the record's gradients (of the summed loss) from ∂X⁺ and return ∂X, masked where |X| > 1."""
+    """Fill the record's gradients (of the summed loss) from ∂X⁺ and return ∂X, masked where |X| > 1 if `clip`."""
     if stage.pool == "after_sign":
         g = unpooled(g, record.select)
     record.g = g
@@ -126,10 +135,9 @@ def backward_stage(
             d = sgn(d) - sgn(d).mean(axis=(0, 1, 2))
     else:
         d = sgn(record.x_plus)
-        centred = norm == "l1_sign_centred"
-        omega = 0.48 if centred else record.omega  # the clip lets nothing through but |X⁺| ≤ 1
+        omega = 0.48 if clip else record.omega  # the clip lets nothing through but |X⁺| ≤ 1
         factor = omega * (v * d).mean(axis=(0, 1, 2))
-        if centred:
+        if norm == "l1_sign_centred":
             factor = factor - beta * v.mean(axis=(0, 1, 2))
             d = d - d.mean(axis=(0, 1, 2))
     dy = v - v.mean(axis=(0, 1, 2)) - d * factor
@@ -140,7 +148,8 @@ def backward_stage(
     shape = weight.shape
     record.dw = np.einsum("byxn,byxtc->ntc", dy, cols).reshape(shape)
     record.dw_bound = np.einsum("byxn,byxtc->ntc", np.abs(dy) > 0, np.abs(cols)).reshape(shape)
-    return input_gradient(dy, sgn(weight), stage) * (np.abs(record.x) <= 1)
+    dx = input_gradient(dy, sgn(weight), stage)
+    return dx * (np.abs(record.x) <= 1) if clip else dx
 
 
 def input_gradient(dy: Array, weight: Array, stage: Stage) -> Array:
@@ -163,6 +172,8 @@ def step(
     norm: str,
     signs: Decide = lambda index, x: x,
     masks: Decide = lambda index, x: x,
+    *,
+    clip: bool = True,
 ) -> tuple[float, list[Record]]:
     """Return the mean loss and every stage's record. pixels: uint8, batch × channels × height × width."""
     x = (2.0 * pixels.transpose(0, 2, 3, 1) - 255) / 255
@@ -189,6 +200,7 @@ def step(
             norm,
             first=index == 0,
             last=index + 1 == len(records),
+            clip=clip,
         )
     return float(loss), records
 

@@ -137,6 +137,18 @@ def is_clear(record: Any, norm: str, margin: float) -> bool:
     return bool(all(near))
 
 
+def rounds_clearly(record: Any, oracle: ModuleType) -> bool:
+    """Tell whether no ∂Y of the last two stages is half-way between two of the 63 steps.
+
+    One that falls the other way moves the step's own size in all stages before, which have so few elements here.
+    """
+    for each in record.stages[-2:]:
+        steps = each.dy / oracle.int6_step(each.dy, each.x_plus.size)
+        if (np.abs(steps % 1 - 0.5) < 0.01).any():
+            return False
+    return True
+
+
 @pytest.fixture(params=list(TOLERANCE))
 def trainer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -153,7 +165,8 @@ def compared(
         build, trainer, network, batch, block_bytes, _clear_seeds.get(key)
     ):
         expected = oracle_step(oracle, training, *labelled)
-        if is_clear(expected, training.job.recipe.norm, MARGIN.get(trainer, 2e-3)):
+        clear = is_clear(expected, training.job.recipe.norm, MARGIN.get(trainer, 2e-3))
+        if clear and (trainer != "lowmem-q6" or rounds_clearly(expected, oracle)):
             _clear_seeds[key] = seed
             return training, engine_step(training, *labelled), expected
     pytest.fail("no seed keeps clear of the borders")

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 from workloads.engines.torch.norm import (  # noqa: E402
     EPSILON,
     PSI_FLOOR,
+    WITHIN_CLIP,
     FromOutput,
     FromSigns,
     Keep,
@@ -68,6 +69,19 @@ def test_a_gradient_that_a_shift_cannot_change_has_no_mean(norm: str, scratch: S
     _, uncentred, _ = both_ways("l1_sign", *given, scratch)
     assert dy.mean((0, 2)).abs().max() < 1e-7
     assert uncentred.mean((0, 2)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, -1.0])
+def test_behind_the_clip_omega_is_the_mean_of_what_passes(offset: float) -> None:
+    """The exact factor is mean(v ∘ X⁺); with v = 0 where |X⁺| > 1, WITHIN_CLIP · mean(v ∘ X̂⁺) is within 5 % of it."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.randn(20_000, 1, 1, generator=generator)
+    x_plus = y / y.abs().mean() + offset
+    passes = x_plus.abs() <= 1
+    v = (x_plus.sign() + 0.5 * torch.randn(y.shape, generator=generator)) * passes
+    exact, by_sign = (v * x_plus).mean(), (v * x_plus.sign()).mean()
+    assert abs(WITHIN_CLIP * by_sign / exact - 1) < 0.05
+    assert x_plus.abs().mean() * by_sign / exact > 1.8
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1", "l1_sign", "l1_sign_centred"])

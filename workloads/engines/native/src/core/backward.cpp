@@ -2,9 +2,10 @@
 //
 // With v = gradient / psi:  dY = v - mean(v) - d * factor,  factor = omega * mean(v o d), d = sign of X+
 // (Wang et al. 2023, Algorithm 2), or, centred, d less its mean over the channel and factor = omega * mean(v o d) -
-// beta * mean(v), with the omega of what the straight-through clip lets through; in `standard` (float_norm.cpp) d is the
-// normalised output itself and there is no omega. The last stage's output x = X+ - beta is known: there d = sgn(x) less
-// its mean, and factor = mean(v o x), which is the l1 norm's derivative.
+// beta * mean(v). omega is the mean |X+| of what gets a gradient at all: kWithinClip behind a clip, else the retained
+// mean of all. In `standard` (float_norm.cpp) d is the normalised output itself and there is no omega. The last stage's
+// output x = X+ - beta is known: there d = sgn(x) less its mean, and factor = mean(v o x), which is the l1 norm's
+// derivative.
 #include <cmath>
 #include <cstring>
 
@@ -88,7 +89,7 @@ void prepare_channels(Network& net, Stage& s) {
   load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
   const bool by_sign = norm_by_sign(net, s), centred = by_sign && net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED;
   if (by_sign) load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
-  if (centred && net.config.ste_mask == HARNESS_STE_KEPT)
+  if (net.config.ste_mask == HARNESS_STE_KEPT)
     for (size_t c = 0; c < channels; c++) work[c] = kWithinClip;
   for (size_t c = 0; c < channels; c++) {
     slope[c] = 1.0f / slope[c];
