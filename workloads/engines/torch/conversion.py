@@ -95,6 +95,9 @@ def _replace(
             replacements[id(layer)] = _counterpart(layer, sign, id(layer) in real).train(layer.training)
     for layer in _behind_all_signs(layers, sign):
         cast(L1BatchNorm, replacements[id(layer)]).by_sign = False
+    for layer in tracing.right_before(model, _signs(model, layers, sign)):
+        if isinstance(norm := replacements.get(id(layer)), L1BatchNorm):
+            norm.clipped = True
     for name, layer in layers:
         if name:
             parent, _, own = name.rpartition(".")
@@ -199,15 +202,19 @@ def _real_input(
     candidates: list[nn.Module] = [layer for _, layer in _each_once(products)]
     if not candidates or candidates == [model]:
         return {id(layer) for layer in candidates}
-    signs = [layer for _, layer in layers if isinstance(layer, sign)]
-    signs += [each for each in model.modules() if isinstance(each, Sign)]
     try:
-        first = tracing.first_to_run(model, candidates, signs)
+        first = tracing.first_to_run(model, candidates, _signs(model, layers, sign))
     except WorkloadError:
         if len(candidates) > 1:
             raise
         return {id(candidates[0])}  # an only one is the first; real input, which it may have, is never wrong
     return set() if first.reads_signs else {id(first.layer)}
+
+
+def _signs(model: nn.Module, layers: list[tuple[str, nn.Module]], sign: type[nn.Module]) -> list[nn.Module]:
+    """Return the modules within `model` that are to be a `Sign`, or are one."""
+    replaced = [layer for _, layer in layers if isinstance(layer, sign)]
+    return replaced + [each for each in model.modules() if isinstance(each, Sign)]
 
 
 def _counterpart(module: nn.Module, sign: type[nn.Module], real_input: bool) -> nn.Module:
@@ -231,7 +238,8 @@ def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> L1BatchNorm:
     """
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     with torch.device("meta"):  # none of its own parameters is used
-        out = L1BatchNorm(norm.num_features, momentum=cast(float, norm.momentum), affine=norm.affine)
+        momentum = cast(float, norm.momentum)
+        out = L1BatchNorm(norm.num_features, momentum=momentum, affine=norm.affine, clipped=False)
     deviation = (variance + norm.eps).sqrt_()
     out.running_mean, out.running_deviation = mean, deviation * _NORMAL
     ratio = out.running_deviation.clamp(min=PSI_FLOOR) / deviation

@@ -6,7 +6,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from workloads.engines.torch.norm import FromOutput, FromSigns, Keep, backward_, moments, normalise_, scale_of
+from workloads.engines.torch.norm import (
+    FromOutput,
+    FromSigns,
+    Keep,
+    backward_,
+    moments,
+    normalise_,
+    per_channel,
+    scale_of,
+)
 from workloads.engines.torch.scratch import Scratch
 
 
@@ -26,6 +35,27 @@ def _scratch(device: torch.device) -> Scratch:
     return _arenas.of[device]
 
 
+class _KeepPassed(Keep):
+    """Retains the signs of X⁺, and of what a clip |X⁺| ≤ `limit` (C) lets through the number and Σ|X⁺|."""
+
+    def __init__(self, bits: Tensor, limit: Tensor) -> None:
+        super().__init__(bits, None, len(limit))
+        self._limit, self.passed = limit.unsqueeze(1), torch.zeros_like(limit)
+        self.passed_magnitude = torch.zeros_like(limit)
+
+    def see_(self, rows: slice, block: Tensor, scratch: Scratch) -> None:
+        """Take in one block of X⁺ (float32, destroyed)."""
+        super().see_(rows, block, scratch)  # leaves |X⁺| in it
+        with scratch:
+            passes = torch.le(block, self._limit, out=scratch.take(tuple(block.shape), torch.float32))
+            self.passed += per_channel(passes)
+            self.passed_magnitude += per_channel(block.mul_(passes))
+
+    def omega(self) -> Tensor:
+        """Return the mean |X⁺| of what passes, 0 where nothing does."""
+        return self.passed_magnitude / self.passed.clamp(min=1)
+
+
 class _L1NormFunction(torch.autograd.Function):
     """l1 batch normalisation with the backward pass that signs stand in for, or with its own; see `norm.py`."""
 
@@ -40,10 +70,12 @@ class _L1NormFunction(torch.autograd.Function):
         keep, scale = None, scale_of(spread, "l1")
         if module.by_sign:
             bits = torch.empty((x.numel() + 7) // 8, dtype=torch.uint8, device=x.device)
-            keep = Keep(bits, None, y.shape[1])
+            keep = _KeepPassed(bits, module.clip_limit()) if module.clipped else Keep(bits, None, y.shape[1])
         normalise_(y, mean, scale, bias.detach(), scratch, keep)
         if keep is not None:
-            ctx.save_for_backward(keep.bits, scale, keep.magnitude * y.shape[1] / y.numel(), None)
+            all_of = keep.magnitude * y.shape[1] / y.numel()
+            omega = keep.omega() if isinstance(keep, _KeepPassed) else all_of
+            ctx.save_for_backward(keep.bits, scale, omega, None)
         else:  # a copy: what follows may write into the output, or scale it
             ctx.save_for_backward(y.clone(), scale, None, bias.detach().clone())
         if module.scale is not None:
@@ -74,6 +106,10 @@ class L1BatchNorm(nn.Module):
     Without `affine` there is no bias. Of its output it retains the signs, which stand for it in the backward pass; that
     is much less than the truth where no sign is taken of the output, as of the last norm before a loss: without
     `by_sign` it retains the output, and its backward pass is exact.
+
+    `clipped`: whether the gradient that comes back is 0 wherever |output| > 1, as `Sign` makes it, right behind the
+    norm or behind a pooling. Not so where something is added to the output first. What stands for the output's
+    magnitude in the backward pass, ω, is the mean of those elements alone that get a gradient.
     """
 
     running_mean: Tensor
@@ -82,10 +118,16 @@ class L1BatchNorm(nn.Module):
     bias: nn.Parameter | None
 
     def __init__(
-        self, channels: int, *, momentum: float = 0.1, affine: bool = True, by_sign: bool = True
+        self,
+        channels: int,
+        *,
+        momentum: float = 0.1,
+        affine: bool = True,
+        by_sign: bool = True,
+        clipped: bool = True,
     ) -> None:
         super().__init__()
-        self.momentum, self.by_sign = momentum, by_sign
+        self.momentum, self.by_sign, self.clipped = momentum, by_sign, clipped
         self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
         self.register_buffer("scale", None)
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -96,6 +138,11 @@ class L1BatchNorm(nn.Module):
         # Those of a batch are float32 whatever the model's type.
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_deviation.lerp_(deviation.to(self.running_deviation.dtype), self.momentum)
+
+    def clip_limit(self) -> Tensor:
+        """Return the largest |X⁺| per channel (float32) of which the output, times `scale`, is within 1."""
+        one = torch.ones_like(self.running_mean, dtype=torch.float32)
+        return one if self.scale is None else one / self.scale.detach().float().abs()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`."""

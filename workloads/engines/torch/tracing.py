@@ -7,7 +7,7 @@ network does behind that may be anything.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -87,6 +87,23 @@ def first_to_run(model: nn.Module, layers: list[nn.Module], signs: list[nn.Modul
             "products that read other numbers than ±1, () for none"
         )
     return found._replace(layer=originals[id(found.layer)])
+
+
+def right_before(model: nn.Module, signs: list[nn.Module]) -> Iterator[nn.Module]:
+    """Yield what an `nn.Sequential` within `model` hands to one of the `signs`, as it is, pooled or flattened.
+
+    What a `forward` of another class does between two modules (adding a shortcut, say) is not looked at.
+    """
+    for each in model.modules():
+        if not isinstance(each, nn.Sequential) or type(each).forward is not nn.Sequential.forward:
+            continue
+        before: nn.Module | None = None
+        for module in each:
+            if any(module is one for one in signs):
+                if before is not None:
+                    yield before
+            elif not isinstance(module, _PASSES_ON):
+                before = module
 
 
 def _traced(model: nn.Module, layers: list[nn.Module], signs: list[nn.Module]) -> tuple[First | None, str]:

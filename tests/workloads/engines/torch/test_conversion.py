@@ -94,6 +94,17 @@ def test_the_norm_behind_all_signs_keeps_its_output() -> None:
     assert (20, 24, 1) not in [tuple(each.shape) for each in kept]
 
 
+def test_only_norms_right_before_a_sign_count_on_its_clip() -> None:
+    model = nn.Sequential(
+        StraightThroughConv2d(3, 8, 3), nn.BatchNorm2d(8), nn.MaxPool2d(2), StraightThrough(),
+        StraightThroughConv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), StraightThrough(),
+        Block(8), nn.BatchNorm2d(8), StraightThrough(),
+    )  # fmt: skip
+    converted = convert(model, sign=StraightThrough, keep=("10",))
+    assert [converted[i].clipped for i in (1, 5, 9)] == [True, False, False]
+    assert not converted[8].norm.clipped  # the shortcut is added to it first
+
+
 def test_what_is_in_a_kept_module_is_kept() -> None:
     kept = nn.Sequential(nn.Linear(24, 24, bias=False), nn.Sequential(nn.BatchNorm1d(24), StraightThrough()))
     inside = list(kept.modules())
@@ -174,7 +185,7 @@ def test_a_trained_network_is_normalised_alike_in_training() -> None:
 
 
 def test_the_constant_scale_is_in_the_gradient() -> None:
-    plain, scaled = L1BatchNorm(3), L1BatchNorm(3)
+    plain, scaled = L1BatchNorm(3, clipped=False), L1BatchNorm(3, clipped=False)
     scaled.scale = torch.tensor([0.5, -2.0, 3.0])
     x = torch.randn(20, 3, 4)
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()

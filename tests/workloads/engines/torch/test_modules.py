@@ -124,6 +124,33 @@ def test_one_item_without_a_batch_is_a_batch_of_one(kind: str, real_input: bool,
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("scale", [None, [2.0, -0.5, 1.0]], ids=["plain", "scaled"])
+def test_omega_is_of_what_the_sign_lets_through(scale: list[float] | None) -> None:
+    """∂Y by signs is then near that by the output itself; by the mean of all it is far off."""
+    torch.manual_seed(5)
+    x, weight = torch.randn(4000, 3), torch.randn(4000, 3)
+    found = {}
+    for kind in ("exact", "clipped", "all"):
+        norm = L1BatchNorm(3, by_sign=kind != "exact", clipped=kind == "clipped")
+        norm.scale = None if scale is None else torch.tensor(scale)
+        given = x.clone().requires_grad_()
+        out = norm(given)
+        # A gradient that goes with the output, so that the factor is not just noise.
+        ((Sign()(out) * (weight + out.detach().sign())).sum()).backward()
+        assert given.grad is not None
+        found[kind] = given.grad
+    off = {kind: (found[kind] - found["exact"]).square().mean().item() for kind in ("clipped", "all")}
+    assert off["clipped"] < 0.3 * off["all"]
+
+
+def test_a_channel_of_which_nothing_passes_has_no_infinity() -> None:
+    norm = L1BatchNorm(2)
+    torch.nn.init.constant_(norm.bias, 1e4)
+    x = torch.randn(8, 2, requires_grad=True)
+    Sign()(norm(x)).sum().backward()
+    assert x.grad is not None and bool((x.grad == 0).all())
+
+
 @pytest.mark.parametrize("shape", [(9, 3), (6, 3, 4, 5)], ids=["rows", "maps"])
 def test_a_norm_that_keeps_its_output_has_the_l1_norms_own_gradient(shape: tuple[int, ...]) -> None:
     torch.manual_seed(4)
