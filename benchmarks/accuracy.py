@@ -160,7 +160,7 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, trainer: str, seed: int, variant: str) -> None:
         self._row, self._seed, self._epochs = workload(args.workload), seed, args.epochs
-        self._rate, of_recipe, settings, factors = variant_of(variant, self._row.learning_rate)
+        self._rate, of_recipe, settings, factors = variant_of(variant, self._row.rate_of(args.optimizer))
         self._module: EngineModule = import_module(engine(args.engine).module)
         self._module.load()
         there = None if args.accelerator == "cpu" else self._module.accelerator(args.accelerator).facts()

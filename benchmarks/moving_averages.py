@@ -51,7 +51,7 @@ class Watched:
     """A training whose batches' statistics are seen."""
 
     def __init__(self, given: argparse.Namespace, row: Workload, data: PreparedDataset) -> None:
-        self._rate_at_first, self._data, self.items = row.learning_rate, data, given.batch_size
+        self._rate_at_first, self._data, self.items = row.rate_of("adam"), data, given.batch_size
         job = Job(
             row.specification(), recipe(given.trainer), optimizer("adam"), given.batch_size, 1, given.seed, {}
         )

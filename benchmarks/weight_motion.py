@@ -38,7 +38,7 @@ def weights_by_epoch(
     training.set_up()
     feed, seen = Feed(data, row, given.seed, native.data_core()), []
     for epoch in range(given.after + MOVES):
-        train_epoch(training, feed, epoch, given.epochs, row.learning_rate)
+        train_epoch(training, feed, epoch, given.epochs, row.rate_of("adam"))
         if epoch + 1 >= given.after:
             stages = range(len(network.stages))
             seen.append([_weights(training, stage, trained.weight) for stage in stages])

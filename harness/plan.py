@@ -226,7 +226,7 @@ def _settings(
 ) -> dict[str, Any]:
     """Return what the worker and the document are told of how to train; a setting given overrules the workload's."""
     found = {
-        "learning_rate": workload.learning_rate,
+        "learning_rate": workload.rate_of(options.optimizer),
         "schedule": workload.schedule,
         "augmentation": workload.augmentation,
         **settings.DEFAULTS,

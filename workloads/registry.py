@@ -18,9 +18,9 @@ ACCELERATOR = "on an accelerator"
 class Workload(NamedTuple):
     """A network on a data set, with the settings that belong to the pair.
 
-    `learning_rate` is Adam's at the start of the schedule; `epochs` is what a run takes when neither steps nor
-    epochs are given. `features` are what an engine may lack. Rows name a module and not a function, so that listing
-    them imports nothing.
+    `learning_rate` is that at the start of the schedule, before an optimizer's own factors (`recipes.Optimizer`); the
+    optimizers in `other_rates` start at another. `epochs` is what a run takes when neither steps nor epochs are given.
+    `features` are what an engine may lack. Rows name a module and not a function, so that listing them imports nothing.
     """
 
     name: str
@@ -33,6 +33,11 @@ class Workload(NamedTuple):
     epochs: int
     augmentation: Augmentation = "none"
     features: tuple[str, ...] = ()
+    other_rates: tuple[tuple[str, float], ...] = ()
+
+    def rate_of(self, optimizer: str) -> float:
+        """Return the learning rate at the start of the schedule with that optimizer."""
+        return dict(self.other_rates).get(optimizer, self.learning_rate)
 
     def specification(self) -> Specification:
         """Return the network, built by its module."""
@@ -93,7 +98,18 @@ def _residual(name: str, summary: str, model: str) -> Workload:
 MOST_NATIVE_THREADS = 64  # kMaxThreads of src/core/threads.h
 _WORKLOADS = (
     Workload("mlp-mnist", "784-256×4-10 on MNIST", "mlp", "mnist", 100, 1e-3, "cosine", 4),
-    Workload("cnv-cifar10", "CNV on CIFAR-10", "cnv", "cifar10", 100, 1e-2, "cosine", 1, "shift-flip"),
+    Workload(
+        "cnv-cifar10",
+        "CNV on CIFAR-10",
+        "cnv",
+        "cifar10",
+        100,
+        1e-3,
+        "cosine",
+        1,
+        "shift-flip",
+        other_rates=(("adam", 1e-2),),
+    ),
     Workload("cnv-svhn", "CNV on SVHN", "cnv", "svhn", 100, 1e-3, "cosine", 1, "shift"),
     Workload(
         "binarynet-cifar10",

@@ -110,6 +110,12 @@ def test_settings_replace_the_workload_s(make_plan):
     assert trial.settings["schedule"] == "cosine"
 
 
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-2), ("bop", 1e-3)])
+def test_the_rate_is_the_workload_s_for_that_optimizer(make_plan, optimizer, rate):
+    trial = build(workloads=("cnv-cifar10",), optimizer=optimizer, synthetic=True).trials[0]
+    assert trial.settings["learning_rate"] == rate
+
+
 def trained_otherwise(engine, setting, own, other):
     """The two trials of `lowmem` with a setting as the recipe has it and otherwise; both say in two places which."""
     trials = [

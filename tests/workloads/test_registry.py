@@ -26,6 +26,14 @@ def test_an_unknown_name_says_what_it_is_and_lists_the_others(function, kind):
         function("nonsense")
 
 
+def test_an_optimizer_may_start_at_a_rate_of_its_own():
+    """Adam's of CNV is ten times what Bop can train it at: Bop's γ goes by the rate, and its threshold does not."""
+    row = registry.workload("cnv-cifar10")
+    assert row.rate_of("adam") == 10 * row.rate_of("bop") == 10 * row.rate_of("sgd")
+    for each in registry.WORKLOADS.values():
+        assert {name for name, _ in each.other_rates} <= set(recipes.OPTIMIZERS)
+
+
 def test_listing_imports_nothing_heavy():
     program = (
         "import sys\nfrom workloads import registry, recipes, memory_model\n"

@@ -69,7 +69,7 @@ class Distributed:
     def _step(self, step: int) -> float:
         """Take one step and return its mean loss over all processes."""
         options, total = self._options, 0.0
-        given, usual = options.learning_rate, self._workload.learning_rate
+        given, usual = options.learning_rate, self._workload.rate_of(options.optimizer)
         rate = learning_rate(usual if given is None else given, self._workload.schedule, step, options.steps)
         for _ in range(options.accumulate):
             self._read()
