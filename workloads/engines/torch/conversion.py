@@ -50,8 +50,9 @@ def convert(
     others, or cannot be found so, name them in `real_input`.
 
     A norm retains the signs of its output only, but the last one (that is registered), behind which no sign is: it
-    retains its output. A norm's moving averages and momentum go over; its bias stays the same parameter, divided by
-    the scale γ, which then is a constant: in `eval()` a trained network gives what it gave.
+    retains its output. One that an `nn.Sequential` has right before a sign counts on that sign's clip. A norm's
+    moving averages and momentum go over; its bias stays the same parameter, divided by the scale γ, which then is a
+    constant: in `eval()` a trained network gives what it gave.
 
     A copy of every product layer is tried beside its counterpart, in `eval()`, on a few items: real ones where the
     product takes real input, ±1 for the others, with the layer's weights and with real ones that are no signs. What

@@ -36,24 +36,21 @@ def _scratch(device: torch.device) -> Scratch:
 
 
 class _KeepPassed(Keep):
-    """Retains the signs of X⁺, and of what a clip |X⁺| ≤ `limit` (C) lets through the number and Σ|X⁺|."""
+    """Retains the signs of X⁺, and of what a clip |X⁺| ≤ `limit` (C) lets through Σ|X⁺| and the number."""
 
     def __init__(self, bits: Tensor, limit: Tensor) -> None:
         super().__init__(bits, None, len(limit))
-        self._limit, self.passed = limit.unsqueeze(1), torch.zeros_like(limit)
-        self.passed_magnitude = torch.zeros_like(limit)
+        self._limit, self._passed = limit.unsqueeze(1), torch.zeros_like(limit)
 
-    def see_(self, rows: slice, block: Tensor, scratch: Scratch) -> None:
-        """Take in one block of X⁺ (float32, destroyed)."""
-        super().see_(rows, block, scratch)  # leaves |X⁺| in it
-        with scratch:
-            passes = torch.le(block, self._limit, out=scratch.take(tuple(block.shape), torch.float32))
-            self.passed += per_channel(passes)
-            self.passed_magnitude += per_channel(block.mul_(passes))
+    def add_(self, magnitudes: Tensor, room: Tensor) -> None:
+        """Take in one block of |X⁺|."""
+        passes = torch.le(magnitudes, self._limit, out=room)
+        self._passed += per_channel(passes)
+        self.magnitude += per_channel(passes.mul_(magnitudes))
 
-    def omega(self) -> Tensor:
-        """Return the mean |X⁺| of what passes, 0 where nothing does."""
-        return self.passed_magnitude / self.passed.clamp(min=1)
+    def omega(self, elements: int) -> Tensor:
+        """Return the mean |X⁺| of what passes, 0 where nothing does, of however many elements."""
+        return self.magnitude / self._passed.clamp(min=1)
 
 
 class _L1NormFunction(torch.autograd.Function):
@@ -73,9 +70,7 @@ class _L1NormFunction(torch.autograd.Function):
             keep = _KeepPassed(bits, module.clip_limit()) if module.clipped else Keep(bits, None, y.shape[1])
         normalise_(y, mean, scale, bias.detach(), scratch, keep)
         if keep is not None:
-            all_of = keep.magnitude * y.shape[1] / y.numel()
-            omega = keep.omega() if isinstance(keep, _KeepPassed) else all_of
-            ctx.save_for_backward(keep.bits, scale, omega, None)
+            ctx.save_for_backward(keep.bits, scale, keep.omega(y.numel()), None)
         else:  # a copy: what follows may write into the output, or scale it
             ctx.save_for_backward(y.clone(), scale, None, bias.detach().clone())
         if module.scale is not None:

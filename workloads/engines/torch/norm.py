@@ -113,9 +113,17 @@ class Keep:
             flags = scratch.take(tuple(block.shape), torch.int8)
             real = scratch.take(tuple(block.shape), torch.float32)
             pack_flags_(flags.copy_(torch.ge(block, 0, out=real)), self.bits[part], scratch)
-            self.magnitude += per_channel(block.abs_())
+            self.add_(block.abs_(), real)
             if self.mask is not None:
                 pack_flags_(flags.copy_(block.le_(self.clip_at)), self.mask[part], scratch)
+
+    def add_(self, magnitudes: Tensor, room: Tensor) -> None:
+        """Take in one block of |X⁺|, which stays as it is; `room` is one of its shape."""
+        self.magnitude += per_channel(magnitudes)
+
+    def omega(self, elements: int) -> Tensor:
+        """Return mean|X⁺| per channel, given how many elements X⁺ has."""
+        return self.magnitude * len(self.magnitude) / elements
 
 
 class Normalised(Protocol):

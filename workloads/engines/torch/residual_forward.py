@@ -71,7 +71,7 @@ def _normalise(layer: Layer, y: Tensor, statistics: Statistics) -> tuple[Tensor,
         return y, None
     keep = Keep(_bits(layer, y.numel()), None, layer.stage.out_channels)
     normalise_(maps, mean, scale, layer.beta.detach(), layer.scratch, keep)
-    return keep.bits, keep.magnitude * layer.stage.out_channels / y.numel()
+    return keep.bits, keep.omega(y.numel())
 
 
 def _bits(layer: Layer, elements: int) -> Tensor:

@@ -78,7 +78,7 @@ def _forward(layer: Layer, x: Activations, statistics: Statistics) -> Output:
     keep = _keep(layer, y.numel(), with_mask=not pooled)
     normalise_(y.flatten(2), mean, scale, layer.beta.detach(), scratch, keep)
     known = y if keep is None else keep.bits
-    omega = None if keep is None else keep.magnitude * y.shape[1] / y.numel()
+    omega = None if keep is None else keep.omega(y.numel())
     if pooled:
         keep = _keep(layer, len(y) * stage.pooled_outputs, with_mask=True)
         if keep is None:  # of retained bits, the places can be seen in the bits

@@ -2,7 +2,8 @@
 
 Modules are registered in the order in which a constructor names them, which need not be that in which they run. The
 trace needs no input, whose shape nobody but the user knows, and it ends at the layer that it looks for: what the
-network does behind that may be anything.
+network does behind that may be anything. What stands right before a sign is not traced, but read off each
+`nn.Sequential`.
 """
 
 import copy

@@ -1,6 +1,6 @@
 """What the tests of the native engine share: small networks, a training with known weights, its variables as arrays."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -50,15 +50,6 @@ NETWORKS = {"mlp": mlp, "padded": padded_conv, "valid": valid_conv, "odd": odd_p
 WIDE = {"wide": wide_conv, "long": long_mlp}  # for `standard`
 
 
-NO_MASK = " without a mask"
-
-
-def recipe_of(trainer: str) -> recipes.Recipe:
-    """Return the recipe; `lowmem without a mask` is `lowmem` whose straight-through estimator clips nothing."""
-    found = recipes.recipe(trainer.removesuffix(NO_MASK))
-    return found._replace(ste_mask="none") if trainer.endswith(NO_MASK) else found
-
-
 def make(
     trainer: str,
     network: Specification,
@@ -67,10 +58,10 @@ def make(
     threads: int = 1,
     seed: int = 0,
     optimizer: str = "adam",
-    border: Literal["cancel", "clip"] | None = None,
+    **changed: Any,
 ) -> NativeTraining:
-    recipe = recipe_of(trainer)
-    recipe = recipe if border is None else recipe._replace(border=border)
+    """Return a training set up; `changed` are fields of the trainer's recipe."""
+    recipe = recipes.recipe(trainer)._replace(**changed)
     job = Job(network, recipe, recipes.optimizer(optimizer), batch, threads, seed, {})
     training = native.create(job)
     assert isinstance(training, NativeTraining)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native_support as support  # noqa: E402
 import oracle_steps as oracle  # noqa: E402
 
+from workloads import recipes  # noqa: E402
 from workloads.engines.native import location  # noqa: E402
 from workloads.engines.native.scratch import SUPPORTED  # noqa: E402
 
@@ -19,19 +20,25 @@ pytestmark = pytest.mark.skipif(location.missing() is not None, reason=str(locat
 
 BATCH = 37
 NEAR = 3e-3  # what rounding Y of the first stage and μ, ψ to float16 may move X⁺ by
-UNMASKED = tuple(f"{trainer}{support.NO_MASK}" for trainer in ("lowmem", "lowmem-centred", "lean"))
-CASES = [(trainer, name) for trainer in (*SUPPORTED, *UNMASKED) for name in support.NETWORKS] + [
-    ("standard", name) for name in support.WIDE
+CASES = [
+    *((trainer, name) for trainer in SUPPORTED for name in support.NETWORKS),
+    *(
+        (trainer, name, "none")
+        for trainer in ("lowmem", "lowmem-centred", "lean")
+        for name in support.NETWORKS
+    ),
+    *(("standard", name) for name in support.WIDE),
 ]
 
 
 class Compared:
     """A training after forward and backward (no update), and the oracle's records of the same step."""
 
-    def __init__(self, trainer: str, name: str) -> None:
-        self.recipe = support.recipe_of(trainer)
+    def __init__(self, trainer: str, name: str, ste_mask: str = "") -> None:
+        changed = {"ste_mask": ste_mask} if ste_mask else {}
+        self.recipe = recipes.recipe(trainer)._replace(**changed)
         self.network = (support.NETWORKS | support.WIDE)[name]()
-        self.training = support.make(trainer, self.network, BATCH, threads=2)
+        self.training = support.make(trainer, self.network, BATCH, threads=2, **changed)
         self.weights = support.weights_of(self.training, self.network, self.recipe.weight)
         self.betas = [self._draw_beta(i) for i in range(len(self.network.stages))]
         pixels, labels = support.batch_of(self.network, BATCH)

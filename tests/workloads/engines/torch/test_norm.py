@@ -35,7 +35,7 @@ def both_ways(
     bits = torch.zeros((y.numel() + 7) // 8, dtype=torch.uint8)
     keep = Keep(bits, None, y.shape[1])
     normalise_(x_plus, mean, scale, beta, scratch, keep)
-    omega = keep.magnitude * y.shape[1] / y.numel() if norm.startswith("l1_sign") else None
+    omega = keep.omega(y.numel()) if norm.startswith("l1_sign") else None
     known = FromSigns(bits) if norm.startswith("l1_sign") else FromOutput(x_plus, beta)
     dy = gradient.clone()
     dbeta, saturated = backward_(dy, norm, scale, omega, known, scratch, beta)

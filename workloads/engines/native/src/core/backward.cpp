@@ -88,13 +88,13 @@ void prepare_channels(Network& net, Stage& s) {
   reduce_partials(net, 1, channels, share, factor);
   load_values(net, s.statistics, net.config.statistic, channels, channels, slope);
   const bool by_sign = norm_by_sign(net, s), centred = by_sign && net.config.norm == HARNESS_NORM_L1_SIGN_CENTRED;
-  if (by_sign) load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
-  if (net.config.ste_mask == HARNESS_STE_KEPT)
-    for (size_t c = 0; c < channels; c++) work[c] = kWithinClip;
+  const bool retained = by_sign && net.config.ste_mask != HARNESS_STE_KEPT;
+  if (retained) load_values(net, s.statistics, net.config.statistic, 2 * channels, channels, work);
   for (size_t c = 0; c < channels; c++) {
+    const float omega = retained ? work[c] : by_sign ? kWithinClip : 1.0f;
     slope[c] = 1.0f / slope[c];
     mean[c] *= slope[c];
-    factor[c] *= slope[c] * (by_sign ? work[c] : 1.0f);
+    factor[c] *= slope[c] * omega;
   }
   if (!centred) return;
   const float* beta = channel_values(net, kNormBeta);
