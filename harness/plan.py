@@ -149,9 +149,8 @@ def _cell(
     options: Options, profile: devices.Profile, pair: tuple[str, str], prepared: dict[str, PreparedDataset]
 ) -> TrialPlan:
     """Decide one workload with one trainer, for every repeat alike."""
-    workload, recipe = registry.workload(pair[0]), recipes.recipe(pair[1])
-    replaced: dict[str, Any] = settings.of_recipe(settings.parse(options.settings))
-    recipe = recipe._replace(**replaced)
+    workload = registry.workload(pair[0])
+    recipe = settings.put_into(recipes.recipe(pair[1]), settings.parse(options.settings))
     optimizer = recipes.optimizer(options.optimizer)
     sums = ["accumulate"] if options.accumulate > 1 else []
     features = recipes.features(recipe, optimizer)

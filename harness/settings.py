@@ -1,8 +1,10 @@
 """Settings of a training that are neither recipe nor optimizer: `--setting NAME=VALUE`, checked here."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from harness.errors import UsageError
+from workloads.recipes import Recipe
 
 # Name → the values it may take; a float is any positive number.
 _KNOWN: dict[str, tuple[str, ...] | type[float]] = {
@@ -13,8 +15,8 @@ _KNOWN: dict[str, tuple[str, ...] | type[float]] = {
     "gradient_scale": ("none", "layer"),
     # What the straight-through estimator clips by: as the recipe says, or not at all.
     "ste_mask": ("recipe", "none"),
-    # A weight that has reached ±1: as the recipe says, or it is clipped there.
-    "border": ("recipe", "clip"),
+    # A weight that has reached ±1: as the recipe says, or its gradient is cancelled, or it is clipped there.
+    "border": ("recipe", "cancel", "clip"),
 }
 _AS_THE_RECIPE = "recipe"
 _OF_RECIPES = [
@@ -35,9 +37,19 @@ def parse(given: Iterable[str]) -> dict[str, str | float]:
     return parsed
 
 
-def of_recipe(parsed: Mapping[str, str | float]) -> dict[str, str | float]:
-    """Return what the settings put in the place of a recipe's own fields, by the field's name."""
-    return {name: parsed[name] for name in _OF_RECIPES if parsed.get(name, _AS_THE_RECIPE) != _AS_THE_RECIPE}
+def put_into(recipe: Recipe, parsed: Mapping[str, str | float]) -> Recipe:
+    """Return the recipe with what the settings put in the place of its own fields.
+
+    Raises UsageError where its variables do not do for that.
+    """
+    named = {name: parsed[name] for name in _OF_RECIPES if parsed.get(name, _AS_THE_RECIPE) != _AS_THE_RECIPE}
+    replaced: dict[str, Any] = named
+    if replaced.get("border") == "cancel" and not recipe.second_moment:
+        raise UsageError(
+            f"--setting border=cancel: '{recipe.name}' keeps no second moment, which a cancelled gradient changes; "
+            "leave the setting out, or take another trainer"
+        )
+    return recipe._replace(**replaced)
 
 
 def _value(name: str, value: str) -> str | float:

@@ -31,6 +31,10 @@ def build(**options):
         ({"settings": ("learning_rate",)}, "--setting learning_rate: write NAME=VALUE"),
         ({"settings": ("learning_rate=-1",)}, "learning_rate=-1: it must be a number above 0"),
         ({"settings": ("schedule=steep",)}, "schedule=steep: it may be cosine or constant"),
+        (
+            {"trainers": ("lean",), "settings": ("border=cancel",)},
+            "border=cancel: 'lean' keeps no second moment",
+        ),
         ({"trigger_active_low": True}, "--trigger-active-low needs --trigger-pin N"),
         ({"mechanism": "watchdog"}, "--mechanism watchdog needs a ceiling to enforce: --ceiling SIZE"),
         ({"mechanism": "rlimit", "ceiling_bytes": 1 << 30}, "--mechanism rlimit: there is: auto, cgroup-v2"),
@@ -116,10 +120,10 @@ def test_the_rate_is_the_workload_s_for_that_optimizer(make_plan, optimizer, rat
     assert trial.settings["learning_rate"] == rate
 
 
-def trained_otherwise(engine, setting, own, other):
-    """The two trials of `lowmem` with a setting as the recipe has it and otherwise; both say in two places which."""
+def trained_otherwise(engine, setting, own, other, trainer="lowmem"):
+    """The two trials with a setting as the recipe has it and otherwise; both say in two places which."""
     trials = [
-        build(trainers=("lowmem",), engine=engine, settings=(f"{setting}={choice}",)).trials[0]
+        build(trainers=(trainer,), engine=engine, settings=(f"{setting}={choice}",)).trials[0]
         for choice in ("recipe", other)
     ]
     assert [trial.settings[setting] for trial in trials] == [own, other]
@@ -137,6 +141,11 @@ def test_a_training_without_the_mask_keeps_none(make_plan, engine):
 def test_a_weight_at_the_border_may_be_clipped(make_plan, engine):
     as_the_paper, clipped = trained_otherwise(engine, "border", "cancel", "clip")
     assert as_the_paper.modelled_by_variable() == clipped.modelled_by_variable()
+
+
+@pytest.mark.parametrize("engine", ["native", pytest.param("torch", marks=pytest.mark.torch)])
+def test_a_trainer_that_clips_cancels_if_told_so(make_plan, engine):
+    trained_otherwise(engine, "border", "clip", "cancel", trainer="lowmem-q6")
 
 
 def test_a_pair_named_twice_is_measured_once(make_plan):
