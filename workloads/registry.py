@@ -74,6 +74,10 @@ class Engine(NamedTuple):
             return cast("str | None", import_module(self.missing_check).missing())
         return None
 
+    def misnamed(self) -> bool:
+        """Tell whether a user names this engine's file and it is not there: no reason to take another engine unsaid."""
+        return self.missing_check is not None and bool(import_module(self.missing_check).misnamed())
+
     def supports(self, workload: Workload, trainer: str, settings: Collection[str] = ()) -> bool:
         """Tell whether this engine trains that workload with that trainer and those settings."""
         able = trainer in self.trainers and workload.model in self.models
@@ -185,7 +189,12 @@ def engine_for(
             )
         said = ", ".join([f"'{trainer}'", *settings])
         raise UnsupportedError(f"engine {names} does not train '{row.name}' with {said}{instead}")
-    usable = [each for each in able if each.missing() is None]
-    if not usable:
-        raise UnsupportedError("; ".join(f"engine {each.name}: {each.missing()}" for each in able))
-    return usable[0]
+    reasons = []
+    for each in able:
+        reason = each.missing()
+        if reason is None:
+            return each
+        reasons.append(f"engine {each.name}: {reason}")
+        if each.misnamed():
+            break
+    raise UnsupportedError("; ".join(reasons))

@@ -193,7 +193,8 @@ def test_impossible_workers_are_refused(options, complaint):
         plan_of(**options)
 
 
-def test_a_missing_program_is_said_before_anything_runs(monkeypatch):
-    monkeypatch.setenv(program.VARIABLE, "/nowhere/harness-train")
-    with pytest.raises(planning.UsageError, match="names '/nowhere/harness-train', which is no program"):
+@pytest.mark.parametrize("named", ["/nowhere/harness-train", "/"])
+def test_a_missing_program_is_said_before_anything_runs(monkeypatch, named):
+    monkeypatch.setenv(program.VARIABLE, named)
+    with pytest.raises(planning.UsageError, match=f"names '{named}', which is no program"):
         plan_of("program")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from harness import plan as planning
 from harness.display import Quiet
 from harness.supervisor import Supervisor
 from results import store
-from workloads.engines.native import location, program
+from workloads.engines.native import library, location, program
 
 pytestmark = pytest.mark.skipif(
     (location.missing() or program.missing()) is not None, reason=str(location.missing() or program.missing())
@@ -248,6 +249,63 @@ def test_a_choice_that_nobody_knows_is_refused_by_name(name, value):
     status, said = run_alone(json.dumps(job).encode() + b"\n")
     assert status == 1
     assert said[-1].reason.startswith(f"{name} is {value}; 0 to ")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "name", "value"),
+    [
+        ("lowmem-q6", "output_gradient", "int8"),
+        ("lowmem-q6", "gradient", "int8"),
+        ("lowmem", "norm", 0),
+        ("lean8", "weight", "uint8"),
+        ("lean", "gradient", "uint8"),
+        ("lean", "pool_mask", "bit"),
+        ("standard", "weight", "float16"),
+        ("standard", "single_buffer", 1),
+        ("standard", "optimizer", 2),
+    ],
+)
+def test_a_type_that_is_known_and_does_not_go_with_the_others_is_refused(trainer, name, value):
+    """One as wide as the right one passes every check of sizes, and would be read as what it is not."""
+    plan = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2, trainers=(trainer,))
+    job = json.loads(json.dumps(plan.trials[0].job()))
+    job["program"]["network"]["config"][name] = library.DTYPES.get(value, value)
+    status, said = run_alone(json.dumps(job).encode() + b"\n")
+    assert status == 1
+    assert re.search("goe?s? with activation", said[-1].reason)
+
+
+def test_a_plan_s_variables_are_no_scratch():
+    """The program asks its own core for that; more of it than there is would be counted beyond the end of a list."""
+    job = json.loads(json.dumps(plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()))
+    scratch = {"role": library.ROLES.index("scratch.signs"), "stage": -1, "bytes": 64}
+    job["program"]["network"]["variables"] += [scratch] * 200
+    status, said = run_alone(json.dumps(job).encode() + b"\n")
+    assert status == 1
+    assert "'role'" in said[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("environment", "output", "status", "complaint"),
+    [
+        ({}, "/dev/full", 1, "the messages cannot be written: No space left on device"),
+        (
+            {"HARNESS_MESSAGES_FD": "abc"},
+            os.devnull,
+            2,
+            "HARNESS_MESSAGES_FD is 'abc', which is no descriptor",
+        ),
+    ],
+)
+def test_messages_that_cannot_be_written_are_said(environment, output, status, complaint):
+    job = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()
+    with Path(output).open("wb") as file:
+        done = subprocess.run(
+            [program.find()], input=json.dumps(job).encode() + b"\n", stdout=file, stderr=subprocess.PIPE,
+            env=environment, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == status
+    assert complaint in done.stderr.decode()
 
 
 def test_damaged_plans_end_in_words():

@@ -112,6 +112,33 @@ def test_the_room_is_the_ceiling_less_what_is_resident():
     assert limits.available_bytes(1) == 0
 
 
+@pytest.mark.parametrize(
+    ("own", "above", "room"),
+    [
+        # memory.max, memory.current, inactive_file
+        (("1000", "900", "0"), ("max", "5000", "0"), 100),
+        (("1000", "900", "600"), ("max", "5000", "0"), 700),
+        (("1000", "1200", "0"), ("max", "5000", "0"), 0),
+        (("max", "900", "0"), ("2000", "1500", "100"), 600),
+        (("1000", "100", "0"), ("2000", "1500", "100"), 600),
+        (("max", "900", "0"), ("max", "5000", "0"), None),
+    ],
+)
+def test_control_groups_leave_the_least_of_all_and_count_unused_pages_of_files_as_left(
+    monkeypatch, tmp_path, own, above, room
+):
+    for group, (most, current, inactive) in {"slice/own": own, "slice": above}.items():
+        folder = tmp_path / "groups" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text(f"{current}\n")
+        (folder / "memory.stat").write_text(f"anon 7\nfile 8\ninactive_anon 9\ninactive_file {inactive}\n")
+    (tmp_path / "cgroup").write_text("4:memory:/older\n0::/slice/own\n")
+    monkeypatch.setattr(limits, "_PROC", str(tmp_path))
+    monkeypatch.setattr(limits, "_CGROUPS", str(tmp_path / "groups"))
+    assert limits._group_room() == room
+
+
 def test_the_largest_batch_needs_no_more_than_there_is_and_the_next_more():
     job = plan_of(trainers=("lowmem",)).trials[0].engine_job()
     for room in (30 * MIB, 33 * MIB):

@@ -60,3 +60,11 @@ def test_an_engine_without_shortcuts_says_so_and_names_another(name):
 def test_the_features_of_a_row_are_those_of_its_network():
     for row in registry.WORKLOADS.values():
         assert ("shortcuts" in row.features) == row.specification().has_shortcuts
+
+
+def test_an_engine_whose_file_is_misnamed_is_not_replaced_unsaid(monkeypatch):
+    monkeypatch.setenv("HARNESS_NATIVE_LIBRARY", "/nowhere/core.so")
+    with pytest.raises(UnsupportedError, match=r"HARNESS_NATIVE_LIBRARY names '/nowhere/core\.so'.*unset it"):
+        registry.engine_for(registry.workload("mlp-mnist"), "lowmem")
+    monkeypatch.setenv("HARNESS_NATIVE_LIBRARY", "")
+    assert not registry.engine("native").misnamed()

@@ -114,9 +114,9 @@ def load() -> Any:
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise CoreError(f"cannot load '{path}': {error}; reinstall edge-harness") from error
+        raise CoreError(f"cannot load '{path}': {error}; {location.how_to_mend()}") from error
     if library.harness_core_abi() != ABI:
-        raise CoreError(f"'{path}' is of another version; reinstall edge-harness")
+        raise CoreError(f"'{path}' is of another version; {location.how_to_mend()}")
     return library
 
 

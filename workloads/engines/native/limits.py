@@ -40,15 +40,29 @@ def _data_room() -> int | None:
 
 
 def _group_room() -> int | None:
-    """Control group, version 2: `memory.max` and `memory.current` of this process's own group."""
+    """Control groups, version 2: the least that this process's own group or one above it leaves."""
     try:
         lines = _text(f"{_PROC}/cgroup").splitlines()
-        group = next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
-        limit = _text(f"{_CGROUPS}/{group}/memory.max").strip()
-        used = int(_text(f"{_CGROUPS}/{group}/memory.current"))
-    except (OSError, StopIteration, ValueError):
+    except OSError:
         return None
-    return None if limit == "max" else max(0, int(limit) - used)
+    group = next((line[3:].rstrip("/") for line in lines if line.startswith("0::")), None)
+    rooms = []
+    while group is not None:
+        rooms.append(_room_of(f"{_CGROUPS}{group}"))
+        group = group.rpartition("/")[0] if group else None
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _room_of(group: str) -> int | None:
+    """Of pages of files, those not in use are given back before anything is refused, though the group counts them."""
+    try:
+        limit = _text(f"{group}/memory.max").strip()
+        used = int(_text(f"{group}/memory.current"))
+        counted = _text(f"{group}/memory.stat").split()
+        unused = int(counted[counted.index("inactive_file") + 1])
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used + unused)
 
 
 def _machine_room() -> int | None:

@@ -29,6 +29,18 @@ def missing() -> str | None:
     return None if find() is not None else why_missing(NAME, VARIABLE, "which is not a file", "library")
 
 
+def misnamed() -> bool:
+    """Tell whether HARNESS_NATIVE_LIBRARY names a library that is not there."""
+    return bool(os.environ.get(VARIABLE)) and find() is None
+
+
+def how_to_mend() -> str:
+    """Return what to do about a library that is there and cannot be used."""
+    if os.environ.get(VARIABLE):
+        return f"{VARIABLE} names it; unset that to use the installed library"
+    return "reinstall edge-harness"
+
+
 def why_missing(name: str, variable: str, fault: str, what: str) -> str:
     """Return why a built part of the core was not found and what to do.
 

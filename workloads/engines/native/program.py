@@ -38,12 +38,16 @@ def find() -> Path | None:
     """Return the program: the one HARNESS_TRAIN_PROGRAM names, the one beside this interpreter, or one on the PATH."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named) if os.access(named, os.X_OK) else None
+        return Path(named) if _is_program(named) else None
     for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
-        if os.access(folder / NAME, os.X_OK):
+        if _is_program(folder / NAME):
             return folder / NAME
     found = shutil.which(NAME)
     return Path(found) if found else None
+
+
+def _is_program(path: str | Path) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def missing() -> str | None:

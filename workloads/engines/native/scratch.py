@@ -1,4 +1,4 @@
-"""The scratch of the native engine by name, and how the job is described to the core."""
+"""Which jobs the native engine trains, and how one is described to the core."""
 
 import ctypes
 

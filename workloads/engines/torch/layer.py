@@ -63,6 +63,7 @@ class Layer:
         self.moving = torch.zeros(2, stage.out_channels if stage.norm else 0, device=device)
         self.moving[1] = 1.0
         self.batches_seen = 0
+        self.items_averaged = 0
         self.cooled = 1.0
         self.unscale = 1.0
         # Addresses of what autograd retains of this stage beyond the flow between stages, with their class.
@@ -77,11 +78,17 @@ class Layer:
         self.moving[0].lerp_(mean, share)
         self.moving[1].lerp_(spread, share)
 
-    def accumulate(self, mean: Tensor, spread: Tensor) -> None:
-        """Take one batch into a plain average: recalibration. Set `batches_seen` to 0 before the first."""
+    def begin_average(self) -> None:
+        """Begin a plain average in the place of the moving ones: recalibration."""
+        self.batches_seen = self.items_averaged = 0
+
+    def average(self, mean: Tensor, spread: Tensor, items: int) -> None:
+        """Take one batch of so many items into the plain average; the last one may be short."""
         self.batches_seen += 1
-        self.moving[0].lerp_(mean, 1 / self.batches_seen)
-        self.moving[1].lerp_(spread, 1 / self.batches_seen)
+        self.items_averaged += items
+        share = items / self.items_averaged
+        self.moving[0].lerp_(mean, share)
+        self.moving[1].lerp_(spread, share)
 
     def allocate(self, kind: str, batch: int, elements: int) -> Tensor:
         """Return an uninitialised batch × elements tensor of the gradient type, and name it for the ledger."""

@@ -45,7 +45,7 @@ def recalibrate(layer: Layer, x: Activations) -> Activations:
     """Run a stage of any network with this batch's statistics and take them into the plain average."""
     if layer.stage.is_plain:
         return stage.recalibrate(layer, x)
-    return residual_forward.run(layer, x, lambda y: stage.batch_statistics(layer, y, layer.accumulate)).flow
+    return residual_forward.run(layer, x, lambda y: stage.averaged_statistics(layer, y)).flow
 
 
 class ResidualFunction(torch.autograd.Function):

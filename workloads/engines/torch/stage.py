@@ -43,7 +43,7 @@ def evaluate(layer: Layer, x: Activations) -> Activations:
 
 def recalibrate(layer: Layer, x: Activations) -> Activations:
     """Run a stage with the statistics of this batch and take them into the plain average."""
-    return _forward(layer, x, lambda y: batch_statistics(layer, y, layer.accumulate)).flow
+    return _forward(layer, x, lambda y: averaged_statistics(layer, y)).flow
 
 
 def train(layer: Layer, x: Activations) -> Activations:
@@ -52,9 +52,7 @@ def train(layer: Layer, x: Activations) -> Activations:
     return Activations(*outputs)
 
 
-def batch_statistics(
-    layer: Layer, y: Tensor, tell: Callable[[Tensor, Tensor], None]
-) -> tuple[Tensor, Tensor]:
+def _statistics(layer: Layer, y: Tensor, tell: Callable[[Tensor, Tensor], None]) -> tuple[Tensor, Tensor]:
     """Return μ and the scale of Y over the batch; `tell` takes μ and the spread."""
     mean, spread = moments(y, layer.norm, layer.scratch)
     tell(mean, spread)
@@ -64,7 +62,12 @@ def batch_statistics(
 def observed_statistics(layer: Layer, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return μ and the scale of Y over the batch, and take the batch into the moving averages."""
     items = len(y) * processes.current().count
-    return batch_statistics(layer, y, lambda mean, spread: layer.observe(mean, spread, items))
+    return _statistics(layer, y, lambda mean, spread: layer.observe(mean, spread, items))
+
+
+def averaged_statistics(layer: Layer, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same, and take the batch into the plain average of a recalibration."""
+    return _statistics(layer, y, lambda mean, spread: layer.average(mean, spread, len(y)))
 
 
 def _forward(layer: Layer, x: Activations, statistics: Statistics) -> Output:

@@ -141,7 +141,7 @@ class TorchTraining:
     def recalibrate(self, batches: Iterable[Batch]) -> None:
         """Replace the moving averages by plain averages of the statistics of these batches."""
         for layer in self.layers:
-            layer.batches_seen = 0
+            layer.begin_average()
         with torch.no_grad():
             for images, _ in batches:
                 x = self._first(images)

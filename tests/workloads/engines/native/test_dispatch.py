@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from workloads.engines.native import library
 from workloads.engines.native.kernel_table import KernelTable, available_isas, kernel_signatures
 from workloads.errors import UnknownNameError
 
@@ -86,3 +87,13 @@ def arm_folder(build_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72", "cortex-a76"])
 def test_neon_agrees_with_generic_under_qemu(arm_folder: Path, cpu: str) -> None:
     assert "neon: 8 rounds agree" in fuzz(arm_folder, 8, "qemu-aarch64", "-cpu", cpu)
+
+
+def test_a_library_that_a_variable_names_is_not_blamed_on_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "core.so"
+    broken.write_text("no library")
+    monkeypatch.setenv("HARNESS_NATIVE_LIBRARY", str(broken))
+    with pytest.raises(library.CoreError, match=r"cannot load .*HARNESS_NATIVE_LIBRARY names it; unset that"):
+        library.load.__wrapped__()

@@ -128,6 +128,19 @@ def test_recalibrated_statistics_are_the_plain_average_of_the_batches(build: Bui
     torch.testing.assert_close(training.layers[0].moving[0], torch.stack(means).mean(0)[0])
 
 
+def test_a_recalibration_weighs_a_short_last_batch_by_its_items(build: Build) -> None:
+    training, short = build("lowmem", NETWORK, BATCH), 2
+    images, last = (pixels_and_labels(NETWORK, BATCH, seed)[0] for seed in (11, 12))
+
+    def recalibrated(*batches: memoryview) -> torch.Tensor:
+        training.recalibrate([(each, memoryview(b"")) for each in batches])
+        return training.layers[0].moving.clone()
+
+    last = last[: short * len(last) // BATCH]
+    expected = (BATCH * recalibrated(images) + short * recalibrated(last)) / (BATCH + short)
+    torch.testing.assert_close(recalibrated(images, last), expected)
+
+
 def test_the_moving_averages_follow_the_schedule(build: Build) -> None:
     """Two batches in turn at rates that move no weight: their statistics are known, and so is the weighted average."""
     training = build("lowmem", NETWORK, BATCH)

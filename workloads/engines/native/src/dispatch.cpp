@@ -111,13 +111,4 @@ const Kernels* select_kernels_or_null() { return g_chosen; }
 
 const char* select_error() { return select_kernels_or_null() ? "" : g_error; }
 
-const Kernels& select_kernels() {
-  const Kernels* chosen = select_kernels_or_null();
-  if (!chosen) {
-    fprintf(stderr, "harness: %s\n", g_error);
-    abort();
-  }
-  return *chosen;
-}
-
 }  // namespace harness

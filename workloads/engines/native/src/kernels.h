@@ -1,6 +1,6 @@
 // The kernels of the native engine: one table of function pointers per instruction set.
 //
-// `select_kernels()` chooses the table once, at load. Every table has the same rows (kernels.inc)
+// The table is chosen once, at load (`select_kernels_or_null()` gives it). Every table has the same rows (kernels.inc)
 // and gives the same integers; `generic` is the plain C++ that the others are tested against.
 //
 // Conventions, the same everywhere:
@@ -102,9 +102,6 @@ struct Kernels {
 // HARNESS_ISA names none; select_error() then says what there is.
 const Kernels* select_kernels_or_null();
 const char* select_error();
-
-// The same, for callers that have checked: aborts with the message instead of returning nullptr.
-const Kernels& select_kernels();
 
 // Tables this build holds and this processor runs, best last; nullptr past the end.
 const Kernels* available_kernels(int32_t index);

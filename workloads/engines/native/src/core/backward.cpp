@@ -81,8 +81,7 @@ void prepare_channels(Network& net, Stage& s) {
   float* work = channel_values(net, kNormWork);
   reduce_partials(net, 0, channels, 1.0 / net.gradient_scale, work);
   if (net.config.gradient == HARNESS_F32) reduce_partials(net, 0, channels, 1.0, work);
-  for (size_t c = 0; c < channels && net.config.statistic == HARNESS_F16; c++)
-    work[c] = work[c] > 65504.0f ? 65504.0f : work[c] < -65504.0f ? -65504.0f : work[c];
+  bound_to_type(work, channels, net.config.statistic);
   store_values(net, work, channels, net.config.statistic, s.beta, channels);
   reduce_partials(net, 0, channels, share, mean);
   reduce_partials(net, 1, channels, share, factor);

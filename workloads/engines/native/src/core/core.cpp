@@ -217,7 +217,7 @@ HARNESS_FACE int32_t harness_core_evaluate(harness_core* core, const uint8_t* im
 }
 
 HARNESS_FACE int32_t harness_core_recalibrate_begin(harness_core* core) {
-  core->net.batches_seen = 0;
+  core->net.batches_seen = core->net.items_averaged = 0;
   core->net.recalibrating = true;
   return 0;
 }
@@ -225,7 +225,7 @@ HARNESS_FACE int32_t harness_core_recalibrate_begin(harness_core* core) {
 HARNESS_FACE int32_t harness_core_recalibrate(harness_core* core, const uint8_t* images, int32_t items) {
   if (!valid_items(core->net, items)) return kFailed;
   run_forward(core->net, images, items, false);
-  core->net.batches_seen++;
+  core->net.batches_seen++, core->net.items_averaged += (uint64_t)items;
   return 0;
 }
 

@@ -54,8 +54,11 @@ void pool_signs(const Stage& s, const uint64_t* signs, const uint64_t* mask, uin
 void finish_images(Network& net, Stage& s, Chunk images, float* sums, int32_t thread);
 void finish_product(Network& net, Stage& s, int32_t index, int32_t thread);  // the images of a chunk, from sums of 0
 
-// float_norm.cpp: the norm of `standard`. Backward uses these rows of the channel scratch.
+// Rows of the channel scratch, on the way forward and on the way back.
+enum { kMean = 0, kSlope = 1, kOffset = 2, kSpread = 3, kBeta = 4, kChannelRows = 5 };
 enum { kNormSlope = 0, kNormMean = 1, kNormFactor = 2, kNormBeta = 3, kNormWork = 4 };
+
+// float_norm.cpp: the norm of `standard`.
 void emit_float(Network& net, Stage& s, Stage* next, const float* slope, const float* offset);
 void sum_gradient_float(Network& net, Stage& s, Stage* next);
 void norm_gradient_float(Network& net, Stage& s, Stage* next);

@@ -14,7 +14,7 @@ namespace {
 void logits_of(const Network& net, const Stage& s, int32_t item, float* logits) {
   const size_t channels = channels_of(s), at = (size_t)item * channels;
   load_values(net, net.dx_y, y_type(net, s), at, channels, logits);
-  net.passes->scale_shift(logits, 1, channels, channel_values(net, 1), channel_values(net, 2));
+  net.passes->scale_shift(logits, 1, channels, channel_values(net, kSlope), channel_values(net, kOffset));
 }
 
 // Overwrites the logits with softmax - onehot; returns the item's cross-entropy.

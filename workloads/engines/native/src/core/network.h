@@ -69,7 +69,7 @@ struct Network {
   void* signs;
   void* prepared;
   float* partials;  // [3][kChunks][widest]
-  float* channels;  // [6][widest]
+  float* channels;  // [kChannelRows][widest]
   float* scales;
   uint8_t* thread_scratch;
   size_t dx_y_bytes;
@@ -91,6 +91,7 @@ struct Network {
   uint64_t batches_seen;  // in the moving averages
   float last_rate, largest_rate;  // learning rates of the steps so far
   bool recalibrating;
+  uint64_t items_averaged;  // by a recalibration so far; its last batch may be short
   const uint8_t* labels;
 };
 
@@ -155,6 +156,8 @@ inline const float* view_values(const Network& net, const void* from, int32_t dt
   return to;
 }
 void store_values(const Network& net, const float* from, size_t count, int32_t dtype, void* to, size_t at);
+// Keeps what a training that diverges has of beta and its gradient from becoming infinite, and what is made of it no number.
+void bound_to_type(float* values, size_t count, int32_t dtype);
 // Sums of the partials of every chunk, in order.
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out);
 float largest_partial(const Network& net, int32_t index);  // of their first values

@@ -9,8 +9,6 @@ namespace harness {
 
 namespace {
 
-enum { kMean = 0, kSlope = 1, kOffset = 2, kSpread = 3, kBeta = 4 };  // rows of the channel scratch
-
 float scale_of(const Network& net, float spread) {
   if (net.config.norm == HARNESS_NORM_L2) return sqrtf(spread + kEpsilon);
   return spread < kPsiFloor ? kPsiFloor : spread;
@@ -52,8 +50,8 @@ float average_share(const Network& net, float batch) {
 void average(const Network& net, Stage& s) {
   const size_t channels = channels_of(s);
   const float *mean = channel_values(net, kMean), *spread = channel_values(net, kSpread);
-  const float batch = (float)(net.batches_seen + 1);
-  const float share = net.recalibrating ? 1.0f / batch : average_share(net, batch);
+  const float items = (float)net.items, averaged = (float)net.items_averaged;
+  const float share = net.recalibrating ? items / (averaged + items) : average_share(net, (float)(net.batches_seen + 1));
   for (size_t c = 0; c < channels; c++) {
     s.moving[c] += share * (mean[c] - s.moving[c]);
     s.moving[channels + c] += share * (spread[c] - s.moving[channels + c]);

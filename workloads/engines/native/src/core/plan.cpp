@@ -189,7 +189,7 @@ uint64_t scratch_bytes(const Network& net, int32_t role) {
         bytes = larger(bytes, prepared_bytes(net, net.stages[i]));
       return bytes;
     case HARNESS_SCRATCH_PARTIALS: return 3 * kChunks * (size_t)net.widest * sizeof(float);
-    case HARNESS_SCRATCH_CHANNELS: return 6 * (size_t)net.widest * sizeof(float);
+    case HARNESS_SCRATCH_CHANNELS: return kChannelRows * (size_t)net.widest * sizeof(float);
     case HARNESS_SCRATCH_SCALES: return one_buffer(net) ? (size_t)net.config.batch * sizeof(float) : 0;
     case HARNESS_SCRATCH_THREADS: return thread_bytes(net) * (size_t)net.config.threads;
     default: return 0;

@@ -123,6 +123,7 @@ void update_beta(Network& net, Stage& s, int32_t index, float learning_rate) {
   load_values(net, s.beta, c.statistic, slot.elements, slot.elements, tile_of(net, 0, 3));
   const uint32_t* words = rounds(net, slot) ? draw_words(net, slot, 0, slot.elements, 0) : nullptr;
   update_values(net, slot, step_of(net, slot, learning_rate), 0, slot.elements, words, 0);
+  bound_to_type(tile_of(net, 0, 0), slot.elements, c.statistic);
   store_rounded(net, tile_of(net, 0, 0), slot.elements, words, kWeightBits, c.statistic, s.beta, 0);
 }
 

@@ -22,6 +22,11 @@ void store_values(const Network& net, const float* from, size_t count, int32_t d
     net.kernels->f32_to_f16(from, count, nearest, (Half*)to + at);
 }
 
+void bound_to_type(float* values, size_t count, int32_t dtype) {
+  constexpr float kMost = 65504.0f;
+  for (size_t i = 0; i < count && dtype == HARNESS_F16; i++) values[i] = values[i] > kMost ? kMost : values[i] < -kMost ? -kMost : values[i];
+}
+
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out) {
   enum { kSide = 16 };  // channels side by side; partials are as wide as a multiple of it
   const int32_t chunks = chunk_count(net);

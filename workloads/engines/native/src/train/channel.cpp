@@ -20,12 +20,16 @@ int64_t monotonic_ns() {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-// A parent that is gone ends this process, since nobody would read on (main() has SIGPIPE ignored).
+// A parent that is gone ends this process, since nobody would read on (main() has SIGPIPE ignored). To it there is nothing
+// to say; where the messages go to a file or a terminal, somebody may wonder.
 void Channel::flush() {
   for (size_t done = 0; done < used_;) {
     const ssize_t wrote = write(descriptor_, buffer_ + done, used_ - done);
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) _exit(kFailed);
+    if (wrote < 0) {
+      if (errno != EPIPE) fprintf(stderr, "harness-train: the messages cannot be written: %s\n", strerror(errno));
+      _exit(kFailed);
+    }
     done += (size_t)wrote;
   }
   used_ = 0;

@@ -180,7 +180,7 @@ void read_network(const Object& from, Network& to) {
   to.variables = allocate_items<harness_variable>(variables.count);
   for (const Node* each = from.json().first(variables); each; each = from.json().after(*each)) {
     const Object one(from.json(), *each, "variables");
-    to.variables[to.variable_count++] = {(int32_t)one.whole("role", 0, HARNESS_ROLES - 1), (int32_t)one.whole("stage", -1, INT_MAX), 0,
+    to.variables[to.variable_count++] = {(int32_t)one.whole("role", 0, HARNESS_SCRATCH_SIGNS - 1), (int32_t)one.whole("stage", -1, INT_MAX), 0,
                                          (uint64_t)one.whole("bytes", 1, kMostBytes)};
   }
   read_ledger(from.object("ledger"), to);

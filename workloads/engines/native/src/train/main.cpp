@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -45,7 +46,14 @@ void read_all(int file, bool line, Text& text) {
 
 int messages_descriptor() {
   const char* named = getenv("HARNESS_MESSAGES_FD");
-  return named && *named ? atoi(named) : STDOUT_FILENO;
+  if (!named || !*named) return STDOUT_FILENO;
+  char* end = nullptr;
+  const long number = strtol(named, &end, 10);
+  if (*end || number < 1 || number > INT_MAX) {
+    fprintf(stderr, "harness-train: HARNESS_MESSAGES_FD is '%s', which is no descriptor to write to; unset it for standard output\n", named);
+    _exit(2);
+  }
+  return (int)number;
 }
 
 }  // namespace

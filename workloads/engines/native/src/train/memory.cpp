@@ -30,14 +30,20 @@ void read_file(const char* path, Text& text) {
   text.bytes[text.length < 0 ? 0 : text.length] = '\0';
 }
 
-// The value of a line "name:  value kB", in bytes; -1 where there is no such line.
-int64_t kib_field(const Text& text, const char* name) {
-  const size_t length = strlen(name);
+// The number behind the beginning of a line; -1 where no line begins so.
+int64_t field(const Text& text, const char* beginning) {
+  const size_t length = strlen(beginning);
   for (const char* line = text.bytes; line; line = strchr(line, '\n')) {
     line += *line == '\n';
-    if (strncmp(line, name, length) == 0 && line[length] == ':') return strtoll(line + length + 1, nullptr, 10) * 1024;
+    if (strncmp(line, beginning, length) == 0) return strtoll(line + length, nullptr, 10);
   }
   return -1;
+}
+
+// The same of a line "beginning  value kB", in bytes.
+int64_t kib_field(const Text& text, const char* beginning) {
+  const int64_t kib = field(text, beginning);
+  return kib < 0 ? -1 : kib * 1024;
 }
 
 // An emulator of user programs answers /proc/self/exe itself, with the program it emulates; /proc/thread-self/exe is
@@ -61,32 +67,50 @@ int64_t data_room() {
   if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return -1;
   Text status;
   read_file("/proc/self/status", status);
-  const int64_t used = kib_field(status, "VmData"), left = (int64_t)limit.rlim_cur - used;
+  const int64_t used = kib_field(status, "VmData:"), left = (int64_t)limit.rlim_cur - used;
   return used < 0 ? -1 : left > 0 ? left : 0;
 }
 
+// What a control group (version 2) leaves; -1 where it has no limit. Of pages of files, those not in use are given back
+// before anything is refused, though the group counts them.
+int64_t room_of(const char* group) {
+  char path[4300];
+  Text limit, current, counted;
+  snprintf(path, sizeof path, "%s/memory.max", group);
+  read_file(path, limit);
+  snprintf(path, sizeof path, "%s/memory.current", group);
+  read_file(path, current);
+  snprintf(path, sizeof path, "%s/memory.stat", group);
+  read_file(path, counted);
+  const int64_t unused = field(counted, "inactive_file ");
+  if (limit.length < 1 || current.length < 1 || unused < 0 || strncmp(limit.bytes, "max", 3) == 0) return -1;
+  const int64_t left = strtoll(limit.bytes, nullptr, 10) - strtoll(current.bytes, nullptr, 10) + unused;
+  return left > 0 ? left : 0;
+}
+
+// The least that this process's own group or one above it leaves.
 int64_t group_room() {
-  Text groups, limit, current;
+  Text groups;
   read_file("/proc/self/cgroup", groups);
   const char* line = strncmp(groups.bytes, "0::", 3) == 0 ? groups.bytes : strstr(groups.bytes, "\n0::");
-  if (!line) return -1;
-  line = strchr(line, '/');
+  line = line ? strchr(line, '/') : nullptr;
   if (!line) return -1;
   char path[4200];
-  const int length = (int)strcspn(line, "\n");
-  snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/memory.max", length, line);
-  read_file(path, limit);
-  snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/memory.current", length, line);
-  read_file(path, current);
-  if (limit.length < 1 || current.length < 1 || strncmp(limit.bytes, "max", 3) == 0) return -1;
-  const int64_t left = strtoll(limit.bytes, nullptr, 10) - strtoll(current.bytes, nullptr, 10);
-  return left > 0 ? left : 0;
+  const int length = (int)strcspn(line, "\n"), mounted = snprintf(path, sizeof path, "/sys/fs/cgroup");
+  snprintf(path + mounted, sizeof path - (size_t)mounted, "%.*s", length, line);
+  int64_t least = -1;
+  for (char* end = path + strlen(path); end; end = strrchr(path + mounted, '/')) {
+    *end = '\0';
+    const int64_t room = room_of(path);
+    if (room >= 0 && (least < 0 || room < least)) least = room;
+  }
+  return least;
 }
 
 int64_t machine_room() {
   Text info;
   read_file("/proc/meminfo", info);
-  return kib_field(info, "MemAvailable");
+  return kib_field(info, "MemAvailable:");
 }
 
 }  // namespace
@@ -95,7 +119,7 @@ Residency read_residency() {
   if (emulated()) return {0, 0, 0, 0, "this program runs under an emulator, and the kernel counts the emulator's memory"};
   Text status;
   read_file("/proc/self/status", status);
-  const Residency found = {kib_field(status, "VmRSS"), kib_field(status, "VmHWM"), kib_field(status, "RssAnon"), kib_field(status, "RssFile"), nullptr};
+  const Residency found = {kib_field(status, "VmRSS:"), kib_field(status, "VmHWM:"), kib_field(status, "RssAnon:"), kib_field(status, "RssFile:"), nullptr};
   if (found.rss < 0 || found.peak < 0 || found.anon < 0 || found.file < 0) fail("cannot read the memory in /proc/self/status");
   return found;
 }
