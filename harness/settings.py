@@ -42,8 +42,9 @@ def put_into(recipe: Recipe, parsed: Mapping[str, str | float]) -> Recipe:
 
     Raises UsageError where its variables do not do for that.
     """
-    named = {name: parsed[name] for name in _OF_RECIPES if parsed.get(name, _AS_THE_RECIPE) != _AS_THE_RECIPE}
-    replaced: dict[str, Any] = named
+    replaced: dict[str, Any] = {
+        name: parsed[name] for name in _OF_RECIPES if parsed.get(name, _AS_THE_RECIPE) != _AS_THE_RECIPE
+    }
     if replaced.get("border") == "cancel" and not recipe.second_moment:
         raise UsageError(
             f"--setting border=cancel: '{recipe.name}' keeps no second moment, which a cancelled gradient changes; "

@@ -235,6 +235,12 @@ def test_a_parent_that_is_gone_ends_it():
     process.stdin.close()
 
 
+def job_to_damage(**options):
+    """The job of one step on noise, as harness-train reads it; a copy, of which nothing is the plan's."""
+    plan = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2, **options)
+    return json.loads(json.dumps(plan.trials[0].job()))
+
+
 @pytest.mark.parametrize("value", [7, 2147483647])
 @pytest.mark.parametrize(
     "name",
@@ -244,7 +250,7 @@ def test_a_parent_that_is_gone_ends_it():
     ],
 )  # fmt: skip
 def test_a_choice_that_nobody_knows_is_refused_by_name(name, value):
-    job = json.loads(json.dumps(plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()))
+    job = job_to_damage()
     job["program"]["network"]["config"][name] = value
     status, said = run_alone(json.dumps(job).encode() + b"\n")
     assert status == 1
@@ -267,8 +273,7 @@ def test_a_choice_that_nobody_knows_is_refused_by_name(name, value):
 )
 def test_a_type_that_is_known_and_does_not_go_with_the_others_is_refused(trainer, name, value):
     """One as wide as the right one passes every check of sizes, and would be read as what it is not."""
-    plan = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2, trainers=(trainer,))
-    job = json.loads(json.dumps(plan.trials[0].job()))
+    job = job_to_damage(trainers=(trainer,))
     job["program"]["network"]["config"][name] = library.DTYPES.get(value, value)
     status, said = run_alone(json.dumps(job).encode() + b"\n")
     assert status == 1
@@ -277,7 +282,7 @@ def test_a_type_that_is_known_and_does_not_go_with_the_others_is_refused(trainer
 
 def test_a_plan_s_variables_are_no_scratch():
     """The program asks its own core for that; more of it than there is would be counted beyond the end of a list."""
-    job = json.loads(json.dumps(plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()))
+    job = job_to_damage()
     scratch = {"role": library.ROLES.index("scratch.signs"), "stage": -1, "bytes": 64}
     job["program"]["network"]["variables"] += [scratch] * 200
     status, said = run_alone(json.dumps(job).encode() + b"\n")
@@ -298,7 +303,7 @@ def test_a_plan_s_variables_are_no_scratch():
     ],
 )
 def test_messages_that_cannot_be_written_are_said(environment, output, status, complaint):
-    job = plan_of(steps=1, warmup=0, synthetic=True, batch_size=2).trials[0].job()
+    job = job_to_damage()
     with Path(output).open("wb") as file:
         done = subprocess.run(
             [program.find()], input=json.dumps(job).encode() + b"\n", stdout=file, stderr=subprocess.PIPE,

@@ -38,16 +38,11 @@ def find() -> Path | None:
     """Return the program: the one HARNESS_TRAIN_PROGRAM names, the one beside this interpreter, or one on the PATH."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named) if _is_program(named) else None
-    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
-        if _is_program(folder / NAME):
-            return folder / NAME
-    found = shutil.which(NAME)
+        found = shutil.which(os.path.abspath(named))  # a bare name is a file here, not one on the PATH
+    else:
+        folders = (Path(sys.executable).parent, sysconfig.get_path("scripts"), *os.get_exec_path())
+        found = shutil.which(NAME, path=os.pathsep.join(map(str, folders)))
     return Path(found) if found else None
-
-
-def _is_program(path: str | Path) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def missing() -> str | None:

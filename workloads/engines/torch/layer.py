@@ -74,9 +74,7 @@ class Layer:
     def observe(self, mean: Tensor, spread: Tensor, items: int) -> None:
         """Take μ and spread (float32) of one batch of so many items into the moving averages."""
         self.batches_seen += 1
-        share = average_share(self.batches_seen, self.cooled, items)
-        self.moving[0].lerp_(mean, share)
-        self.moving[1].lerp_(spread, share)
+        self._take_in(mean, spread, average_share(self.batches_seen, self.cooled, items))
 
     def begin_average(self) -> None:
         """Begin a plain average in the place of the moving ones: recalibration."""
@@ -86,7 +84,9 @@ class Layer:
         """Take one batch of so many items into the plain average; the last one may be short."""
         self.batches_seen += 1
         self.items_averaged += items
-        share = items / self.items_averaged
+        self._take_in(mean, spread, items / self.items_averaged)
+
+    def _take_in(self, mean: Tensor, spread: Tensor, share: float) -> None:
         self.moving[0].lerp_(mean, share)
         self.moving[1].lerp_(spread, share)
 

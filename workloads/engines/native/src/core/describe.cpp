@@ -19,50 +19,40 @@ void set_error(const char* format, ...) {
 
 const char* last_error() { return g_error; }
 
-// Numbers that choose: one beyond its enumeration would index a table.
+// Numbers that choose. One beyond its enumeration would index a table; a type that does not go with the others, and is
+// as wide as the right one, would be read as this. `of_real` and `of_low`: what a float32 and a low-memory training may have.
 static bool check_choices(const harness_config& c) {
-  const struct {
-    const char* name;
-    int32_t value, most;
-  } choices[] = {
-      {"activation", c.activation, HARNESS_BIT}, {"gradient", c.gradient, HARNESS_BIT}, {"output_gradient", c.output_gradient, HARNESS_BIT},
-      {"weight", c.weight, HARNESS_BIT}, {"weight_gradient", c.weight_gradient, HARNESS_BIT}, {"momentum", c.momentum, HARNESS_BIT},
-      {"statistic", c.statistic, HARNESS_BIT}, {"pool_mask", c.pool_mask, HARNESS_BIT}, {"image", c.image, HARNESS_BIT},
-      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED}, {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED}, {"optimizer", c.optimizer, HARNESS_BOP},
-      {"border", c.border, HARNESS_BORDER_CLIP},
-  };
-  for (const auto& each : choices)
-    if (each.value < 0 || each.value > each.most) return set_error("%s is %d; 0 to %d are known", each.name, each.value, each.most), false;
-  return true;
-}
-
-// What a float32 and a low-memory training may keep of each kind: of another type, equally wide, it would be read as this.
-static bool check_types(const harness_config& c) {
   enum {
     kF32 = 1 << HARNESS_F32, kF16 = 1 << HARNESS_F16, kI8 = 1 << HARNESS_I8, kU8 = 1 << HARNESS_U8,
     kCode2 = 1 << HARNESS_CODE2, kInt6 = 1 << HARNESS_INT6, kBit = 1 << HARNESS_BIT,
+    kL2 = 1 << HARNESS_NORM_L2, kSigns = 1 << HARNESS_NORM_L1_SIGN | 1 << HARNESS_NORM_L1_SIGN_CENTRED,
+    kNoMask = 1 << HARNESS_STE_NONE, kKept = 1 << HARNESS_STE_KEPT, kDerived = 1 << HARNESS_STE_DERIVED,
+    kAdamSgd = 1 << HARNESS_ADAM | 1 << HARNESS_SGD, kBop = 1 << HARNESS_BOP, kAny = ~0,
   };
   const bool real = c.activation == HARNESS_F32, shared = c.single_buffer != 0;
   const struct {
     const char* name;
-    int32_t value, of_real, of_low;
-  } types[] = {
-      {"activation", c.activation, kF32, kBit},
-      {"gradient", c.gradient, kF32, shared ? kI8 : kF16},
-      {"output_gradient", c.output_gradient, kF32, shared ? kInt6 : kF16 | kInt6},
-      {"weight", c.weight, kF32, kF32 | kF16 | kI8},
-      {"weight_gradient", c.weight_gradient, kF32, kBit},
-      {"momentum", c.momentum, kF32, kF32 | kF16 | kI8},
-      {"statistic", c.statistic, kF32, kF16},
-      {"pool_mask", c.pool_mask, kF32, shared ? kCode2 : kBit | kCode2},
-      {"image", c.image, kF32, kU8},
-      {"norm", c.norm, 1 << HARNESS_NORM_L2, 1 << HARNESS_NORM_L1_SIGN | 1 << HARNESS_NORM_L1_SIGN_CENTRED},
-      {"ste_mask", c.ste_mask, 1 << HARNESS_STE_NONE | 1 << HARNESS_STE_DERIVED, 1 << HARNESS_STE_NONE | 1 << HARNESS_STE_KEPT},
+    int32_t value, most, of_real, of_low;
+  } choices[] = {
+      {"activation", c.activation, HARNESS_BIT, kF32, kBit},
+      {"gradient", c.gradient, HARNESS_BIT, shared ? 0 : kF32, shared ? kI8 : kF16},
+      {"output_gradient", c.output_gradient, HARNESS_BIT, kF32, shared ? kInt6 : kF16 | kInt6},
+      {"weight", c.weight, HARNESS_BIT, kF32, kF32 | kF16 | kI8},
+      {"weight_gradient", c.weight_gradient, HARNESS_BIT, kF32, kBit},
+      {"momentum", c.momentum, HARNESS_BIT, kF32, kF32 | kF16 | kI8},
+      {"statistic", c.statistic, HARNESS_BIT, kF32, kF16},
+      {"pool_mask", c.pool_mask, HARNESS_BIT, kF32, shared ? kCode2 : kBit | kCode2},
+      {"image", c.image, HARNESS_BIT, kF32, kU8},
+      {"norm", c.norm, HARNESS_NORM_L1_SIGN_CENTRED, kL2, kSigns},
+      {"ste_mask", c.ste_mask, HARNESS_STE_DERIVED, kNoMask | kDerived, kNoMask | kKept},
+      {"optimizer", c.optimizer, HARNESS_BOP, kAdamSgd, kAdamSgd | kBop},
+      {"border", c.border, HARNESS_BORDER_CLIP, kAny, kAny},
   };
-  for (const auto& each : types)
+  for (const auto& each : choices)
+    if (each.value < 0 || each.value > each.most) return set_error("%s is %d; 0 to %d are known", each.name, each.value, each.most), false;
+  for (const auto& each : choices)
     if (!(1 << each.value & (real ? each.of_real : each.of_low)))
       return set_error("%s is %d, which does not go with activation %d%s", each.name, each.value, c.activation, shared ? " in one buffer" : ""), false;
-  if (real && (shared || c.optimizer == HARNESS_BOP)) return set_error("neither one buffer nor Bop goes with activation %d", c.activation), false;
   return true;
 }
 
@@ -129,7 +119,7 @@ bool describe(const harness_config& config, Network& net) {
   if (config.stage_count < 1 || config.stage_count > kMaxStages) return set_error("%d stages; 1 to %d work", config.stage_count, kMaxStages), false;
   if (config.batch < 1) return set_error("a batch of %d", config.batch), false;
   if (config.threads < 1 || config.threads > kMaxThreads) return set_error("%d threads; 1 to %d work", config.threads, kMaxThreads), false;
-  if (!check_choices(config) || !check_types(config)) return false;
+  if (!check_choices(config)) return false;
   // A gradient that is cancelled has another magnitude than the one that stands for the root of the second moment.
   if (config.border == HARNESS_BORDER_CANCEL && !config.second_moment && config.optimizer != HARNESS_BOP)
     return set_error("border cancel needs the second moment; without it weights are clipped"), false;

@@ -24,7 +24,8 @@ void store_values(const Network& net, const float* from, size_t count, int32_t d
 
 void bound_to_type(float* values, size_t count, int32_t dtype) {
   constexpr float kMost = 65504.0f;
-  for (size_t i = 0; i < count && dtype == HARNESS_F16; i++) values[i] = values[i] > kMost ? kMost : values[i] < -kMost ? -kMost : values[i];
+  if (dtype != HARNESS_F16) return;
+  for (size_t i = 0; i < count; i++) values[i] = values[i] > kMost ? kMost : values[i] < -kMost ? -kMost : values[i];
 }
 
 void reduce_partials(const Network& net, int32_t index, size_t channels, double scale, float* out) {

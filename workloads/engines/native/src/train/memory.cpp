@@ -74,14 +74,15 @@ int64_t data_room() {
 // What a control group (version 2) leaves; -1 where it has no limit. Of pages of files, those not in use are given back
 // before anything is refused, though the group counts them.
 int64_t room_of(const char* group) {
-  char path[4300];
+  const auto read_own = [group](const char* name, Text& text) {
+    char path[4300];
+    snprintf(path, sizeof path, "%s/%s", group, name);
+    read_file(path, text);
+  };
   Text limit, current, counted;
-  snprintf(path, sizeof path, "%s/memory.max", group);
-  read_file(path, limit);
-  snprintf(path, sizeof path, "%s/memory.current", group);
-  read_file(path, current);
-  snprintf(path, sizeof path, "%s/memory.stat", group);
-  read_file(path, counted);
+  read_own("memory.max", limit);
+  read_own("memory.current", current);
+  read_own("memory.stat", counted);
   const int64_t unused = field(counted, "inactive_file ");
   if (limit.length < 1 || current.length < 1 || unused < 0 || strncmp(limit.bytes, "max", 3) == 0) return -1;
   const int64_t left = strtoll(limit.bytes, nullptr, 10) - strtoll(current.bytes, nullptr, 10) + unused;
@@ -95,11 +96,11 @@ int64_t group_room() {
   const char* line = strncmp(groups.bytes, "0::", 3) == 0 ? groups.bytes : strstr(groups.bytes, "\n0::");
   line = line ? strchr(line, '/') : nullptr;
   if (!line) return -1;
-  char path[4200];
-  const int length = (int)strcspn(line, "\n"), mounted = snprintf(path, sizeof path, "/sys/fs/cgroup");
-  snprintf(path + mounted, sizeof path - (size_t)mounted, "%.*s", length, line);
+  char path[4200] = "/sys/fs/cgroup";
+  char* const group = path + strlen(path);
+  snprintf(group, sizeof path - (size_t)(group - path), "%.*s", (int)strcspn(line, "\n"), line);
   int64_t least = -1;
-  for (char* end = path + strlen(path); end; end = strrchr(path + mounted, '/')) {
+  for (char* end = group + strlen(group); end; end = strrchr(group, '/')) {
     *end = '\0';
     const int64_t room = room_of(path);
     if (room >= 0 && (least < 0 || room < least)) least = room;
